@@ -1,0 +1,73 @@
+# Every command that a person or CI runs. Nothing is needed but Python 3.11 or newer, make and git.
+
+PYTHON ?= python3
+STAGE  ?= dev
+PORT   ?= 4566
+
+BIN := .venv/bin
+RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
+CDK := $(RUN) node node_modules/aws-cdk/bin/cdk
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo local test chaos lint format synth diff deploy destroy lock clean
+
+help: ## This list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
+
+install: .venv/installed node_modules/installed ## All that is needed, into .venv and node_modules
+
+.venv/installed: requirements.txt requirements-dev.txt lambdas/requirements.txt constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: $(PYTHON) is `$(PYTHON) --version`: Python 3.11 or newer is needed; name one with PYTHON=" >&2; exit 2; }
+	@echo "Installing into .venv"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --disable-pip-version-check --requirement requirements-dev.txt
+	@touch $@
+
+node_modules/installed: package.json package-lock.json .venv/installed
+	@echo "Installing the CDK CLI into node_modules"
+	@$(RUN) npm ci --silent --no-audit --no-fund
+	@touch $@
+
+demo: install ## Four orders on a local cloud: one fulfilled, three rolled back
+	@$(BIN)/python -m local demo
+
+local: install ## The local cloud with the stack, until Ctrl-C (PORT=4566)
+	@$(BIN)/python -m local serve --port $(PORT)
+
+test: install ## All tests, in a few minutes
+	@$(BIN)/python -m pytest
+
+chaos: install ## Every pair of faults and every order of deliveries (SEED= for the random part)
+	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED))
+
+lint: install ## Lint, format and types
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+
+format: install ## Put the code into shape
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+synth: install ## The CloudFormation template (STAGE=dev|prod)
+	@$(CDK) synth --context stage=$(STAGE)
+
+diff: install ## What a deployment would change (STAGE=dev|prod)
+	@$(CDK) diff --context stage=$(STAGE)
+
+deploy: install ## Deploy to your AWS account (STAGE=dev|prod)
+	@$(CDK) deploy --context stage=$(STAGE)
+
+destroy: install ## Remove it from your AWS account (STAGE=dev|prod)
+	@$(CDK) destroy --context stage=$(STAGE)
+
+lock: .venv/installed ## Renew the pins of all transitive Python packages
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@cat requirements.txt lambdas/requirements.txt requirements-dev.txt | grep -vE '^-[cr] ' | \
+	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header --upgrade - > constraints.new
+	@{ echo "# Every Python package, pinned. Renew with \`make lock\`."; sed -E 's/^([A-Za-z0-9_.-]+)\[[^]]*\]/\1/' constraints.new; } > constraints.txt
+	@rm constraints.new
+
+clean: ## Remove what the other commands made
+	@rm -rf .venv node_modules cdk.out .pytest_cache .mypy_cache .ruff_cache .hypothesis

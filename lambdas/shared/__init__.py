@@ -1,0 +1,1 @@
+"""What the functions share: errors, order rules, the ledger, the handler shape, observability."""

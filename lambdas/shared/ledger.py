@@ -1,0 +1,152 @@
+"""The write barrier: the one conditional write for actions and the one for compensations.
+
+A step of an order is one row: ``status``, ``saga_id``, ``fence``, ``history`` and what the step stores.
+``fence`` is the newest start time of any saga that wrote here or was barred here (see clock.py for its form).
+
+In whatever order actions and compensations are delivered, and however often:
+
+* an action that arrives after its compensation is refused,
+* a compensation with nothing to undo succeeds, and bars its late action,
+* a repeated delivery changes nothing and succeeds or fails as the first did,
+* no saga changes a row that another one holds, but for raising its fence.
+
+Nothing is read first: DynamoDB returns the row together with a refusal
+(``ReturnValuesOnConditionCheckFailure``, Amazon DynamoDB API Reference, UpdateItem).
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, TypeAlias
+
+import boto3
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.config import Config
+
+from lambdas.shared import clock
+from lambdas.shared.errors import OrderConflict, StepCompensated
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+Value: TypeAlias = "str | Decimal | list[Value] | Mapping[str, Value]"
+Row: TypeAlias = Mapping[str, Value]
+
+# A call ends within 7 s, well inside the function's timeout; the patient retrying is the state machine's.
+CLIENT_CONFIG = Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 2})
+
+_TABLE_NAME = os.environ["TABLE_NAME"]
+_dynamodb: "DynamoDBClient" = boto3.client("dynamodb", config=CLIENT_CONFIG)
+_serialize = TypeSerializer().serialize
+_deserialize = TypeDeserializer().deserialize
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saga:
+    """The execution that asks: its id, and when it started in the form of clock.py."""
+
+    id: str
+    started_at: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entity:
+    """A kind of row: its sort key, and the statuses that an action and a compensation leave it in."""
+
+    name: str
+    live: str
+    undone: str
+
+
+def act(entity: Entity, order_id: str, saga: Saga, stored: Row) -> None:
+    """Make the row live for this saga, holding ``stored``; done already is success.
+
+    Raises StepCompensated if this saga has undone the row, OrderConflict if another saga holds it or one
+    that started no earlier has undone or barred it, botocore's errors if DynamoDB fails.
+    """
+    row = _update(
+        entity,
+        order_id,
+        f"SET {_STAMP}, fence = :started_at" + "".join(f", #{name} = :{name}" for name in stored),
+        # A row that nobody holds, and that no saga as new as this one has passed: without the fence, a late
+        # action would outlive the compensation that came before it to a row of an earlier attempt.
+        "attribute_not_exists(order_id) OR (#status = :undone AND fence < :started_at)",
+        {
+            **_stamp(entity.live, saga),
+            ":started_at": saga.started_at,
+            ":undone": entity.undone,
+            **{f":{name}": value for name, value in stored.items()},
+        },
+    )
+    if row is None or (row["saga_id"] == saga.id and row["status"] != entity.undone):
+        return
+    if row["saga_id"] == saga.id:
+        raise StepCompensated(f"this saga has already compensated {entity.name}: its action comes too late")
+    raise OrderConflict(
+        f"another saga ({row['saga_id']}) has {entity.name} of this order, {row['status']}: "
+        "start a new execution when that one has ended"
+    )
+
+
+def compensate(entity: Entity, order_id: str, saga: Saga) -> None:
+    """Leave the row not live for this saga, now and for ever; nothing to undo is success.
+
+    Raises botocore's errors if DynamoDB fails.
+    """
+    while True:
+        row = _update(
+            entity,
+            order_id,
+            # The fence never goes down: a newer saga may have been barred here while this one held the row.
+            f"SET {_STAMP}, fence = if_not_exists(fence, :started_at)",
+            # No row: leave the mark that bars the late action. A row of this saga, live: undo it. A row that
+            # this saga has undone, or that another one holds, is not touched.
+            "attribute_not_exists(order_id) OR (saga_id = :saga_id AND #status <> :status)",
+            {**_stamp(entity.undone, saga), ":started_at": saga.started_at},
+        )
+        if row is None or row["saga_id"] == saga.id:
+            return
+        row = _update(
+            entity,
+            order_id,
+            # Another saga's row: bar this saga's late action from it and touch nothing else.
+            "SET fence = :started_at",
+            "saga_id <> :saga_id AND fence < :started_at",
+            {":saga_id": saga.id, ":started_at": saga.started_at},
+        )
+        # Refused because the fence is high enough already: barred. Refused because this saga's own action
+        # landed between the two writes: start over and undo it.
+        if row is None or row.get("saga_id") != saga.id:
+            return
+
+
+# What every change of status writes: who did it, and one more line of the audit trail in the same request.
+_STAMP = "#status = :status, saga_id = :saga_id, history = list_append(if_not_exists(history, :nothing), :event)"
+
+
+def _stamp(status: str, saga: Saga) -> Row:
+    event: Row = {"status": status, "saga_id": saga.id, "at": clock.now()}
+    return {":status": status, ":saga_id": saga.id, ":nothing": [], ":event": [event]}
+
+
+def _update(entity: Entity, order_id: str, update: str, condition: str, values: Row) -> Row | None:
+    """One conditional write. Returns None if it was made, else the row that refused it.
+
+    A ``#name`` in an expression stands for the attribute ``name``, which may be a reserved word.
+    """
+    names = {token: token[1:] for token in re.findall(r"#\w+", update + condition)}
+    try:
+        _dynamodb.update_item(
+            TableName=_TABLE_NAME,
+            Key={"order_id": {"S": order_id}, "entity": {"S": entity.name}},
+            UpdateExpression=update,
+            ConditionExpression=condition,
+            ExpressionAttributeValues={name: _serialize(value) for name, value in values.items()},
+            ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            **({"ExpressionAttributeNames": names} if names else {}),
+        )
+    except _dynamodb.exceptions.ConditionalCheckFailedException as refusal:
+        return {name: _deserialize(value) for name, value in refusal.response.get("Item", {}).items()}
+    return None

@@ -1,0 +1,121 @@
+"""The three steps of an order as data: their rows, and what each requires of its input and stores of it.
+
+A step checks the fields that it works with, and no others; CreateOrder, the first, also refuses fields that
+no step knows. Messages name the field and the type of its value, never the value: it may be a card number.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from lambdas.shared.errors import InvalidOrder
+from lambdas.shared.ledger import Entity, Row
+
+Order = Mapping[str, object]
+
+FIELDS = ("order_id", "total", "card_no", "address")
+MAX_ORDER_ID = 128
+MAX_TOTAL = 1_000_000_000
+MAX_ADDRESS = 500
+
+_NUMBER_OF_CARD = re.compile(r"[0-9](?:[ -]?[0-9]){4,18}")
+_PLAIN_NAME = re.compile(r"[A-Za-z_]{1,40}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A step of the saga: its name in the state machine, its row, and what of a valid order the row stores.
+
+    ``stored`` raises InvalidOrder if the order lacks what the step needs.
+    """
+
+    name: str
+    entity: Entity
+    stored: Callable[[Order], Row]
+
+
+def order_id_of(order: object) -> str:
+    """The order's id, or InvalidOrder. Without a valid one no step can have written anything."""
+    if not isinstance(order, dict):
+        raise InvalidOrder(f"the order is {_kind(order)}: expected an object with {', '.join(FIELDS)}")
+    return _text(order, "order_id", longest=MAX_ORDER_ID)
+
+
+def _order_row(order: Order) -> Row:
+    for name in order:
+        if name not in FIELDS:
+            shown = f"'{name}'" if _PLAIN_NAME.fullmatch(name) else "of a name that is not shown"
+            raise InvalidOrder(f"unknown field {shown}: expected {', '.join(FIELDS)} and nothing else")
+    return {"total": _total(order)}
+
+
+def _payment_row(order: Order) -> Row:
+    return {"amount": _total(order), "card_last4": _card_last4(order)}
+
+
+def _shipment_row(order: Order) -> Row:
+    return {"address": _text(order, "address", longest=MAX_ADDRESS)}
+
+
+ORDER = Step(name="CreateOrder", entity=Entity(name="ORDER", live="PENDING", undone="DELETED"), stored=_order_row)
+PAYMENT = Step(
+    name="ProcessPayment", entity=Entity(name="PAYMENT", live="CHARGED", undone="REFUNDED"), stored=_payment_row
+)
+SHIPMENT = Step(
+    name="ProcessShipment", entity=Entity(name="SHIPMENT", live="BOOKED", undone="CANCELLED"), stored=_shipment_row
+)
+
+
+def _total(order: Order) -> Decimal:
+    """The total as an exact decimal: as the JSON said it, not as binary floating point holds it."""
+    expected = f"expected a number above 0 and at most {MAX_TOTAL:,}, with at most 2 decimals"
+    value = order.get("total")
+    # bool is a subclass of int, but true is no amount of money.
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _invalid(order, "total", expected)
+    if not math.isfinite(value) or not 0 < value <= MAX_TOTAL or (amount := Decimal(str(value))) != round(amount, 2):
+        raise InvalidOrder(f"total is out of range: {expected}")
+    return amount
+
+
+def _card_last4(order: Order) -> str:
+    expected = "expected a string of 5 to 19 digits, single spaces or hyphens between them allowed"
+    value = order.get("card_no")
+    if not isinstance(value, str):
+        raise _invalid(order, "card_no", expected)
+    if not _NUMBER_OF_CARD.fullmatch(value):
+        raise InvalidOrder(f"card_no is not a card number: {expected}")
+    return re.sub("[ -]", "", value)[-4:]
+
+
+def _text(order: Order, field: str, *, longest: int) -> str:
+    expected = f"expected a string of 1 to {longest} characters"
+    value = order.get(field)
+    if not isinstance(value, str):
+        raise _invalid(order, field, expected)
+    if not value.strip():
+        raise InvalidOrder(f"{field} is empty: {expected}")
+    if len(value) > longest:
+        raise InvalidOrder(f"{field} is {len(value):,} characters long: {expected}")
+    # A lone surrogate is valid in JSON, but is no text and cannot be stored; NUL and its kind break what reads it.
+    if not value.replace("\n", "").isprintable():
+        raise InvalidOrder(f"{field} holds a character that cannot be printed: {expected}, all of them printable")
+    return value
+
+
+def _invalid(order: Order, field: str, expected: str) -> InvalidOrder:
+    if field not in order:
+        return InvalidOrder(f"{field} is missing: {expected}")
+    return InvalidOrder(f"{field} is {_kind(order[field])}: {expected}")
+
+
+def _kind(value: object) -> str:
+    """What JSON calls a value of this type."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "a boolean"
+    names = {str: "a string", int: "a number", float: "a number", list: "a list", dict: "an object"}
+    return names.get(type(value), f"a {type(value).__name__}")

@@ -1,0 +1,134 @@
+"""``python -m local demo`` and ``python -m local serve``: see the Makefile, which calls them.
+
+Exit status: 0 as expected, 1 an order ended otherwise than the contract says, 2 it could not run,
+130 interrupted.
+"""
+
+import argparse
+import signal
+import sys
+import time
+from types import FrameType
+
+import botocore.exceptions
+from rich.console import Console
+from rich.markup import escape
+
+from local import demo
+from local.cloud import LocalCloud, free_port, local_cloud
+from local.deployment import Deployment, deploy
+from local.errors import LocalError
+from local.orders import Orders
+
+DEFAULT_PORT = 4566
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    # SIGTERM and the closing of the terminal end it like Ctrl-C: through the clean-up.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        return _demo() if options.command == "demo" else _serve(options.port)
+    except LocalError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except botocore.exceptions.BotoCoreError as error:
+        print(f"error: the local cloud does not answer: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nInterrupted; the local cloud is stopped.", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m local", description="The order saga on a cloud of your own machine.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("demo", help="run four orders on a local cloud and show how each one ends")
+    serve = commands.add_parser("serve", help="keep a local cloud with the stack running until Ctrl-C")
+    serve.add_argument("--port", type=_port, default=DEFAULT_PORT, help="port on 127.0.0.1 (default: %(default)s)")
+    return parser
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1024 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: expected a number from 1024 to 65535")
+    return int(text)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+class _Steps:
+    """Says what is being done and how long it has taken so far."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+
+    def __call__(self, doing: str) -> None:
+        console.print(f"[dim]{time.monotonic() - self._began:5.1f} s[/dim]  {escape(doing)}")
+
+
+def _demo() -> int:
+    step = _Steps()
+    step("starting the local cloud on loopback, IAM policies enforced")
+    with local_cloud(free_port()) as cloud:
+        orders = Orders(deploy(cloud, step))
+        step("four orders")
+        differences = demo.run(orders, console)
+        console.print()
+        step("stopping the local cloud")
+    if differences:
+        for difference in differences:
+            print(f"error: {difference}", file=sys.stderr)
+        return 1
+    step("done: every order ended as it should, and nothing is half done")
+    console.print(
+        "\nNext:\n"
+        "  make local                keeps this cloud running for the AWS CLI and says what to type\n"
+        "  make test                 runs all tests\n"
+        "  make deploy STAGE=dev     deploys the same stack to your AWS account"
+    )
+    return 0
+
+
+def _serve(port: int) -> int:
+    step = _Steps()
+    step(f"starting the local cloud on 127.0.0.1:{port}, IAM policies enforced")
+    with local_cloud(port) as cloud:
+        deployment = deploy(cloud, step)
+        step("ready")
+        console.print(f"\n{_what_to_paste(cloud, deployment)}\n\nCtrl-C stops it.", markup=False)
+        while True:
+            time.sleep(1)
+            cloud.require_running()
+
+
+def _what_to_paste(cloud: LocalCloud, deployment: Deployment) -> str:
+    settings = "\n".join(f"  export {name}={value}" for name, value in cloud.client_settings.items())
+    return f"""In another terminal, for the AWS CLI (`. .venv/bin/activate` brings one):
+{settings}
+
+Start an order, and see how it went:
+  EXECUTION=$(aws stepfunctions start-execution --query executionArn --output text \\
+    --state-machine-arn {deployment.state_machine_arn} \\
+    --input file://local/scenarios/1-success.json)
+  aws stepfunctions describe-execution --execution-arn $EXECUTION
+  aws stepfunctions get-execution-history --execution-arn $EXECUTION \\
+    --query 'events[].stateEnteredEventDetails.name'
+
+The rows of an order:
+  aws dynamodb query --table-name {deployment.table} \\
+    --key-condition-expression 'order_id = :id' --expression-attribute-values '{{":id": {{"S": "1"}}}}'
+
+One function directly:
+  aws lambda invoke --function-name {deployment.stack}-create_order \\
+    --cli-binary-format raw-in-base64-out --payload '{{"order_id":"1","total":100}}' /dev/stdout"""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,134 @@
+"""The demo: four orders through the deployed saga, each shown with its path, its end and its rows."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from local.orders import Ended, Orders
+
+SCENARIOS = Path(__file__).parent / "scenarios"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """How the contract says that an order ends."""
+
+    title: str
+    status: str
+    states: tuple[str, ...]
+    statuses: Mapping[str, str]
+    error: str | None = None
+
+
+EXPECTED: Mapping[str, Expected] = {
+    "1-success": Expected(
+        title="a complete order",
+        status="SUCCEEDED",
+        states=("CreateOrder", "ProcessPayment", "ProcessShipment", "ConfirmOrder"),
+        statuses={"ORDER": "CONFIRMED", "PAYMENT": "CHARGED", "SHIPMENT": "BOOKED"},
+    ),
+    "2-failed-order": Expected(
+        title="no total: CreateOrder fails",
+        status="FAILED",
+        error="OrderFailed",
+        states=("CreateOrder", "DeleteOrder", "OrderFailed"),
+        statuses={"ORDER": "DELETED"},
+    ),
+    "3-failed-payment": Expected(
+        title="no card_no: ProcessPayment fails",
+        status="FAILED",
+        error="OrderFailed",
+        states=("CreateOrder", "ProcessPayment", "RefundPayment", "DeleteOrder", "OrderFailed"),
+        statuses={"ORDER": "DELETED", "PAYMENT": "REFUNDED"},
+    ),
+    "5-failed-shipment": Expected(
+        title="no address: ProcessShipment fails",
+        status="FAILED",
+        error="OrderFailed",
+        states=(
+            "CreateOrder",
+            "ProcessPayment",
+            "ProcessShipment",
+            "CancelShipment",
+            "RefundPayment",
+            "DeleteOrder",
+            "OrderFailed",
+        ),
+        statuses={"ORDER": "DELETED", "PAYMENT": "REFUNDED", "SHIPMENT": "CANCELLED"},
+    ),
+}
+
+
+def scenario(name: str) -> dict[str, object]:
+    """The order of a scenario, by the name of its file."""
+    order: dict[str, object] = json.loads((SCENARIOS / f"{name}.json").read_text())
+    return order
+
+
+def run(orders: Orders, console: Console) -> list[str]:
+    """Run the four orders and show each. Returns what differs from the contract, in words; empty is good."""
+    differences = []
+    for name, expected in EXPECTED.items():
+        order = scenario(name)
+        with console.status(f"{name} is running"):
+            ended = orders.end(orders.start(order))
+            rows = orders.rows(str(order["order_id"]))
+        _show(console, name, expected, order, ended, rows)
+        statuses = {entity: row["status"]["S"] for entity, row in rows.items()}
+        differences += [f"{name}: {difference}" for difference in compare(expected, ended, statuses)]
+    return differences
+
+
+def compare(expected: Expected, ended: Ended, statuses: Mapping[str, str]) -> list[str]:
+    """Where the end of an order differs from what is expected, in words."""
+    pairs = {
+        "status": (expected.status, ended.status),
+        "error": (expected.error, ended.error),
+        "path": (" > ".join(expected.states), " > ".join(ended.states)),
+        "rows": (dict(sorted(expected.statuses.items())), dict(sorted(statuses.items()))),
+    }
+    return [f"{what} is {got}, expected {wanted}" for what, (wanted, got) in pairs.items() if wanted != got]
+
+
+def _show(
+    console: Console,
+    name: str,
+    expected: Expected,
+    order: Mapping[str, object],
+    ended: Ended,
+    rows: Mapping[str, Mapping[str, Mapping[str, object]]],
+) -> None:
+    good = ended.status == "SUCCEEDED"
+    console.print()
+    console.rule(f"[bold]{escape(name)}[/bold]: {escape(expected.title)}", align="left")
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="dim", min_width=7)
+    facts.add_column(overflow="fold")
+    facts.add_row("order", escape(json.dumps(_without_card(order))))
+    facts.add_row("path", escape(" > ".join(ended.states)))
+    facts.add_row("ended", f"[{'green' if good else 'red'}]{ended.status}[/]" + (f" ({ended.error})" if ended.error else ""))
+    if ended.cause:
+        facts.add_row("because", escape(ended.cause))
+    if ended.output and good:
+        facts.add_row("output", escape(ended.output))
+    for entity in ("ORDER", "PAYMENT", "SHIPMENT"):
+        facts.add_row("rows" if entity == "ORDER" else "", _row(entity, rows.get(entity)))
+    console.print(facts)
+
+
+def _without_card(order: Mapping[str, object]) -> dict[str, object]:
+    """The order as it may be shown: of the card number no more than its end."""
+    return {name: f"...{str(value)[-4:]}" if name == "card_no" else value for name, value in order.items()}
+
+
+def _row(entity: str, row: Mapping[str, Mapping[str, object]] | None) -> str:
+    if row is None:
+        return f"{entity:<9}[dim]none: the saga never came so far[/dim]"
+    history = row["history"]["L"]
+    statuses = [event["M"]["status"]["S"] for event in history] if isinstance(history, list) else []
+    return f"{entity:<9}{row['status']['S']!s:<10} [dim]history: {escape(' > '.join(statuses))}[/dim]"

@@ -1,0 +1,140 @@
+"""Deploys the stack to the local cloud with the real CDK CLI, from the template that AWS gets."""
+
+import io
+import json
+import os
+import shutil
+import sys
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from local.cloud import ACCOUNT, LOOPBACK, REGION, LocalCloud, last_line
+from local.errors import LocalError
+from local.processes import running
+
+PROJECT = Path(__file__).parent.parent
+CDK = PROJECT / "node_modules" / "aws-cdk" / "bin" / "cdk"
+BOOTSTRAP_BUCKET = f"cdk-hnb659fds-assets-{ACCOUNT}-{REGION}"
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployment:
+    """The deployed stack, by its outputs (section "What the stack tells" of the README)."""
+
+    cloud: LocalCloud
+    stack: str
+    state_machine_arn: str
+    table: str
+    stuck_sagas_queue_url: str
+
+
+def deploy(cloud: LocalCloud, progress: Progress, *, stage: str = "dev", app: str | None = None) -> Deployment:
+    """Bootstrap the local cloud and deploy the stage to it.
+
+    ``app`` is the command of another CDK app than the project's. Raises LocalError if the CDK CLI is not
+    installed or fails; its full output is then shown on standard error.
+    """
+    stack = f"OrderSaga-{stage}"
+    outputs = cloud.folder / "outputs.json"
+    progress("cdk bootstrap")
+    # From a folder without a cdk.json: to bootstrap an account, the CLI need not synthesize the app.
+    _cdk(cloud, ["bootstrap", f"aws://{ACCOUNT}/{REGION}"], cwd=cloud.folder)
+    _allow_plain_http(cloud)
+    progress("cdk deploy")
+    _cdk(
+        cloud,
+        ["deploy", stack, "--context", f"stage={stage}", "--require-approval=never", f"--outputs-file={outputs}"],
+        cwd=PROJECT,
+        app=app,
+    )
+    told = json.loads(outputs.read_text())[stack]
+    progress("functions: AWS's runtime client takes over")
+    _run_functions_by_the_runtime_client(cloud, stack)
+    return Deployment(
+        cloud=cloud,
+        stack=stack,
+        state_machine_arn=told["StateMachineArn"],
+        table=told["TableName"],
+        stuck_sagas_queue_url=told["StuckSagasQueueUrl"],
+    )
+
+
+def node() -> str:
+    """The Node.js that runs the CDK CLI: the one in the virtual environment, else one on PATH."""
+    found = shutil.which("node", path=_path())
+    if found is None:
+        raise LocalError("there is no Node.js for the CDK CLI: run `make install`, which brings one into .venv")
+    return found
+
+
+def _cdk(cloud: LocalCloud, arguments: Sequence[str], *, cwd: Path, app: str | None = None) -> None:
+    if not CDK.exists():
+        raise LocalError("the CDK CLI is not installed: run `make install`")
+    options = ["--no-notices", "--no-color", "--progress=events", f"--output={cloud.folder / 'cdk.out'}"]
+    if app:
+        options.append(f"--app={app}")
+    environment = cloud.client_environment() | {
+        "PATH": _path(),
+        "CDK_DISABLE_CLI_TELEMETRY": "true",
+        "CDK_DISABLE_VERSION_CHECK": "true",
+        # jsii warns of Node versions that it was not tested with; the CLI's own check is enough.
+        "JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION": "true",
+    }
+    log = cloud.folder / "cdk.log"
+    with (
+        log.open("wb") as output,
+        running([node(), CDK, *arguments, *options], cwd=cwd, env=environment, output=output) as process,
+    ):
+        status = process.wait()
+    if status != 0:
+        sys.stderr.write(log.read_text(errors="replace"))
+        raise LocalError(f"`cdk {arguments[0]}` failed with exit status {status}: {last_line(log)}")
+
+
+def _path() -> str:
+    """PATH with this interpreter's folder first, where both python3 and Node.js are found."""
+    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+
+
+def _allow_plain_http(cloud: LocalCloud) -> None:
+    """Lift the rule that the bootstrap bucket takes HTTPS only: on loopback there is no TLS."""
+    s3 = cloud.session().client("s3", endpoint_url=cloud.endpoint)
+    s3.delete_bucket_policy(Bucket=BOOTSTRAP_BUCKET)
+
+
+def _run_functions_by_the_runtime_client(cloud: LocalCloud, stack: str) -> None:
+    """Have the deployed functions run by awslambdaric, as on AWS, under this interpreter.
+
+    MiniStack's own way of running Python loses the names of exceptions, which the saga's retries depend on.
+    It runs custom runtimes against the real Lambda Runtime API, so the functions become one of those. Only the
+    deployed functions are changed; the template stays the one that AWS gets.
+    """
+    functions = cloud.session().client("lambda", endpoint_url=cloud.endpoint)
+    cloudformation = cloud.session().client("cloudformation", endpoint_url=cloud.endpoint)
+    for page in cloudformation.get_paginator("list_stack_resources").paginate(StackName=stack):
+        for resource in page["StackResourceSummaries"]:
+            if resource["ResourceType"] == "AWS::Lambda::Function":
+                name = resource["PhysicalResourceId"]
+                code = _read(functions.get_function(FunctionName=name)["Code"]["Location"])
+                functions.update_function_code(FunctionName=name, ZipFile=_with_bootstrap(code))
+                functions.update_function_configuration(FunctionName=name, Runtime="provided.al2023")
+
+
+def _read(url: str) -> bytes:
+    with LOOPBACK.open(url, timeout=30) as response:
+        content: bytes = response.read()
+        return content
+
+
+def _with_bootstrap(code: bytes) -> bytes:
+    """The asset with the file that a custom runtime starts."""
+    package = io.BytesIO(code)
+    with zipfile.ZipFile(package, "a", zipfile.ZIP_DEFLATED) as archive:
+        bootstrap = zipfile.ZipInfo("bootstrap")
+        bootstrap.external_attr = 0o755 << 16
+        archive.writestr(bootstrap, f'#!/bin/sh\nexec "{sys.executable}" -m awslambdaric "$_HANDLER"\n')
+    return package.getvalue()

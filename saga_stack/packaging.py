@@ -1,0 +1,63 @@
+"""Builds the functions' one asset: the package ``lambdas`` beside what its requirements.txt names.
+
+It runs pip of the interpreter that runs ``cdk synth``; Docker is only the way out where there is no pip.
+"""
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jsii
+from aws_cdk import BundlingOptions, ILocalBundling
+from aws_cdk import aws_lambda as lambda_
+
+SOURCE = Path(__file__).parent.parent / "lambdas"
+EXCLUDE = ["**/__pycache__", "**/*.pyc"]
+RUNTIME = lambda_.Runtime.PYTHON_3_14
+ARCHITECTURE = lambda_.Architecture.ARM_64
+
+
+def code() -> lambda_.Code:
+    """The asset of all six functions, as they differ in their handler alone."""
+    return lambda_.Code.from_asset(
+        str(SOURCE),
+        exclude=EXCLUDE,
+        bundling=BundlingOptions(
+            image=RUNTIME.bundling_image,
+            platform=ARCHITECTURE.docker_platform,
+            command=[
+                "sh",
+                "-c",
+                "pip install --no-compile --target /asset-output --requirement requirements.txt"
+                " && cp -r . /asset-output/lambdas",
+            ],
+            local=_LocalBundling(),
+        ),
+    )
+
+
+def build(target: Path) -> None:
+    """Write the asset's content to the folder ``target``. Raises CalledProcessError if pip fails."""
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"),
+            *("--no-compile", "--target", str(target), "--requirement", str(SOURCE / "requirements.txt")),
+            # What the functions run on, whatever this machine is.
+            *("--only-binary=:all:", "--platform=manylinux2014_aarch64", "--platform=any"),
+            *("--implementation=cp", f"--python-version={RUNTIME.name.removeprefix('python')}", "--no-deps"),
+        ],
+        check=True,
+    )
+    shutil.copytree(SOURCE, target / "lambdas", ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+
+
+@jsii.implements(ILocalBundling)
+class _LocalBundling:
+    def try_bundle(self, output_dir: str, _options: BundlingOptions) -> bool:
+        """Build without Docker. False, which makes the CDK turn to Docker, if this interpreter has no pip."""
+        if importlib.util.find_spec("pip") is None:
+            return False
+        build(Path(output_dir))
+        return True
