@@ -1,0 +1,119 @@
+"""What must hold after whatever happened: of the rows, of their history, and of how the executions ended.
+
+The functions return what is broken, in words; nothing is good. They take the saga's steps from the
+definition, and the rows from the list of steps that the functions are made of.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tests.shape import Shape
+
+Rows = Mapping[str, Mapping[str, Any]]
+
+
+class Ended(Protocol):
+    """What is asked of an execution that has ended: its id, how it ended, and the states it entered."""
+
+    @property
+    def arn(self) -> str: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def error(self) -> str | None: ...
+    @property
+    def states(self) -> tuple[str, ...]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """The row of one step: its key, the statuses that are live, in order, and the undone one."""
+
+    entity: str
+    live: tuple[str, ...]
+    undone: str
+
+
+def broken(shape: Shape, kept: Iterable[Kept], executions: Iterable[Ended], rows: Rows) -> list[str]:
+    """Every invariant that the executions of one order break. ``kept`` is in the order of the steps."""
+    kept = tuple(kept)
+    found = [problem for row in kept for problem in _history(row, rows.get(row.entity))]
+    for execution in executions:
+        found += [f"{execution.arn.rsplit(':', 1)[-1]}: {problem}" for problem in _of(shape, kept, execution, rows)]
+    return found
+
+
+def is_stuck(shape: Shape, execution: Ended) -> bool:
+    """Whether it ended in neither of the two clean ways."""
+    return execution.status != "SUCCEEDED" and execution.error != shape.failed
+
+
+def _of(shape: Shape, kept: tuple[Kept, ...], execution: Ended, rows: Rows) -> Iterable[str]:
+    live = {row.entity for row in kept if _live_for(row, execution.arn, rows)}
+    complete = all(_holds(row, row.live[-1], execution.arn, rows) for row in kept)
+    if execution.status == "SUCCEEDED":
+        if not complete:
+            yield "1: succeeded, but not every row is complete and its own"
+    elif complete and execution.states[-1] != shape.completion:
+        # Stuck in the completion, the last write may have been made all the same; resumed, it succeeds.
+        yield f"1: every row is complete and its own, but it ended {execution.status}"
+    if execution.error == shape.failed and live:
+        yield f"2: failed cleanly, but {', '.join(sorted(live))} is live"
+    if is_stuck(shape, execution) and execution.states[-1] not in (*shape.compensations, shape.completion):
+        yield f"3: stuck in {execution.states[-1]}"
+    yield from _counts(shape, kept, execution, rows)
+    yield from _path(shape, execution)
+
+
+def _counts(shape: Shape, kept: tuple[Kept, ...], execution: Ended, rows: Rows) -> Iterable[str]:
+    for row in kept:
+        statuses = [event["status"] for event in _events(row, rows) if event["saga_id"] == execution.arn]
+        for status in (*row.live, row.undone):
+            if statuses.count(status) > 1:
+                yield f"4: {statuses.count(status)} times {status}"
+        did, undid = row.live[0] in statuses, row.undone in statuses
+        if execution.error == shape.failed and did and not undid:
+            yield f"4: {row.live[0]}, but never {row.undone}"
+        if undid and statuses[-1] != row.undone:
+            yield f"6: {statuses[-1]} after {row.undone}"
+
+
+def _path(shape: Shape, execution: Ended) -> Iterable[str]:
+    if execution.status == "SUCCEEDED":
+        allowed = [(*shape.actions, shape.completion)]
+    elif execution.error == shape.failed:
+        allowed = [shape.rolled_back_from(action) for action in shape.actions]
+    else:
+        whole = [shape.rolled_back_from(action)[:-1] for action in shape.actions]
+        whole.append((*shape.actions, shape.completion))
+        allowed = [path[: len(execution.states)] for path in whole]
+    if execution.states not in allowed:
+        yield f"7: the path is {' > '.join(execution.states)}"
+
+
+def _history(row: Kept, kept: Mapping[str, Any] | None) -> Iterable[str]:
+    """Of one row alone: nobody changed it while another saga held it, and it is what its history says."""
+    if kept is None:
+        return
+    holder = None
+    for event in kept["history"]:
+        if holder not in (None, event["saga_id"]):
+            yield f"5: {row.entity} of {holder} was made {event['status']} by {event['saga_id']}"
+        holder = event["saga_id"] if event["status"] in row.live else None
+    last = kept["history"][-1]
+    if (last["status"], last["saga_id"]) != (kept["status"], kept["saga_id"]):
+        yield f"5: {row.entity} is {kept['status']}, its history ends with {last['status']}"
+
+
+def _events(row: Kept, rows: Rows) -> list[Mapping[str, str]]:
+    return list(rows[row.entity]["history"]) if row.entity in rows else []
+
+
+def _holds(row: Kept, status: str, saga_id: str, rows: Rows) -> bool:
+    found = rows.get(row.entity, {})
+    return (found.get("status"), found.get("saga_id")) == (status, saga_id)
+
+
+def _live_for(row: Kept, saga_id: str, rows: Rows) -> bool:
+    return any(_holds(row, status, saga_id, rows) for status in row.live)

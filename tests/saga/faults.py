@@ -1,0 +1,103 @@
+"""Faults that a test puts between Step Functions and a task. Nothing of this is in the deployed code."""
+
+import itertools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from tests.saga.interpreter import Deliver, Interpreter, TaskFailed
+
+
+class Fault(Enum):
+    """What goes wrong with a task. A fault that passes strikes the first attempts only."""
+
+    ERROR_BEFORE = "fails once before its write"
+    ERROR_AFTER = "fails once after its write"
+    KILLED = "is killed once in mid-call, its write made"
+    SERVICE_ERROR = "is not reached once: Lambda has an error"
+    THROTTLED = "is throttled three times"
+    TWICE = "is delivered twice each time"
+    SLOW = "always writes, and answers after its timeout"
+    LATE = "always times out, and writes after the saga has ended or compensated it"
+    BROKEN = "always fails before its write"
+    BROKEN_AFTER = "always fails after its write"
+
+
+_ONCE_BEFORE = {Fault.ERROR_BEFORE: "RuntimeError", Fault.SERVICE_ERROR: "Lambda.ServiceException"}
+_ONCE_AFTER = {Fault.ERROR_AFTER: "RuntimeError", Fault.KILLED: "Runtime.ExitError"}
+_THROTTLED_TIMES = 3
+
+Faults = Mapping[str, tuple[Fault, ...]]
+
+
+@dataclass
+class Injector:
+    """Strikes the tasks of one execution with faults, by state. Use it as ``through`` of an interpreter."""
+
+    machine: Interpreter
+    faults: Faults
+    attempts: dict[str, int] = field(default_factory=dict)
+    late: list[tuple[str, Deliver]] = field(default_factory=list)
+
+    def __call__(self, state: str, _payload: Any, deliver: Deliver) -> Any:
+        self.attempts[state] = self.attempts.get(state, 0) + 1
+        for fault in self.faults.get(state, ()):
+            deliver = self._struck(fault, state, self.attempts[state], deliver)
+        answer = deliver()
+        # The worst moment for a late action: right behind the compensation that should bar it.
+        self.land([action for action, compensation in self.machine.shape.steps if compensation == state])
+        return answer
+
+    def land(self, states: Iterable[str] | None = None) -> None:
+        """Deliver what is late: of the states named, or all of it."""
+        due = [(state, deliver) for state, deliver in self.late if states is None or state in states]
+        self.late = [late for late in self.late if late not in due]
+        for _, deliver in due:
+            try:
+                deliver()
+            except TaskFailed:
+                pass  # nobody is left to hear of it; the invariants say whether it did harm
+
+    def _struck(self, fault: Fault, state: str, attempt: int, deliver: Deliver) -> Deliver:
+        match fault:
+            case Fault.ERROR_BEFORE | Fault.SERVICE_ERROR if attempt == 1:
+                return _failing(_ONCE_BEFORE[fault])
+            case Fault.ERROR_AFTER | Fault.KILLED if attempt == 1:
+                return _failing(_ONCE_AFTER[fault], after=deliver)
+            case Fault.THROTTLED if attempt <= _THROTTLED_TIMES:
+                return _failing("Lambda.TooManyRequestsException")
+            case Fault.TWICE:
+                return lambda: (deliver(), deliver())[1]
+            case Fault.SLOW:
+                return _failing("States.Timeout", after=deliver)
+            case Fault.LATE:
+                return _failing("States.Timeout", after=lambda: self.late.append((state, deliver)))
+            case Fault.BROKEN:
+                return _failing("RuntimeError")
+            case Fault.BROKEN_AFTER:
+                return _failing("RuntimeError", after=deliver)
+        return deliver
+
+
+def _failing(error: str, *, after: Deliver | None = None) -> Deliver:
+    def fail() -> Any:
+        if after is not None:
+            after()
+        raise TaskFailed(error)
+
+    return fail
+
+
+def singles(tasks: Iterable[str]) -> list[Faults]:
+    """Every fault at every task."""
+    return [{task: (fault,)} for task in tasks for fault in Fault]
+
+
+def pairs(tasks: Iterable[str]) -> list[Faults]:
+    """Every two different faults: at two tasks, or both at the same one."""
+    places = [(task, fault) for task in tasks for fault in Fault]
+    found: list[Faults] = []
+    for (task, fault), (other, another) in itertools.combinations(places, 2):
+        found.append({task: (fault, another)} if task == other else {task: (fault,), other: (another,)})
+    return found
