@@ -35,11 +35,13 @@ demo: install ## Four orders on a local cloud: one fulfilled, three rolled back
 local: install ## The local cloud with the stack, until Ctrl-C (PORT=4566)
 	@$(BIN)/python -m local serve --port $(PORT)
 
-test: install ## All tests, in a few minutes
-	@$(BIN)/python -m pytest
+test: install ## All tests, in a few minutes (ARGS= for pytest)
+	@$(BIN)/python -m pytest $(ARGS)
 
 chaos: install ## Every pair of faults and every order of deliveries (SEED= for the random part)
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED))
+	@echo "200 orders at 16 at a time on the local cloud, functions killed and crashing at random"
+	@ORDERS=200 $(BIN)/python -m pytest --numprocesses=0 --quiet tests/e2e/test_processes.py -k many_orders
 
 lint: install ## Lint, format and types
 	@$(BIN)/ruff check

@@ -16,7 +16,7 @@ from rich.markup import escape
 
 from local import demo
 from local.cloud import LocalCloud, free_port, local_cloud
-from local.deployment import Deployment, deploy
+from local.deployment import Deployment, bootstrap, deploy
 from local.errors import LocalError
 from local.orders import Orders
 
@@ -73,11 +73,20 @@ class _Steps:
         console.print(f"[dim]{time.monotonic() - self._began:5.1f} s[/dim]  {escape(doing)}")
 
 
+def _deployed(cloud: LocalCloud, step: _Steps) -> Deployment:
+    step("cdk bootstrap")
+    with console.status("cdk bootstrap"):
+        bootstrap(cloud)
+    step("cdk deploy: a table, six functions, a state machine, two queues; about 20 s")
+    with console.status("cdk deploy"):
+        return deploy(cloud)
+
+
 def _demo() -> int:
     step = _Steps()
     step("starting the local cloud on loopback, IAM policies enforced")
     with local_cloud(free_port()) as cloud:
-        orders = Orders(deploy(cloud, step))
+        orders = Orders(_deployed(cloud, step))
         step("four orders")
         differences = demo.run(orders, console)
         console.print()
@@ -100,7 +109,7 @@ def _serve(port: int) -> int:
     step = _Steps()
     step(f"starting the local cloud on 127.0.0.1:{port}, IAM policies enforced")
     with local_cloud(port) as cloud:
-        deployment = deploy(cloud, step)
+        deployment = _deployed(cloud, step)
         step("ready")
         console.print(f"\n{_what_to_paste(cloud, deployment)}\n\nCtrl-C stops it.", markup=False)
         while True:
@@ -126,8 +135,8 @@ The rows of an order:
     --key-condition-expression 'order_id = :id' --expression-attribute-values '{{":id": {{"S": "1"}}}}'
 
 One function directly:
-  aws lambda invoke --function-name {deployment.stack}-create_order \\
-    --cli-binary-format raw-in-base64-out --payload '{{"order_id":"1","total":100}}' /dev/stdout"""
+  echo '{{"order_id":"1","total":100}}' | aws lambda invoke \\
+    --function-name {deployment.stack}-create_order --payload fileb:///dev/stdin /dev/stdout"""
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from boto3.session import Session
 
+PROJECT = Path(__file__).parent.parent
 HOST = "127.0.0.1"
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
@@ -103,7 +104,9 @@ def local_cloud(port: int, settings: Mapping[str, str] | None = None) -> Iterato
         }
         with (
             (folder / LOG).open("wb") as log,
-            running([sys.executable, "-m", "ministack"], cwd=folder, env=environment, output=log) as process,
+            running(
+                [sys.executable, "-m", "local.server", str(os.getpid())], cwd=PROJECT, env=environment, output=log
+            ) as process,
         ):
             cloud = LocalCloud(port=port, folder=folder, process=process)
             _wait_until_ready(cloud)

@@ -6,19 +6,16 @@ import os
 import shutil
 import sys
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from local.cloud import ACCOUNT, LOOPBACK, REGION, LocalCloud, last_line
+from local.cloud import ACCOUNT, LOOPBACK, PROJECT, REGION, LocalCloud, last_line
 from local.errors import LocalError
 from local.processes import running
 
-PROJECT = Path(__file__).parent.parent
 CDK = PROJECT / "node_modules" / "aws-cdk" / "bin" / "cdk"
 BOOTSTRAP_BUCKET = f"cdk-hnb659fds-assets-{ACCOUNT}-{REGION}"
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,28 +29,30 @@ class Deployment:
     stuck_sagas_queue_url: str
 
 
-def deploy(cloud: LocalCloud, progress: Progress, *, stage: str = "dev", app: str | None = None) -> Deployment:
-    """Bootstrap the local cloud and deploy the stage to it.
+def bootstrap(cloud: LocalCloud) -> None:
+    """Prepare the local cloud for deployments. Raises LocalError if the CDK CLI is not installed or fails."""
+    # From a folder without a cdk.json: to bootstrap an account, the CLI need not synthesize the app.
+    _cdk(cloud, ["bootstrap", f"aws://{ACCOUNT}/{REGION}"], cwd=cloud.folder)
+    # The bucket takes HTTPS only, as on AWS; on loopback there is no TLS.
+    s3 = cloud.session().client("s3", endpoint_url=cloud.endpoint)
+    s3.delete_bucket_policy(Bucket=BOOTSTRAP_BUCKET)
 
-    ``app`` is the command of another CDK app than the project's. Raises LocalError if the CDK CLI is not
-    installed or fails; its full output is then shown on standard error.
+
+def deploy(cloud: LocalCloud, *, stage: str = "dev", app: str | None = None) -> Deployment:
+    """Deploy the stage to the bootstrapped cloud; ``app`` is the command of another CDK app than the project's.
+
+    Raises LocalError if the CDK CLI is not installed or fails; its full output is then on standard error.
     """
     stack = f"OrderSaga-{stage}"
     outputs = cloud.folder / "outputs.json"
-    progress("cdk bootstrap")
-    # From a folder without a cdk.json: to bootstrap an account, the CLI need not synthesize the app.
-    _cdk(cloud, ["bootstrap", f"aws://{ACCOUNT}/{REGION}"], cwd=cloud.folder)
-    _allow_plain_http(cloud)
-    progress("cdk deploy")
     _cdk(
         cloud,
         ["deploy", stack, "--context", f"stage={stage}", "--require-approval=never", f"--outputs-file={outputs}"],
         cwd=PROJECT,
         app=app,
     )
-    told = json.loads(outputs.read_text())[stack]
-    progress("functions: AWS's runtime client takes over")
     _run_functions_by_the_runtime_client(cloud, stack)
+    told = json.loads(outputs.read_text())[stack]
     return Deployment(
         cloud=cloud,
         stack=stack,
@@ -100,12 +99,6 @@ def _path() -> str:
     return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 
 
-def _allow_plain_http(cloud: LocalCloud) -> None:
-    """Lift the rule that the bootstrap bucket takes HTTPS only: on loopback there is no TLS."""
-    s3 = cloud.session().client("s3", endpoint_url=cloud.endpoint)
-    s3.delete_bucket_policy(Bucket=BOOTSTRAP_BUCKET)
-
-
 def _run_functions_by_the_runtime_client(cloud: LocalCloud, stack: str) -> None:
     """Have the deployed functions run by awslambdaric, as on AWS, under this interpreter.
 
@@ -119,22 +112,24 @@ def _run_functions_by_the_runtime_client(cloud: LocalCloud, stack: str) -> None:
         for resource in page["StackResourceSummaries"]:
             if resource["ResourceType"] == "AWS::Lambda::Function":
                 name = resource["PhysicalResourceId"]
-                code = _read(functions.get_function(FunctionName=name)["Code"]["Location"])
-                functions.update_function_code(FunctionName=name, ZipFile=_with_bootstrap(code))
+                code = read_url(functions.get_function(FunctionName=name)["Code"]["Location"])
+                bootstrap = f'#!/bin/sh\nexec "{sys.executable}" -m awslambdaric "$_HANDLER"\n'
+                functions.update_function_code(FunctionName=name, ZipFile=with_file(code, "bootstrap", bootstrap))
                 functions.update_function_configuration(FunctionName=name, Runtime="provided.al2023")
 
 
-def _read(url: str) -> bytes:
+def read_url(url: str) -> bytes:
+    """What the local cloud serves under a URL."""
     with LOOPBACK.open(url, timeout=30) as response:
         content: bytes = response.read()
         return content
 
 
-def _with_bootstrap(code: bytes) -> bytes:
-    """The asset with the file that a custom runtime starts."""
-    package = io.BytesIO(code)
-    with zipfile.ZipFile(package, "a", zipfile.ZIP_DEFLATED) as archive:
-        bootstrap = zipfile.ZipInfo("bootstrap")
-        bootstrap.external_attr = 0o755 << 16
-        archive.writestr(bootstrap, f'#!/bin/sh\nexec "{sys.executable}" -m awslambdaric "$_HANDLER"\n')
-    return package.getvalue()
+def with_file(package: bytes, name: str, content: str) -> bytes:
+    """The zipped package with one executable file more."""
+    changed = io.BytesIO(package)
+    with zipfile.ZipFile(changed, "a", zipfile.ZIP_DEFLATED) as archive:
+        file = zipfile.ZipInfo(name)
+        file.external_attr = 0o755 << 16
+        archive.writestr(file, content)
+    return changed.getvalue()

@@ -6,10 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from botocore.config import Config
+
 from local.deployment import Deployment
 from local.errors import LocalError
 
 POLL_SECONDS = 0.1
+# Clients of boto3 may be shared by threads; so many can ask at once.
+MAX_CONNECTIONS = 20
 
 Rows = Mapping[str, str]
 
@@ -32,8 +36,9 @@ class Orders:
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
         session, endpoint = deployment.cloud.session(), deployment.cloud.endpoint
-        self.stepfunctions = session.client("stepfunctions", endpoint_url=endpoint)
-        self.dynamodb = session.client("dynamodb", endpoint_url=endpoint)
+        config = Config(max_pool_connections=MAX_CONNECTIONS)
+        self.stepfunctions = session.client("stepfunctions", endpoint_url=endpoint, config=config)
+        self.dynamodb = session.client("dynamodb", endpoint_url=endpoint, config=config)
 
     def start(self, order: object) -> str:
         """Start an execution with this input, valid or not; returns its ARN."""

@@ -1,8 +1,10 @@
 """The AWS that tests see: moto in this process, with no credentials and no settings of the caller's."""
 
 import os
+import sys
+from pathlib import Path
 
-for name in [name for name in os.environ if name.startswith("AWS_")]:
+for name in [name for name in os.environ if name.startswith(("AWS_", "CDK_"))]:
     del os.environ[name]
 os.environ |= {
     "AWS_ACCESS_KEY_ID": "test",
@@ -10,7 +12,8 @@ os.environ |= {
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_EC2_METADATA_DISABLED": "true",
     "TABLE_NAME": "orders",
-    "POWERTOOLS_LOG_LEVEL": "INFO",
+    # The CDK's library runs on Node.js; the one that the tests are meant for lies beside their Python.
+    "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
 }
 
 # moto answers for clients that are made after its import; the ledger makes its client at its own.

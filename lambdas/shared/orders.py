@@ -4,7 +4,6 @@ A step checks the fields that it works with, and no others; CreateOrder, the fir
 no step knows. Messages name the field and the type of its value, never the value: it may be a card number.
 """
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -75,7 +74,8 @@ def _total(order: Order) -> Decimal:
     # bool is a subclass of int, but true is no amount of money.
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _invalid(order, "total", expected)
-    if not math.isfinite(value) or not 0 < value <= MAX_TOTAL or (amount := Decimal(str(value))) != round(amount, 2):
+    # NaN compares false with everything, so it is out of range too.
+    if not 0 < value <= MAX_TOTAL or (amount := Decimal(str(value))) != round(amount, 2):
         raise InvalidOrder(f"total is out of range: {expected}")
     return amount
 
@@ -100,7 +100,7 @@ def _text(order: Order, field: str, *, longest: int) -> str:
     if len(value) > longest:
         raise InvalidOrder(f"{field} is {len(value):,} characters long: {expected}")
     # A lone surrogate is valid in JSON, but is no text and cannot be stored; NUL and its kind break what reads it.
-    if not value.replace("\n", "").isprintable():
+    if not value.replace("\n", " ").isprintable():
         raise InvalidOrder(f"{field} holds a character that cannot be printed: {expected}, all of them printable")
     return value
 

@@ -1,0 +1,31 @@
+"""Runs MiniStack as ``python -m local.server PARENT``: it never outlives the process that started it.
+
+A parent that is killed cannot clean up, so the child watches: when it has been handed to another parent, it
+ends itself and its process group, the functions' processes among it.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+
+WATCH_SECONDS = 0.5
+
+
+def main() -> None:
+    """Watch the parent, whose process id is the only argument, and serve until told to end."""
+    threading.Thread(target=_end_with, args=(int(sys.argv.pop()),), daemon=True).start()
+    from ministack.app import main as serve  # only now: it takes a moment, and the watch should be on
+
+    serve()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(WATCH_SECONDS)
+    os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()

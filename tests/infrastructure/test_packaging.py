@@ -1,0 +1,65 @@
+"""The functions' asset: all that they import beyond what AWS's Python runtime brings, and little else."""
+
+import importlib.util
+import io
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from saga_stack import packaging
+
+# What AWS's Python runtime brings: boto3 and what that needs (AWS Lambda Developer Guide, "Python runtimes").
+BROUGHT = ("boto3", "botocore", "s3transfer", "dateutil", "six", "urllib3")
+
+
+@pytest.fixture(scope="module")
+def asset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("asset")
+    packaging.build(target)
+    return target
+
+
+def test_the_asset_imports_with_nothing_but_what_the_runtime_brings(asset: Path, tmp_path: Path) -> None:
+    runtime = tmp_path / "runtime"
+    runtime.mkdir()
+    for name in BROUGHT:
+        spec = importlib.util.find_spec(name)
+        assert spec is not None and spec.origin is not None
+        origin = Path(spec.origin)
+        found = origin.parent if origin.name == "__init__.py" else origin
+        (runtime / found.name).symlink_to(found)
+    modules = sorted(path.stem for path in (asset / "lambdas").glob("*.py") if path.stem != "__init__")
+    assert len(modules) == 6
+    program = "; ".join(
+        [
+            f"import sys; sys.path += [{str(asset)!r}, {str(runtime)!r}]",
+            *(f"import lambdas.{module}; lambdas.{module}.handler" for module in modules),
+            f"assert lambdas.__file__.startswith({str(asset)!r})",
+            "import aws_lambda_powertools; print(aws_lambda_powertools.__file__)",
+        ]
+    )
+    # -I and -S: no environment, no working folder, no site-packages.
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-B", "-c", program],
+        env={"TABLE_NAME": "orders", "AWS_DEFAULT_REGION": "us-east-1", "PATH": os.environ["PATH"]},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(str(asset))
+
+
+def test_the_asset_is_small_and_holds_nothing_that_is_not_for_the_functions(asset: Path) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in asset.rglob("*"):
+            archive.write(path, path.relative_to(asset))
+    assert len(packed.getvalue()) < 1_200_000
+    assert not [path for path in asset.rglob("*") if path.suffix in {".pyc", ".so"} or path.name == "tests"]
+    assert not (asset / "boto3").exists()
