@@ -21,6 +21,7 @@ from local.errors import LocalError
 from local.orders import Orders
 
 DEFAULT_PORT = 4566
+PORTS = range(1024, 65536)
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -45,7 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m local", description="The order saga on a cloud of your own machine.")
+    parser = argparse.ArgumentParser(
+        prog="python -m local", description="The order saga on a cloud of your own machine."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("demo", help="run four orders on a local cloud and show how each one ends")
     serve = commands.add_parser("serve", help="keep a local cloud with the stack running until Ctrl-C")
@@ -54,8 +57,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _port(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1024 <= int(text) <= 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: expected a number from 1024 to 65535")
+    if not text.isascii() or not text.isdigit() or int(text) not in PORTS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: expected a number from {PORTS[0]} to {PORTS[-1]}")
     return int(text)
 
 

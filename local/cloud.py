@@ -74,7 +74,12 @@ class LocalCloud:
 
     def session(self) -> "Session":
         """A boto3 session with this cloud's credentials; pass ``endpoint_url=endpoint`` to its clients."""
-        return boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
+        settings = self.client_settings
+        return boto3.Session(
+            aws_access_key_id=settings["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=settings["AWS_SECRET_ACCESS_KEY"],
+            region_name=REGION,
+        )
 
 
 @contextlib.contextmanager
@@ -135,7 +140,8 @@ def refuse_taken_port(port: int) -> None:
             probe.bind((HOST, port))
         except OSError as error:
             raise LocalError(
-                f"{HOST}:{port} cannot be used ({error.strerror}): end what runs there or choose another port with PORT="
+                f"{HOST}:{port} cannot be used ({error.strerror}): "
+                "end what runs there or choose another port with PORT="
             ) from None
 
 
@@ -143,9 +149,11 @@ def _wait_until_ready(cloud: LocalCloud) -> None:
     deadline = time.monotonic() + READY_WITHIN_SECONDS
     while time.monotonic() < deadline:
         cloud.require_running()
-        with contextlib.suppress(urllib.error.URLError, OSError):
-            with LOOPBACK.open(f"{cloud.endpoint}/_ministack/health", timeout=1):
-                return
+        with (
+            contextlib.suppress(urllib.error.URLError, OSError),
+            LOOPBACK.open(f"{cloud.endpoint}/_ministack/health", timeout=1),
+        ):
+            return
         time.sleep(0.05)
     raise LocalError(f"the local cloud did not start within {READY_WITHIN_SECONDS} s: {last_line(cloud.log)}")
 

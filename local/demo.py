@@ -78,7 +78,7 @@ def run(orders: Orders, console: Console) -> list[str]:
         with console.status(f"{name} is running"):
             ended = orders.end(orders.start(order))
             rows = orders.rows(str(order["order_id"]))
-        _show(console, name, expected, order, ended, rows)
+        _show(console, name=name, expected=expected, order=order, ended=ended, rows=rows)
         statuses = {entity: row["status"]["S"] for entity, row in rows.items()}
         differences += [f"{name}: {difference}" for difference in compare(expected, ended, statuses)]
     return differences
@@ -97,6 +97,7 @@ def compare(expected: Expected, ended: Ended, statuses: Mapping[str, str]) -> li
 
 def _show(
     console: Console,
+    *,
     name: str,
     expected: Expected,
     order: Mapping[str, object],
@@ -111,7 +112,9 @@ def _show(
     facts.add_column(overflow="fold")
     facts.add_row("order", escape(json.dumps(_without_card(order))))
     facts.add_row("path", escape(" > ".join(ended.states)))
-    facts.add_row("ended", f"[{'green' if good else 'red'}]{ended.status}[/]" + (f" ({ended.error})" if ended.error else ""))
+    facts.add_row(
+        "ended", f"[{'green' if good else 'red'}]{ended.status}[/]" + (f" ({ended.error})" if ended.error else "")
+    )
     if ended.cause:
         facts.add_row("because", escape(ended.cause))
     if ended.output and good:

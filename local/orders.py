@@ -42,10 +42,10 @@ class Orders:
 
     def start(self, order: object) -> str:
         """Start an execution with this input, valid or not; returns its ARN."""
-        started = self.stepfunctions.start_execution(
+        arn: str = self.stepfunctions.start_execution(
             stateMachineArn=self._deployment.state_machine_arn, input=json.dumps(order)
-        )
-        return started["executionArn"]
+        )["executionArn"]
+        return arn
 
     def end(self, arn: str, *, within_seconds: float = 60) -> Ended:
         """Wait until the execution has ended. Raises LocalError if it has not in time."""

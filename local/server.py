@@ -16,7 +16,7 @@ WATCH_SECONDS = 0.5
 def main() -> None:
     """Watch the parent, whose process id is the only argument, and serve until told to end."""
     threading.Thread(target=_end_with, args=(int(sys.argv.pop()),), daemon=True).start()
-    from ministack.app import main as serve  # only now: it takes a moment, and the watch should be on
+    from ministack.app import main as serve  # noqa: PLC0415 (it takes a moment, and the watch should be on by then)
 
     serve()
 

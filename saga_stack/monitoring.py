@@ -61,5 +61,5 @@ def _queue(scope: Construct, id_: str, *, dead_letters: sqs.Queue | None = None)
         encryption=sqs.QueueEncryption.SQS_MANAGED,
         enforce_ssl=True,
         retention_period=KEPT,
-        dead_letter_queue=dead_letters and sqs.DeadLetterQueue(queue=dead_letters, max_receive_count=10),
+        dead_letter_queue=sqs.DeadLetterQueue(queue=dead_letters, max_receive_count=10) if dead_letters else None,
     )

@@ -17,6 +17,9 @@ SOURCE = Path(__file__).parent.parent / "lambdas"
 EXCLUDE = ["**/__pycache__", "**/*.pyc"]
 RUNTIME = lambda_.Runtime.PYTHON_3_14
 ARCHITECTURE = lambda_.Architecture.ARM_64
+_IN_DOCKER = (
+    "pip install --no-compile --target /asset-output --requirement requirements.txt && cp -r . /asset-output/lambdas"
+)
 
 
 def code() -> lambda_.Code:
@@ -27,13 +30,8 @@ def code() -> lambda_.Code:
         bundling=BundlingOptions(
             image=RUNTIME.bundling_image,
             platform=ARCHITECTURE.docker_platform,
-            command=[
-                "sh",
-                "-c",
-                "pip install --no-compile --target /asset-output --requirement requirements.txt"
-                " && cp -r . /asset-output/lambdas",
-            ],
-            local=_LocalBundling(),
+            command=["sh", "-c", _IN_DOCKER],
+            local=_LocalBundling(),  # type: ignore[arg-type]  # jsii passes the options as one object
         ),
     )
 

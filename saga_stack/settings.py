@@ -8,8 +8,9 @@ from aws_cdk import aws_logs as logs
 
 @dataclass(frozen=True, kw_only=True)
 class RetryPolicy:
-    """Exponential backoff with a cap and full jitter: the n-th wait is random between 0 and
-    min(``interval`` * ``backoff_rate`` ** (n - 1), ``max_delay``) seconds.
+    """Exponential backoff with a cap and full jitter.
+
+    The n-th wait is random between 0 and min(``interval`` * ``backoff_rate`` ** (n - 1), ``max_delay``) seconds.
     """
 
     interval: int

@@ -28,7 +28,7 @@ def table() -> Iterator["DynamoDBClient"]:
 
 def create_table() -> "DynamoDBClient":
     """Create the table with the keys of the contract; returns a client."""
-    client = boto3.client("dynamodb")
+    client: DynamoDBClient = boto3.client("dynamodb")
     client.create_table(
         TableName=TABLE,
         KeySchema=[
@@ -48,8 +48,7 @@ def synthesized(stage: str = "dev") -> dict[str, Any]:
     """The stack's template, without its assets bundled."""
     app = App(context={"aws:cdk:bundling-stacks": []})
     stack = OrderSagaStack(app, f"OrderSaga-{stage}", settings=STAGES[stage])
-    found: dict[str, Any] = Template.from_stack(stack).to_json()
-    return found
+    return dict(Template.from_stack(stack).to_json())
 
 
 @pytest.fixture(scope="session")

@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from moto.core import DEFAULT_ACCOUNT_ID
+from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.dynamodb.models import dynamodb_backends
 from moto.dynamodb.models.dynamo_type import DynamoType
 
+from lambdas.cancel_shipment import handler as cancel_shipment
 from lambdas.create_order import handler as create_order
 from lambdas.delete_order import handler as delete_order
 from lambdas.process_payment import handler as process_payment
 from lambdas.process_shipment import handler as process_shipment
-from lambdas.cancel_shipment import handler as cancel_shipment
 from lambdas.refund_payment import handler as refund_payment
 from lambdas.shared.errors import BusinessError
 from tests.fixtures import TABLE
@@ -58,8 +58,9 @@ class Exploration:
 
     Two ways that have led to the same row, the same sagas compensated and the same calls to come cannot differ
     from there on, so the rest is walked once for both; with ``every_step`` it is walked for each, which shows
-    the same and takes longer. (The history does not count: it is written only, no condition reads it.) ``orders`` counts the orders, ``deliveries`` the calls really made for them, and
-    ``broken`` says in words what went wrong.
+    the same and takes longer. (The history does not count: it is written only, no condition reads it.)
+    ``orders`` counts the orders, ``deliveries`` the calls really made for them, and ``broken`` says in words
+    what went wrong.
     """
 
     def __init__(self, entity: str, begun: Mapping[str, str], *, every_step: bool) -> None:

@@ -19,7 +19,7 @@ class OrderConflict(BusinessError):
 
 
 class StepCompensated(BusinessError):
-    """This saga has already compensated the step, so its late action is refused."""
+    """The step was compensated by this very saga, so its late action is refused."""
 
 
 BUSINESS_ERRORS: tuple[str, ...] = tuple(error.__name__ for error in (InvalidOrder, OrderConflict, StepCompensated))

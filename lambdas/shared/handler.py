@@ -12,16 +12,16 @@ The answer is ``{"order_id", "status"}``, the same for a repeated delivery.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from lambdas.shared import clock, ledger
 from lambdas.shared.errors import BusinessError, InvalidOrder, OrderConflict
 from lambdas.shared.observability import count, logger
-from lambdas.shared.orders import Step, order_id_of
+from lambdas.shared.orders import Step, as_order, order_id_of
 
-Answer: TypeAlias = "dict[str, str | None | Failure]"
+Answer: TypeAlias = "dict[str, str | Failure | None]"
 Failure: TypeAlias = dict[str, str]
 Handler: TypeAlias = Callable[[object, object], Answer]
 
@@ -41,12 +41,13 @@ class Request:
 def action(step: Step) -> Handler:
     """The function that does the step. It raises the business errors, and botocore's if DynamoDB fails."""
 
-    def handle(event: object, context: object) -> Answer:
+    def handle(event: object, _context: object) -> Answer:
         request = _request(event)
         logger.append_keys(step=step.name, saga_id=request.saga.id, order_id=_order_id_if_valid(request.order))
         try:
-            order_id = order_id_of(request.order)
-            ledger.act(step.entity, order_id, request.saga, step.stored(request.order))
+            order = as_order(request.order)
+            order_id = order_id_of(order)
+            ledger.act(step.entity, order_id, request.saga, step.stored(order))
         except BusinessError as error:
             logger.warning("refused", extra={"error": type(error).__name__, "reason": str(error)})
             if isinstance(error, OrderConflict):
@@ -61,7 +62,7 @@ def action(step: Step) -> Handler:
 def compensation(step: Step) -> Handler:
     """The function that undoes the step. It raises no business error, and botocore's if DynamoDB fails."""
 
-    def handle(event: object, context: object) -> Answer:
+    def handle(event: object, _context: object) -> Answer:
         request = _request(event)
         # Without a valid id the action cannot have written, now or later: nothing to undo, nothing to bar.
         order_id = _order_id_if_valid(request.order)
@@ -85,7 +86,7 @@ def _request(event: object) -> Request:
 
 def _order_id_if_valid(order: object) -> str | None:
     try:
-        return order_id_of(order)
+        return order_id_of(as_order(order))
     except InvalidOrder:
         return None
 
@@ -93,8 +94,8 @@ def _order_id_if_valid(order: object) -> str | None:
 def _failure(step: Step, request: Request) -> Failure:
     """Which step failed and why, in words that are safe to show: no stack trace and no card number."""
     match request.failure:
-        case {"step": str(), "error": str(), "reason": str()}:
-            return {name: request.failure[name] for name in ("step", "error", "reason")}
+        case {"step": str(first), "error": str(error), "reason": str(reason)}:
+            return {"step": first, "error": error, "reason": reason}
         case {"Error": str(error), **rest}:
             reason = _reason(rest.get("Cause"))
         case _:

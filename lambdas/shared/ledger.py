@@ -18,8 +18,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import boto3
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
@@ -29,7 +28,10 @@ from lambdas.shared import clock
 from lambdas.shared.errors import OrderConflict, StepCompensated
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
 Value: TypeAlias = "str | Decimal | list[Value] | Mapping[str, Value]"
 Row: TypeAlias = Mapping[str, Value]
@@ -69,10 +71,10 @@ def act(entity: Entity, order_id: str, saga: Saga, stored: Row) -> None:
     row = _update(
         entity,
         order_id,
-        f"SET {_STAMP}, fence = :started_at" + "".join(f", #{name} = :{name}" for name in stored),
+        f"SET {_STAMP}, #fence = :started_at" + "".join(f", #{name} = :{name}" for name in stored),
         # A row that nobody holds, and that no saga as new as this one has passed: without the fence, a late
         # action would outlive the compensation that came before it to a row of an earlier attempt.
-        "attribute_not_exists(order_id) OR (#status = :undone AND fence < :started_at)",
+        "attribute_not_exists(order_id) OR (#status = :undone AND #fence < :started_at)",
         {
             **_stamp(entity.live, saga),
             ":started_at": saga.started_at,
@@ -100,7 +102,7 @@ def compensate(entity: Entity, order_id: str, saga: Saga) -> None:
             entity,
             order_id,
             # The fence never goes down: a newer saga may have been barred here while this one held the row.
-            f"SET {_STAMP}, fence = if_not_exists(fence, :started_at)",
+            f"SET {_STAMP}, #fence = if_not_exists(#fence, :started_at)",
             # No row: leave the mark that bars the late action. A row of this saga, live: undo it. A row that
             # this saga has undone, or that another one holds, is not touched.
             "attribute_not_exists(order_id) OR (saga_id = :saga_id AND #status <> :status)",
@@ -112,8 +114,8 @@ def compensate(entity: Entity, order_id: str, saga: Saga) -> None:
             entity,
             order_id,
             # Another saga's row: bar this saga's late action from it and touch nothing else.
-            "SET fence = :started_at",
-            "saga_id <> :saga_id AND fence < :started_at",
+            "SET #fence = :started_at",
+            "saga_id <> :saga_id AND #fence < :started_at",
             {":saga_id": saga.id, ":started_at": saga.started_at},
         )
         # Refused because the fence is high enough already: barred. Refused because this saga's own action
@@ -143,10 +145,12 @@ def _update(entity: Entity, order_id: str, update: str, condition: str, values: 
             Key={"order_id": {"S": order_id}, "entity": {"S": entity.name}},
             UpdateExpression=update,
             ConditionExpression=condition,
+            ExpressionAttributeNames=names,
             ExpressionAttributeValues={name: _serialize(value) for name, value in values.items()},
             ReturnValuesOnConditionCheckFailure="ALL_OLD",
-            **({"ExpressionAttributeNames": names} if names else {}),
         )
     except _dynamodb.exceptions.ConditionalCheckFailedException as refusal:
-        return {name: _deserialize(value) for name, value in refusal.response.get("Item", {}).items()}
+        # The stubs of botocore do not know that this error brings the row.
+        item = cast("Mapping[str, Mapping[str, AttributeValueTypeDef]]", refusal.response).get("Item", {})
+        return {name: _deserialize(value) for name, value in item.items()}
     return None

@@ -35,10 +35,15 @@ class Step:
     stored: Callable[[Order], Row]
 
 
-def order_id_of(order: object) -> str:
+def as_order(value: object) -> Order:
+    """The value if it is an object, or InvalidOrder."""
+    if not isinstance(value, dict):
+        raise InvalidOrder(f"the order is {_kind(value)}: expected an object with {', '.join(FIELDS)}")
+    return value
+
+
+def order_id_of(order: Order) -> str:
     """The order's id, or InvalidOrder. Without a valid one no step can have written anything."""
-    if not isinstance(order, dict):
-        raise InvalidOrder(f"the order is {_kind(order)}: expected an object with {', '.join(FIELDS)}")
     return _text(order, "order_id", longest=MAX_ORDER_ID)
 
 

@@ -24,7 +24,7 @@ def handler(event: Any, context: Any) -> Any:
     faults = json.loads(Path(os.environ["FAULTS"]).read_text())
     fault = faults.get(name, faults.get("*", "none"))
     if fault == "random":
-        fault = random.choices(list(FAULTS), FAULTS.values())[0] if random.random() < RATE else "none"
+        fault = random.choices(list(FAULTS), list(FAULTS.values()))[0] if random.random() < RATE else "none"
     _strike(fault, "before")
     answer = real(event, context)
     _strike(fault, "after")

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from local.deployment import Deployment
 from local.demo import EXPECTED, SCENARIOS
+from local.deployment import Deployment
 from local.orders import Orders
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("cloud")]
@@ -83,9 +83,11 @@ def without(field: str) -> dict[str, Any]:
     return {name: value for name, value in good().items() if name != field}
 
 
+NO_OBJECTS: tuple[Any, ...] = (None, [], "text", 5, True)
+NO_IDS: tuple[Any, ...] = (1, "", None, "x" * 200, [], "\ud800")
 BAD: list[tuple[Any, str, str]] = [
-    *((value, "CreateOrder", "the order is") for value in (None, [], "text", 5, True)),
-    *((good(order_id=value), "CreateOrder", "order_id") for value in (1, "", None, "x" * 200, [], "\ud800")),
+    *((value, "CreateOrder", "the order is") for value in NO_OBJECTS),
+    *((good(order_id=value), "CreateOrder", "order_id") for value in NO_IDS),
     *((good(total=value), "CreateOrder", "total") for value in ("100", True, 0, -1, None, 0.001, 10**400)),
     *((good(card_no=value), "ProcessPayment", "card_no") for value in (1231234, "", "one", None, "１２３１２３４")),
     *((good(address=value), "ProcessShipment", "address") for value in (5, "", "x" * 100_000, None, "\0")),

@@ -73,7 +73,7 @@ def test_what_must_succeed_is_tried_for_minutes_and_an_action_is_not(definition:
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_call_ends_before_its_function_and_the_function_before_its_task(stage: str) -> None:
     template = synthesized(stage)
-    client = ledger.CLIENT_CONFIG
+    client: Any = ledger.CLIENT_CONFIG  # its options are attributes that its stubs do not know
     attempts = client.retries["total_max_attempts"]
     # botocore's standard mode waits at most 1 s before the second attempt, 2 s before the third, and so on.
     waits = sum(2**n for n in range(attempts - 1))

@@ -19,6 +19,7 @@ from moto import mock_aws
 from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
 from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import state_task_service_dynamodb
+from moto.stepfunctions.parser.asl.eval.states import ExecutionData
 from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
 from moto.stepfunctions.parser.backend import execution_worker
 
@@ -30,7 +31,7 @@ Deliver = Callable[[], Any]
 Through = Callable[[str, Any, Deliver], Any]
 
 
-class TaskFailed(Exception):
+class TaskFailed(Exception):  # noqa: N818 (named like the event in the history)
     """A failed task as Step Functions sees it: the name of an error, and a cause."""
 
     def __init__(self, name: str, cause: str = "injected") -> None:
@@ -102,7 +103,7 @@ class Interpreter:
         states = {**self.shape.definition["States"], "Entrance": entrance}
         machine = self._create(f"resumed-{next(self._numbers)}", {"StartAt": "Entrance", "States": states})
         context = {"Id": parked.arn, "Input": parked.order, "StartTime": parked.started_at}
-        made = execution_worker.ExecutionData
+        made = ExecutionData
 
         def same_execution(**data: Any) -> Any:
             return made(**data | context)
@@ -133,7 +134,8 @@ class Interpreter:
         machine = self._stepfunctions.create_state_machine(
             name=name, definition=json.dumps(definition), roleArn=self._role
         )
-        return machine["stateMachineArn"]
+        arn: str = machine["stateMachineArn"]
+        return arn
 
     def _run(self, machine: str, order: Any, name: str) -> Execution:
         arn = self._stepfunctions.start_execution(stateMachineArn=machine, name=name, input=json.dumps(order))[
@@ -153,7 +155,9 @@ class Interpreter:
             output=json.loads(ended["output"]) if ended["status"] == "SUCCEEDED" else None,
             states=tuple(details["name"] for details in entered),
             inputs=tuple(json.loads(details["input"]) for details in entered),
-            errors=tuple(event["taskFailedEventDetails"]["error"] for event in events if "taskFailedEventDetails" in event),
+            errors=tuple(
+                event["taskFailedEventDetails"]["error"] for event in events if "taskFailedEventDetails" in event
+            ),
         )
 
     # What follows are the two clients that moto's interpreter calls tasks with.
@@ -210,7 +214,9 @@ def interpreter(shape: Shape) -> Iterator[Interpreter]:
             # Nine tenths of a run would be spent on parsing the same definition.
             mock.patch.object(AmazonStateLanguageParser, "parse", functools.cache(AmazonStateLanguageParser.parse)),
             mock.patch.object(retrier_decl, "time", SimpleNamespace(sleep=lambda _seconds: None)),
-            mock.patch.object(execution_worker.ExecutionWorker, "start", execution_worker.ExecutionWorker._execution_logic),
+            mock.patch.object(
+                execution_worker.ExecutionWorker, "start", execution_worker.ExecutionWorker._execution_logic
+            ),
         ):
             yield machine
         for client in counted:

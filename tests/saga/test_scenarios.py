@@ -11,4 +11,6 @@ def test_a_scenario_ends_as_the_contract_says(machine: Interpreter, name: str) -
     expected = EXPECTED[name]
     execution = machine.run(scenario(name))
     assert (execution.status, execution.error, execution.states) == (expected.status, expected.error, expected.states)
-    assert {entity: row["status"] for entity, row in machine.rows(execution.order["order_id"]).items()} == expected.statuses
+    assert {
+        entity: row["status"] for entity, row in machine.rows(execution.order["order_id"]).items()
+    } == expected.statuses

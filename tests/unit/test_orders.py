@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from lambdas.shared.errors import InvalidOrder
-from lambdas.shared.orders import ORDER, PAYMENT, SHIPMENT, Step, order_id_of
+from lambdas.shared.orders import ORDER, PAYMENT, SHIPMENT, Step, as_order, order_id_of
 
 GOOD: dict[str, object] = {"order_id": "1", "total": 100, "card_no": "123-1234", "address": "123 st"}
 
@@ -39,7 +39,7 @@ def without(field: str) -> dict[str, object]:
 )
 def test_an_order_without_a_valid_id_is_refused(order: object, says: str) -> None:
     with pytest.raises(InvalidOrder, match=says):
-        order_id_of(order)
+        order_id_of(as_order(order))
 
 
 TOTAL = "expected a number above 0 and at most 1,000,000,000, with at most 2 decimals"
@@ -80,13 +80,12 @@ def test_a_step_refuses_what_it_cannot_work_with(step: Step, order: dict[str, ob
 
 
 @pytest.mark.parametrize("card", ["12345", "123-1234", "5555 0000 1111 2222"])
-def test_a_message_never_shows_the_value(card: str) -> None:
-    for order in (bad(card_no=card + "x"), bad(card_no=[card]), bad(address=card * 100), bad(total=card)):
-        for step in (ORDER, PAYMENT, SHIPMENT):
-            try:
-                step.stored(order)
-            except InvalidOrder as error:
-                assert card not in str(error)
+@pytest.mark.parametrize("step", [ORDER, PAYMENT, SHIPMENT], ids=lambda step: step.name)
+def test_a_message_never_shows_the_value(step: Step, card: str) -> None:
+    order = {**{field: [card] for field in ("total", "card_no", "address")}, card: card}
+    with pytest.raises(InvalidOrder) as refusal:
+        step.stored(order)
+    assert card not in str(refusal.value)
 
 
 @pytest.mark.parametrize(
