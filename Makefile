@@ -12,7 +12,7 @@ CDK := $(RUN) node node_modules/aws-cdk/bin/cdk
 .PHONY: help install demo local test chaos lint format synth diff deploy destroy lock clean
 
 help: ## This list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-9s%s\n", $$1, $$2 }'
 
 install: .venv/installed node_modules/installed ## All that is needed, into .venv and node_modules
 

@@ -138,7 +138,7 @@ The rows of an order:
     --key-condition-expression 'order_id = :id' --expression-attribute-values '{{":id": {{"S": "1"}}}}'
 
 One function directly:
-  echo '{{"order_id":"1","total":100}}' | aws lambda invoke \\
+  echo '{{"order_id":"6","total":100}}' | aws lambda invoke \\
     --function-name {deployment.stack}-create_order --payload fileb:///dev/stdin /dev/stdout"""
 
 

@@ -48,6 +48,8 @@ def build(target: Path) -> None:
         ],
         check=True,
     )
+    # Command line programs of the packages; a function has no command line.
+    shutil.rmtree(target / "bin", ignore_errors=True)
     shutil.copytree(SOURCE, target / "lambdas", ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
 
 

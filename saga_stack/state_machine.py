@@ -59,7 +59,6 @@ class SagaStateMachine(Construct):
                 include_execution_data=False,
             ),
             tracing_enabled=True,
-            removal_policy=removal_policy,
         )
         self.state_machine.node.add_dependency(role)
 

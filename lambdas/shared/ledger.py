@@ -88,7 +88,7 @@ def act(entity: Entity, order_id: str, saga: Saga, stored: Row) -> None:
         raise StepCompensated(f"this saga has already compensated {entity.name}: its action comes too late")
     raise OrderConflict(
         f"another saga ({row['saga_id']}) has {entity.name} of this order, {row['status']}: "
-        "start a new execution when that one has ended"
+        "nothing was changed; use another order_id, or try again in case that saga is undone"
     )
 
 

@@ -4,6 +4,7 @@ A step checks the fields that it works with, and no others; CreateOrder, the fir
 no step knows. Messages name the field and the type of its value, never the value: it may be a card number.
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,8 +19,14 @@ FIELDS = ("order_id", "total", "card_no", "address")
 MAX_ORDER_ID = 128
 MAX_TOTAL = 1_000_000_000
 MAX_ADDRESS = 500
+# Bytes of JSON. Step Functions hands on at most 256 KiB, and a compensation gets the reason beside the order: what
+# a compensation could not be given, no action may accept.
+MAX_ORDER = 200_000
 
 _NUMBER_OF_CARD = re.compile(r"[0-9](?:[ -]?[0-9]){4,18}")
+# A lone surrogate is valid in JSON, but is no text and cannot be stored; control characters break what reads them.
+_NO_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_NO_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _PLAIN_NAME = re.compile(r"[A-Za-z_]{1,40}")
 
 
@@ -44,10 +51,12 @@ def as_order(value: object) -> Order:
 
 def order_id_of(order: Order) -> str:
     """The order's id, or InvalidOrder. Without a valid one no step can have written anything."""
-    return _text(order, "order_id", longest=MAX_ORDER_ID)
+    return _text(order, "order_id", longest=MAX_ORDER_ID, unfit=_NO_LINE)
 
 
 def _order_row(order: Order) -> Row:
+    if (size := len(json.dumps(order))) > MAX_ORDER:
+        raise InvalidOrder(f"the order takes {size:,} bytes: expected at most {MAX_ORDER:,}")
     for name in order:
         if name not in FIELDS:
             shown = f"'{name}'" if _PLAIN_NAME.fullmatch(name) else "of a name that is not shown"
@@ -60,7 +69,7 @@ def _payment_row(order: Order) -> Row:
 
 
 def _shipment_row(order: Order) -> Row:
-    return {"address": _text(order, "address", longest=MAX_ADDRESS)}
+    return {"address": _text(order, "address", longest=MAX_ADDRESS, unfit=_NO_TEXT)}
 
 
 ORDER = Step(name="CreateOrder", entity=Entity(name="ORDER", live="PENDING", undone="DELETED"), stored=_order_row)
@@ -95,7 +104,7 @@ def _card_last4(order: Order) -> str:
     return re.sub("[ -]", "", value)[-4:]
 
 
-def _text(order: Order, field: str, *, longest: int) -> str:
+def _text(order: Order, field: str, *, longest: int, unfit: re.Pattern[str]) -> str:
     expected = f"expected a string of 1 to {longest} characters"
     value = order.get(field)
     if not isinstance(value, str):
@@ -104,9 +113,8 @@ def _text(order: Order, field: str, *, longest: int) -> str:
         raise InvalidOrder(f"{field} is empty: {expected}")
     if len(value) > longest:
         raise InvalidOrder(f"{field} is {len(value):,} characters long: {expected}")
-    # A lone surrogate is valid in JSON, but is no text and cannot be stored; NUL and its kind break what reads it.
-    if not value.replace("\n", " ").isprintable():
-        raise InvalidOrder(f"{field} holds a character that cannot be printed: {expected}, all of them printable")
+    if unfit.search(value):
+        raise InvalidOrder(f"{field} holds a control character or half of a surrogate pair: {expected} without any")
     return value
 
 
