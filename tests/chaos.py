@@ -1,0 +1,201 @@
+"""What the tests sample, in full: every pair of faults, every order of deliveries, and many faults at once.
+
+``python -m tests.chaos [--seed N] [--jobs N] [--limit N]``. Exit status: 0 if no invariant was broken, 1 if one was,
+130 if interrupted. Each finding is printed in a form from which it can be repeated.
+"""
+
+import argparse
+import contextlib
+import io
+import logging
+import multiprocessing
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+# First of all: it sets the environment, and moto must be imported before the functions' client is made.
+import tests.conftest  # noqa: F401
+
+# isort: split
+from moto import mock_aws
+
+from local.demo import EXPECTED, scenario
+from tests.fixtures import create_table, synthesized
+from tests.orderings import HANDLERS, Call, Exploration, starts
+from tests.saga.faults import Fault, Faults, pairs, singles
+from tests.saga.interpreter import interpreter
+from tests.saga.trial import fresh, trial
+from tests.shape import Shape, shape_of
+from tests.unit.test_barrier import BOTH_TWICE, THREE_SAGAS
+
+# So many trials share an interpreter: moto keeps every execution, and grows slow.
+TRIALS_A_CHUNK = 80
+RANDOM_TRIALS = 500
+FAULTS_AT_ONCE = (3, 4, 5)
+SECONDS_BETWEEN_LINES = 30
+
+Trial = tuple[str, Faults]
+
+
+@dataclass
+class Result:
+    """What one piece of work did, and every invariant that it found broken."""
+
+    kind: str
+    executions: int = 0
+    orders: int = 0
+    deliveries: int = 0
+    broken: list[str] = field(default_factory=list)
+
+
+def run_trials(kind: str, shape: Shape, trials: Sequence[Trial]) -> Result:
+    """Run trials on an interpreter of their own."""
+    result = Result(kind)
+    with _silence(), interpreter(shape) as machine:
+        for name, faults in trials:
+            _, problems = trial(machine, fresh(scenario(name)), faults)
+            result.executions += 1
+            told = {task: [fault.name for fault in struck] for task, struck in faults.items()}
+            result.broken += [f"{name} with {told}: {problem}" for problem in problems]
+    return result
+
+
+def explore(kind: str, entity: str, begun: dict[str, str], calls: Sequence[Call], every_step: bool) -> Result:  # noqa: FBT001 (a pool passes arguments by position)
+    """Walk every order of the calls at one row."""
+    with _silence(), mock_aws():
+        create_table()
+        exploration = Exploration(entity, begun, every_step=every_step)
+        exploration.walk(calls)
+    broken = [f"{entity}, begun {begun}: {problem}" for problem in exploration.broken]
+    return Result(kind, orders=exploration.orders, deliveries=exploration.deliveries, broken=broken)
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Neither the functions' logs nor moto's."""
+    logging.disable()
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield
+
+
+Work = tuple[Callable[..., Result], tuple[object, ...]]
+
+
+def all_work(shape: Shape, seed: int, limit: int | None) -> list[Work]:
+    """Everything there is to do, in pieces; with a limit, evenly thinned out to about so many trials and walks."""
+    random_faults = _random_faults(shape, random.Random(seed))
+    trials: dict[str, list[Trial]] = {
+        "single faults": [(name, faults) for faults in singles(shape.tasks) for name in EXPECTED],
+        "pairs of faults": [(name, faults) for faults in pairs(shape.tasks) for name in EXPECTED],
+        "3 to 5 random faults": [
+            (random.Random(seed + n).choice(list(EXPECTED)), f) for n, f in enumerate(random_faults)
+        ],
+    }
+    walks: list[Work] = [
+        (explore, ("two sagas, 8 calls", entity, begun, BOTH_TWICE, True))
+        for entity in HANDLERS
+        for begun in starts("AB")
+    ]
+    walks += [(explore, ("three sagas, 8 calls", "PAYMENT", begun, THREE_SAGAS, False)) for begun in starts("ABC")]
+    step = 1 if limit is None else max(1, sum(map(len, trials.values())) // limit)
+    work: list[Work] = walks[:: min(step, len(walks))]
+    for kind, those in trials.items():
+        some = those[::step]
+        chunks = [some[start : start + TRIALS_A_CHUNK] for start in range(0, len(some), TRIALS_A_CHUNK)]
+        work += [(run_trials, (kind, shape, chunk)) for chunk in chunks]
+    return work
+
+
+def _random_faults(shape: Shape, chance: random.Random) -> list[Faults]:
+    places = [(task, fault) for task in shape.tasks for fault in Fault]
+    found: list[Faults] = []
+    for _ in range(RANDOM_TRIALS):
+        chosen = chance.sample(places, chance.choice(FAULTS_AT_ONCE))
+        found.append({task: tuple(fault for at, fault in chosen if at == task) for task, _ in chosen})
+    return found
+
+
+def _do(work: Work) -> Result:
+    function, arguments = work
+    return function(*arguments)
+
+
+def _ignore_interrupts() -> None:
+    """Ctrl-C reaches every process of the terminal; the parent alone acts on it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def main() -> int:
+    """Run the command line; returns the exit status."""
+    options = _options()
+    began = time.monotonic()
+    print(f"seed {options.seed}, {options.jobs} processes", flush=True)
+    work = all_work(shape_of(synthesized()), options.seed, options.limit)
+    results: list[Result] = []
+    pool = multiprocessing.get_context("spawn").Pool(options.jobs, _ignore_interrupts)
+    try:
+        for result in pool.imap_unordered(_do, work):
+            results.append(result)
+            _progress(results, len(work), began)
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr)
+        return 130
+    finally:
+        pool.terminate()
+        pool.join()
+    return _report(results, time.monotonic() - began)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.chaos", description=__doc__.splitlines()[0] if __doc__ else ""
+    )
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6), help="of the random faults")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
+    parser.add_argument("--limit", type=int, help="run about so many trials, evenly chosen, instead of all")
+    return parser.parse_args()
+
+
+_last_line = 0.0
+
+
+def _progress(results: Sequence[Result], pieces: int, began: float) -> None:
+    global _last_line  # noqa: PLW0603 (the time of the last line is the terminal's, of which there is one)
+    now = time.monotonic()
+    if not sys.stdout.isatty() and now - _last_line < SECONDS_BETWEEN_LINES and len(results) < pieces:
+        return
+    _last_line = now
+    broken = sum(len(result.broken) for result in results)
+    end = "\r" if sys.stdout.isatty() else "\n"
+    print(f"{now - began:6.0f} s  {len(results)} of {pieces} pieces done, {broken} broken", end=end, flush=True)
+
+
+def _report(results: Sequence[Result], seconds: float) -> int:
+    print(f"\n{'':<24}{'executions':>12}{'orders':>12}{'deliveries':>12}{'broken':>12}")
+    for kind in dict.fromkeys(result.kind for result in results):
+        those = [result for result in results if result.kind == kind]
+        _row(kind, those)
+    _row("in all", results)
+    print(f"{seconds:.0f} s")
+    findings = [problem for result in results for problem in result.broken]
+    for problem in findings:
+        print(problem)
+    return 1 if findings else 0
+
+
+def _row(kind: str, results: Sequence[Result]) -> None:
+    counts = [
+        sum(result.executions for result in results),
+        sum(result.orders for result in results),
+        sum(result.deliveries for result in results),
+        sum(len(result.broken) for result in results),
+    ]
+    print(f"{kind:<24}" + "".join(f"{count:>12,}" for count in counts))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
