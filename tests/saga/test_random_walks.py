@@ -33,7 +33,7 @@ from tests.shape import Shape
 
 # Always the same walks, so that a change of the code is all that can make them fail.
 WALKS = settings(
-    max_examples=25,
+    max_examples=10,
     stateful_step_count=12,
     deadline=None,
     derandomize=True,
