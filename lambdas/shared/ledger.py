@@ -7,7 +7,7 @@ In whatever order actions and compensations are delivered, and however often:
 
 * an action that arrives after its compensation is refused,
 * a compensation with nothing to undo succeeds, and bars its late action,
-* a repeated delivery changes nothing and succeeds or fails as the first did,
+* a repeated delivery of what was done changes nothing and succeeds again,
 * no saga changes a row that another one holds, but for raising its fence.
 
 Nothing is read first: DynamoDB returns the row together with a refusal
