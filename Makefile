@@ -4,6 +4,7 @@ PYTHON ?= python3
 STAGE  ?= dev
 PORT   ?= 4566
 
+STAGES := dev prod
 BIN := .venv/bin
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 CDK := $(RUN) node node_modules/aws-cdk/bin/cdk
@@ -43,10 +44,16 @@ chaos: install ## Every pair of faults and every order of deliveries (SEED= for 
 	@echo "200 orders at 16 at a time on the local cloud, functions killed and crashing at random"
 	@ORDERS=200 $(BIN)/python -m pytest --numprocesses=0 --quiet tests/e2e/test_processes.py -k many_orders
 
-lint: install ## Lint, format and types
+lint: install ## Lint, format and types; the templates of all stages against their rules
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
+	@rm -rf cdk.out
+	@$(foreach stage,$(STAGES),$(CDK) synth --quiet --context stage=$(stage) &&) true
+	@$(BIN)/cfn-lint
+	@$(BIN)/python -m tests.infrastructure.definitions cdk.out
+	@$(foreach stage,$(STAGES),$(RUN) node node_modules/.bin/asl-validator --json-path cdk.out/OrderSaga-$(stage).asl.json &&) true
+	@echo "cdk-nag, cfn-lint and the validator of Amazon States Language have no findings: $(STAGES)"
 
 format: install ## Put the code into shape
 	@$(BIN)/ruff check --fix

@@ -95,6 +95,8 @@ def local_cloud(port: int, settings: Mapping[str, str] | None = None) -> Iterato
             "AUTH": "true",
             "BIND_HOST": HOST,
             "MINISTACK_HOST": HOST,
+            # Its IoT broker would listen on every interface, whatever BIND_HOST says.
+            "IOT_MTLS_ENABLED": "false",
             "GATEWAY_PORT": str(port),
             "MINISTACK_REGION": REGION,
             # Where functions call back to.

@@ -1,19 +1,76 @@
 """The functions of the saga: one a module of ``lambdas``, each under a role of its own."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from aws_cdk import Duration, RemovalPolicy, Stack
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from saga_stack import packaging
+from saga_stack.encryption import may_use_through
+from saga_stack.findings import acknowledge
+
+
+class LoggedFunction(lambda_.Function):
+    """The function ``<stack>-<name>`` of the module ``lambdas.<name>``, under a role that may write its own log.
+
+    Further arguments are those of ``lambda_.Function``.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        *,
+        name: str,
+        code: lambda_.Code,
+        log_retention: logs.RetentionDays,
+        removal_policy: RemovalPolicy,
+        key: kms.IKey | None,
+        environment: Mapping[str, str],
+        **settings: Any,
+    ) -> None:
+        full_name = f"{Stack.of(scope).stack_name}-{name}"
+        log_group = logs.LogGroup(
+            scope,
+            f"{name}-log",
+            log_group_name=f"/aws/lambda/{full_name}",
+            retention=log_retention,
+            removal_policy=removal_policy,
+            encryption_key=key,
+        )
+        # Not the role that the CDK makes by default, which may write to every log group of the account.
+        role = iam.Role(scope, f"{name}-role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+        log_group.grant_write(role)
+        super().__init__(
+            scope,
+            name,
+            function_name=full_name,
+            runtime=packaging.RUNTIME,
+            architecture=packaging.ARCHITECTURE,
+            code=code,
+            handler=f"lambdas.{name}.handler",
+            role=role,
+            # Twice the smallest size: CPU comes with memory, and half of a call is imports and TLS.
+            memory_size=256,
+            log_group=log_group,
+            tracing=lambda_.Tracing.ACTIVE,
+            environment={"POWERTOOLS_METRICS_NAMESPACE": Stack.of(scope).stack_name, **environment},
+            **settings,
+        )
+        acknowledge(
+            role,
+            finding="AwsSolutions-IAM5[Resource::*]",
+            reason="X-Ray's PutTraceSegments and PutTelemetryRecords, which active tracing needs, know no resource",
+        )
 
 
 class SagaFunctions(Construct):
-    """One function for each name, ``<stack>-<name>``, that may update rows of the table and write its own log."""
+    """One function for each name, that may update rows of the table and do nothing else but log and trace."""
 
     def __init__(
         self,
@@ -21,45 +78,38 @@ class SagaFunctions(Construct):
         id_: str,
         *,
         names: Iterable[str],
+        code: lambda_.Code,
         table: dynamodb.ITable,
         timeout: Duration,
         log_retention: logs.RetentionDays,
         removal_policy: RemovalPolicy,
+        key: kms.IKey | None,
     ) -> None:
         super().__init__(scope, id_)
-        self._table = table
-        self._timeout = timeout
-        self._log_retention = log_retention
-        self._removal_policy = removal_policy
-        self._code = packaging.code()
-        self.by_name: Mapping[str, lambda_.Function] = {name: self._function(name) for name in names}
+        self.by_name: Mapping[str, lambda_.Function] = {
+            name: LoggedFunction(
+                self,
+                name=name,
+                code=code,
+                timeout=timeout,
+                log_retention=log_retention,
+                removal_policy=removal_policy,
+                key=key,
+                environment={"TABLE_NAME": table.table_name},
+            )
+            for name in names
+        }
+        for function in self.by_name.values():
+            may_update(_role(function), table, key)
 
-    def _function(self, name: str) -> lambda_.Function:
-        full_name = f"{Stack.of(self).stack_name}-{name}"
-        log_group = logs.LogGroup(
-            self,
-            f"{name}-log",
-            log_group_name=f"/aws/lambda/{full_name}",
-            retention=self._log_retention,
-            removal_policy=self._removal_policy,
-        )
-        # Not the role that the CDK makes by default, which may write to every log group of the account.
-        role = iam.Role(self, f"{name}-role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
-        log_group.grant_write(role)
-        self._table.grant(role, "dynamodb:UpdateItem")
-        return lambda_.Function(
-            self,
-            name,
-            function_name=full_name,
-            runtime=packaging.RUNTIME,
-            architecture=packaging.ARCHITECTURE,
-            code=self._code,
-            handler=f"lambdas.{name}.handler",
-            role=role,
-            # Twice the smallest size: CPU comes with memory, and half of a call is imports and TLS.
-            memory_size=256,
-            timeout=self._timeout,
-            log_group=log_group,
-            tracing=lambda_.Tracing.ACTIVE,
-            environment={"TABLE_NAME": self._table.table_name},
-        )
+
+def may_update(role: iam.IRole, table: dynamodb.ITable, key: kms.IKey | None) -> None:
+    """Let the role update rows of the table, whatever it is encrypted with."""
+    table.grant(role, "dynamodb:UpdateItem")
+    may_use_through(role, key, "dynamodb")
+
+
+def _role(function: lambda_.IFunction) -> iam.IRole:
+    role = function.role
+    assert role is not None  # noqa: S101 (the function was made with one)
+    return role

@@ -28,14 +28,23 @@ class RetryPolicy:
 class Settings:
     """One stage. Times are in seconds.
 
+    ``protected`` means that the table and the stack cannot be deleted before that is switched off;
+    ``customer_managed_key`` that all data at rest is encrypted with a key of this account; ``alert_email``
+    is told of every alarm, once its owner has confirmed the subscription.
+
     ``function_timeout`` must exceed what a function can spend on its one write (``CLIENT_CONFIG`` in
     lambdas/shared/ledger.py), and ``task_timeout`` the function's, so that a late write is the exception.
     """
 
     removal_policy: RemovalPolicy
     log_retention: logs.RetentionDays
+    protected: bool
+    customer_managed_key: bool
+    alert_email: str | None = None
     function_timeout: int = 10
     task_timeout: int = 30
+    # An alarm is raised when one order in a hundred takes longer; a happy one takes a second or two.
+    slow_after: int = 60
     # An action gives up soon, because the customer waits and the saga can roll back. A compensation must not
     # give up before an outage of minutes is over: about 15 minutes with an average jitter, 30 at the most.
     action_retry: RetryPolicy = RetryPolicy(interval=1, backoff_rate=2, max_delay=8, max_attempts=4)
@@ -50,6 +59,16 @@ class Settings:
 
 
 STAGES = {
-    "dev": Settings(removal_policy=RemovalPolicy.DESTROY, log_retention=logs.RetentionDays.ONE_WEEK),
-    "prod": Settings(removal_policy=RemovalPolicy.RETAIN, log_retention=logs.RetentionDays.ONE_YEAR),
+    "dev": Settings(
+        removal_policy=RemovalPolicy.DESTROY,
+        log_retention=logs.RetentionDays.ONE_WEEK,
+        protected=False,
+        customer_managed_key=False,
+    ),
+    "prod": Settings(
+        removal_policy=RemovalPolicy.RETAIN,
+        log_retention=logs.RetentionDays.ONE_YEAR,
+        protected=True,
+        customer_managed_key=True,
+    ),
 }

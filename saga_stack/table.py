@@ -2,26 +2,31 @@
 
 from aws_cdk import RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_kms as kms
 from constructs import Construct
 
 
 class SagaTable(dynamodb.Table):
-    """On demand, restorable to any second of the last 35 days, encrypted with a key that AWS manages.
+    """On demand, restorable to any second of the last 35 days, encrypted with ``key`` or one that AWS manages.
 
     ``Table`` rather than ``TableV2``: a single-region table needs nothing of a global one, and the
     CloudFormation emulators know ``AWS::DynamoDB::Table``.
     """
 
-    def __init__(self, scope: Construct, id_: str, *, removal_policy: RemovalPolicy) -> None:
+    def __init__(
+        self, scope: Construct, id_: str, *, removal_policy: RemovalPolicy, protected: bool, key: kms.IKey | None
+    ) -> None:
         super().__init__(
             scope,
             id_,
             partition_key=dynamodb.Attribute(name="order_id", type=dynamodb.AttributeType.STRING),
             sort_key=dynamodb.Attribute(name="entity", type=dynamodb.AttributeType.STRING),
             billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
-            encryption=dynamodb.TableEncryption.AWS_MANAGED,
+            encryption=dynamodb.TableEncryption.CUSTOMER_MANAGED if key else dynamodb.TableEncryption.AWS_MANAGED,
+            encryption_key=key,
             point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
                 point_in_time_recovery_enabled=True
             ),
+            deletion_protection=protected,
             removal_policy=removal_policy,
         )

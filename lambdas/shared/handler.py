@@ -11,13 +11,13 @@ caught it, ``{"Error", "Cause"}``, and knows from this that it is its own step t
 The answer is ``{"order_id", "status"}``, the same for a repeated delivery.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from lambdas.shared import clock, ledger
-from lambdas.shared.errors import BusinessError, InvalidOrder, OrderConflict
+from lambdas.shared.causes import in_words
+from lambdas.shared.errors import BUSINESS_ERRORS, BusinessError, InvalidOrder, OrderConflict
 from lambdas.shared.observability import count, logger
 from lambdas.shared.orders import Step, as_order, order_id_of
 
@@ -70,6 +70,7 @@ def compensation(step: Step) -> Handler:
         if order_id is not None:
             ledger.compensate(step.entity, order_id, request.saga)
         logger.info("undone", extra={"status": step.entity.undone})
+        count("StepCompensated", step=step.name)
         answer: Answer = {"order_id": order_id, "status": step.entity.undone}
         return answer if request.failure is None else answer | {"failure": _failure(step, request)}
 
@@ -97,23 +98,12 @@ def _failure(step: Step, request: Request) -> Failure:
         case {"step": str(first), "error": str(error), "reason": str(reason)}:
             return {"step": first, "error": error, "reason": reason}
         case {"Error": str(error), **rest}:
-            reason = _reason(rest.get("Cause"))
+            reason = in_words(rest.get("Cause"))
         case _:
             error, reason = "Unknown", "the state machine did not say why"
     match request.order:
         case {"card_no": str(card_no)} if card_no:
             reason = reason.replace(card_no, "(card number)")
-    count("StepFailed", step=step.name)
+    # What Step Functions caught, a time-out or a crash included; so this tells a refusal from a fault.
+    count("StepFailed", step=step.name, kind="refused" if error in BUSINESS_ERRORS else "fault")
     return {"step": step.name, "error": error, "reason": reason[:MAX_REASON]}
-
-
-def _reason(cause: object) -> str:
-    """The message in the cause of an error: a failed function's is JSON, anybody else's is text or empty."""
-    if not isinstance(cause, str) or not cause:
-        return "no cause was given"
-    try:
-        told = json.loads(cause)
-    except ValueError:
-        return cause
-    message = told.get("errorMessage") if isinstance(told, dict) else None
-    return message if isinstance(message, str) and message else cause

@@ -4,15 +4,19 @@ A log line carries the order's id, the saga's id and the step; never the order i
 Metrics are printed in CloudWatch's embedded metric format, so that counting costs no call.
 """
 
+import os
+
 from aws_lambda_powertools import Logger, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
 
-NAMESPACE = "OrderSaga"
+# The stack's name where it is deployed, so that stages of one account are counted apart.
+NAMESPACE = os.environ.get("POWERTOOLS_METRICS_NAMESPACE", "OrderSaga")
 
 logger = Logger(service="order-saga")
 
 
-def count(name: str, *, step: str) -> None:
-    """Count one business event, for instance ``StepFailed``, under its step."""
+def count(name: str, **dimensions: str) -> None:
+    """Count one business event under its dimensions, for instance ``count("OrderConflict", step="CreateOrder")``."""
     with single_metric(name=name, unit=MetricUnit.Count, value=1, namespace=NAMESPACE) as metric:
-        metric.add_dimension(name="step", value=step)
+        for dimension, value in dimensions.items():
+            metric.add_dimension(name=dimension, value=value)

@@ -1,0 +1,76 @@
+"""Tells the operators' queue of a saga that is stuck: which, where, why and since when; never its input.
+
+It is called with the event of an execution that has ended badly. The event may leave out how (Step Functions
+promises no more than its best effort, and encrypted executions keep their data to themselves), so Step
+Functions is asked: an execution that ended cleanly after all, or that runs again, is not reported.
+"""
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from lambdas.shared.causes import in_words
+from lambdas.shared.observability import logger
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_stepfunctions import SFNClient
+
+_CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3})
+_QUEUE_URL = os.environ["QUEUE_URL"]
+_CLEAN_ERROR = os.environ["CLEAN_ERROR"]
+_stepfunctions: "SFNClient" = boto3.client("stepfunctions", config=_CONFIG)
+_sqs: "SQSClient" = boto3.client("sqs", config=_CONFIG)
+
+
+def handler(event: dict[str, Any], _context: object) -> dict[str, bool]:
+    """Send one message, or none if the saga is not stuck. Raises botocore's errors if the queue cannot be reached.
+
+    The message: ``executionArn``, ``name``, ``status``, ``startDate`` and ``stopDate`` (milliseconds since 1970),
+    ``state``, ``error`` and ``cause``; the last three are null if they cannot be found out.
+    """
+    told = event["detail"]  # and nothing else: the rule hands on these few fields
+    arn = told["executionArn"]
+    logger.append_keys(saga_id=arn)
+    found = _execution(arn) or {"status": told["status"]}
+    if found["status"] in ("RUNNING", "SUCCEEDED") or (found["status"], found.get("error")) == ("FAILED", _CLEAN_ERROR):
+        logger.info("not stuck", extra={"status": found["status"]})
+        return {"stuck": False}
+    message = {
+        **{field: told.get(field) for field in ("executionArn", "name", "startDate", "stopDate")},
+        "status": found["status"],
+        "state": _stopped_in(arn),
+        "error": found.get("error"),
+        "cause": in_words(found.get("cause")),
+    }
+    _sqs.send_message(QueueUrl=_QUEUE_URL, MessageBody=json.dumps(message))
+    logger.warning("stuck", extra={name: message[name] for name in ("status", "state", "error")})
+    return {"stuck": True}
+
+
+def _execution(arn: str) -> dict[str, Any] | None:
+    """What Step Functions says of it now; None if it does not say: better an alert too many than one too few."""
+    try:
+        return dict(_stepfunctions.describe_execution(executionArn=arn))
+    except ClientError:
+        logger.exception("the execution cannot be described")
+        return None
+
+
+def _stopped_in(arn: str) -> str | None:
+    """The last state that the execution entered."""
+    try:
+        pages = _stepfunctions.get_paginator("get_execution_history").paginate(
+            executionArn=arn, reverseOrder=True, includeExecutionData=False
+        )
+        for page in pages:
+            for event in page["events"]:
+                if event["type"].endswith("StateEntered"):
+                    return event["stateEnteredEventDetails"]["name"]
+    except ClientError:
+        logger.exception("the execution's history cannot be read")
+    return None
