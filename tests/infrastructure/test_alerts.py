@@ -3,6 +3,7 @@
 import importlib
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -144,6 +145,12 @@ def test_a_fault_alarm_watches_what_the_functions_count(
     assert {name: sent[1][name] for name in sent[0]["Dimensions"][0]} == dimensions(alarm)
     assert dimensions(alarm) == {"step": step, "kind": "fault"}
     assert TABLE
+
+
+def test_the_handbook_says_what_to_do_at_every_alarm(template: Template) -> None:
+    handbook = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    headings = [name for line in handbook.splitlines() if line.startswith("### ") for name in line[4:].split(", ")]
+    assert sorted(headings) == sorted(alarms(template))
 
 
 def test_the_dashboard_shows_the_alarms_and_every_function(template: Template) -> None:
