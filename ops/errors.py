@@ -62,11 +62,9 @@ def _answered(error: ClientError) -> str:
 def _unanswered(error: exceptions.BotoCoreError) -> str:
     match error:
         case exceptions.ProfileNotFound():
-            return f"{error}: name one of your AWS configuration with --profile"
-        case exceptions.NoRegionError():
-            return "no region is set: name one with --region or AWS_REGION"
-        case exceptions.InvalidRegionError():
-            return f"{error}: name another with --region"
+            return f"{error}: name another with --profile or AWS_PROFILE"
+        case exceptions.NoRegionError() | exceptions.InvalidRegionError():
+            return f"{error}: name one with --region or AWS_DEFAULT_REGION"
         case exceptions.NoCredentialsError() | exceptions.PartialCredentialsError():
             return f"there are no complete credentials ({error}): name some with --profile or AWS_PROFILE"
         case exceptions.SSOError() | exceptions.TokenRetrievalError() | exceptions.CredentialRetrievalError():

@@ -129,14 +129,10 @@ class Order:
 
 @dataclass(frozen=True, kw_only=True)
 class StuckSaga:
-    """A saga that ended in neither of the clean ways, and the state it stopped in, if it came to one.
-
-    ``reported`` says whether the queue has a message of it.
-    """
+    """A saga that ended in neither of the clean ways, and the state it stopped in, if it came to one."""
 
     execution: Execution
     state: str | None
-    reported: bool
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -85,6 +85,6 @@ def _ended(step: PathStep, at: datetime, failure: Mapping[str, str], execution_i
 def _details(event: "HistoryEventTypeDef") -> Mapping[str, Any]:
     """What belongs to the event's type; the field is named after it, and missing without data."""
     type_ = event["type"]
-    fields: Mapping[str, Any] = event  # type: ignore[assignment]  # a TypedDict is asked for a name that is computed
+    fields: Mapping[str, Any] = event
     found: Mapping[str, Any] = fields.get(f"{type_[0].lower()}{type_[1:]}EventDetails", {})
     return found

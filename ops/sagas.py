@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -63,6 +63,7 @@ class Sagas:
         self._stepfunctions = stepfunctions
         self._dynamodb = dynamodb
         self._queue = StuckQueue(sqs, stack.stuck_sagas_queue_url)
+        self._executions = stack.state_machine_arn.replace(":stateMachine:", ":execution:", 1) + ":"
 
     def executions(
         self, *, status: "ExecutionStatusType | None" = None, limit: int = 20, token: str | None = None
@@ -88,34 +89,13 @@ class Sagas:
 
     def execution(self, execution: str) -> Execution:
         """The execution of an ARN or a name. Raises UnknownExecution."""
-        arn = self._arn_of(execution)
-        try:
-            told: Mapping[str, Any] = self._stepfunctions.describe_execution(executionArn=arn)
-        except ClientError as error:
-            if error.response.get("Error", {}).get("Code") not in ("ExecutionDoesNotExist", "InvalidArn"):
-                raise
-            raise UnknownExecution(
-                f"there is no execution {printable(execution)} of {self.stack.name}: "
-                "`python -m ops list` shows names; Step Functions forgets after 90 days"
-            ) from None
-        return Execution(
-            arn=arn,
-            name=told["name"],
-            status=told["status"],
-            started_at=told["startDate"],
-            stopped_at=told.get("stopDate"),
-            error=told.get("error"),
-            cause=without_card(cause_in_words(told.get("cause")), told.get("input")),
-            order_id=self._order_id(told),
-            redrive_count=told.get("redriveCount", 0),
-            redrive_status=told.get("redriveStatus"),
-            redrive_status_reason=told.get("redriveStatusReason"),
-        )
+        found = self._described(execution)
+        return found if found.order_id else self._with_history(found)[0]
 
     def saga(self, execution: str) -> Saga:
         """An execution with its path through the states. Raises UnknownExecution."""
-        found = self.execution(execution)
-        return Saga(saga_id=found.arn, execution=found, path=path_of(self._history(found.arn)))
+        found, events = self._with_history(self._described(execution))
+        return Saga(saga_id=found.arn, execution=found, path=path_of(events))
 
     def rows(self, order_id: str) -> tuple[Row, ...]:
         """The rows of an order with their history, in the order in which they were written first."""
@@ -161,36 +141,32 @@ class Sagas:
         SQS counts every look; a message that was looked at 1,000 times goes to the queue of the undelivered.
         """
         with self._queue.looked_at() as look:
-            reports = [message for message in look.messages if message.arn]
+            reports = [message for message in look.messages if self._is_of_this_stack(message)]
             arns = list(dict.fromkeys(message.arn for message in reports if message.arn))
-            found = dict(zip(arns, _at_once(self._execution_if_known, arns), strict=True))
-            over = [message for message in reports if message.arn and _is_over(message, found[message.arn])]
+            found = dict(zip(arns, _at_once(self._described_if_known, arns), strict=True))
+            over = [message for message in reports if _is_over(message, found[message.arn or ""])]
             removed = 0 if keep else self._remove(look, over)
-            sagas = self._stopped(execution for execution in found.values() if execution)
+        waiting = sum(_runs(found[message.arn or ""]) for message in reports)
         return StuckSagas(
-            sagas=_oldest_first(sagas, reported=lambda _: True),
+            sagas=_oldest_first(self._stopped(found.values())),
             removed=removed,
-            outdated=len(over) - removed + sum(_runs(found[message.arn]) for message in reports if message.arn),
+            outdated=len(over) - removed + waiting,
             unreadable=len(look.messages) - len(reports),
             complete=look.complete,
         )
 
     def stuck_by_scan(self) -> StuckSagas:
-        """The stuck sagas that Step Functions knows, reported or not, of the last 90 days.
+        """The stuck sagas that Step Functions knows, of the last 90 days, whether the queue tells of them or not.
 
         It asks for each execution that has failed, rolled back ones among them: with many of those it takes a while.
         """
-        with self._queue.looked_at() as look:
-            reported = {message.arn for message in look.messages}
-        executions = _at_once(self._execution_if_known, self._ended_badly())
-        sagas = self._stopped(execution for execution in executions if execution)
-        return StuckSagas(sagas=_oldest_first(sagas, reported=lambda execution: execution.arn in reported))
+        return StuckSagas(sagas=_oldest_first(self._stopped(_at_once(self._described_if_known, self._ended_badly()))))
 
     def stuck_saga(self, execution: str) -> StuckSaga:
         """The stuck saga of an ARN or a name. Raises UnknownExecution, and NotResumable if it cannot be resumed."""
-        found = self.execution(execution)
+        found = self._described(execution)
         _require_resumable(found)
-        return StuckSaga(execution=found, state=last_state(self._history(found.arn)), reported=False)
+        return self._as_stuck(found)
 
     def resume(self, saga: StuckSaga) -> datetime:
         """Continue a stuck saga in the state where it stopped; returns when. Its messages leave the queue.
@@ -218,7 +194,7 @@ class Sagas:
 
         DescribeExecution may lag behind: what it says of the stop before the resumption is no answer.
         """
-        now = self.execution(execution.arn)
+        now = self._described(execution.arn)
         stale = now.outcome is Outcome.STUCK and now.stopped_at == execution.stopped_at
         return None if stale or now.outcome is Outcome.RUNNING else now
 
@@ -230,14 +206,16 @@ class Sagas:
         )["executionArn"]
 
     def _arn_of(self, execution: str) -> str:
-        executions = self.stack.state_machine_arn.replace(":stateMachine:", ":execution:", 1) + ":"
-        if execution.startswith("arn:"):
-            if not execution.startswith(executions):
-                raise UnknownExecution(
-                    f"{printable(execution)} is no execution of {self.stack.name}: name its stack with --stage or --stack"
-                )
-            return execution
-        return executions + execution
+        if not execution.startswith("arn:"):
+            return self._executions + execution
+        if not execution.startswith(self._executions):
+            raise UnknownExecution(
+                f"{printable(execution)} is no execution of {self.stack.name}: name its stack with --stage or --stack"
+            )
+        return execution
+
+    def _is_of_this_stack(self, message: Message) -> bool:
+        return message.arn is not None and message.arn.startswith(self._executions)
 
     def _history(self, arn: str) -> "list[HistoryEventTypeDef]":
         pages = self._stepfunctions.get_paginator("get_execution_history").paginate(
@@ -245,18 +223,46 @@ class Sagas:
         )
         return [event for page in pages for event in page["events"]]
 
-    def _order_id(self, told: Mapping[str, Any]) -> str | None:
-        """By what it answered, else by what its functions answered, else by its name if the rows agree."""
-        answered = order_id_in(parsed(told.get("output"))) or order_id_of(self._history(told["executionArn"]))
-        if answered:
-            return answered
-        rows = self.rows(told["name"])
-        sagas = {change.saga_id for row in rows for change in row.history}
-        return told["name"] if told["executionArn"] in sagas else None
-
-    def _execution_if_known(self, arn: str) -> Execution | None:
+    def _described(self, execution: str) -> Execution:
+        """The execution by one request, so with ``order_id`` only if it answered it."""
+        arn = self._arn_of(execution)
         try:
-            return self.execution(arn)
+            told: Mapping[str, Any] = self._stepfunctions.describe_execution(executionArn=arn)
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") not in ("ExecutionDoesNotExist", "InvalidArn"):
+                raise
+            raise UnknownExecution(
+                f"there is no execution {printable(execution)} of {self.stack.name}: "
+                "`python -m ops list` shows names; Step Functions forgets after 90 days"
+            ) from None
+        return Execution(
+            arn=arn,
+            name=told["name"],
+            status=told["status"],
+            started_at=told["startDate"],
+            stopped_at=told.get("stopDate"),
+            error=told.get("error"),
+            cause=without_card(cause_in_words(told.get("cause")), told.get("input")),
+            order_id=order_id_in(parsed(told.get("output"))),
+            redrive_count=told.get("redriveCount", 0),
+            redrive_status=told.get("redriveStatus"),
+            redrive_status_reason=told.get("redriveStatusReason"),
+        )
+
+    def _with_history(self, execution: Execution) -> "tuple[Execution, list[HistoryEventTypeDef]]":
+        """The execution with its order's id, and its events."""
+        events = self._history(execution.arn)
+        order_id = execution.order_id or order_id_of(events) or self._id_that_is_its_name(execution)
+        return replace(execution, order_id=order_id), events
+
+    def _id_that_is_its_name(self, execution: Execution) -> str | None:
+        """Its name, if there are rows of an order of that name that this execution has written."""
+        sagas = {change.saga_id for row in self.rows(execution.name) for change in row.history}
+        return execution.name if execution.arn in sagas else None
+
+    def _described_if_known(self, arn: str) -> Execution | None:
+        try:
+            return self._described(arn)
         except UnknownExecution:
             return None
 
@@ -280,10 +286,14 @@ class Sagas:
             for page in paginator.paginate(stateMachineArn=self.stack.state_machine_arn, statusFilter=status):
                 yield from (item["executionArn"] for item in page["executions"])
 
-    def _stopped(self, executions: Iterable[Execution]) -> list[tuple[Execution, str | None]]:
+    def _stopped(self, executions: Iterable[Execution | None]) -> list[StuckSaga]:
         """The stuck ones among the executions, each with the state that it stopped in."""
-        stuck = [execution for execution in executions if execution.outcome is Outcome.STUCK]
-        return list(zip(stuck, _at_once(lambda one: last_state(self._history(one.arn)), stuck), strict=True))
+        stuck = [one for one in executions if one is not None and one.outcome is Outcome.STUCK]
+        return _at_once(self._as_stuck, stuck)
+
+    def _as_stuck(self, execution: Execution) -> StuckSaga:
+        found, events = self._with_history(execution)
+        return StuckSaga(execution=found, state=last_state(events))
 
     def _remove(self, look: Look, messages: Sequence[Message]) -> int:
         """Remove messages; none if this is not allowed, as for somebody who may only look."""
@@ -312,15 +322,16 @@ def _can_be_key(order_id: str) -> bool:
 
 def _at_once(make: Callable[[Given], Made], given: Iterable[Given]) -> list[Made]:
     """What is made of each, in order, several at a time."""
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    pool = ThreadPoolExecutor(AT_ONCE)
+    try:
         return list(pool.map(make, given))
+    finally:
+        # Whoever interrupts, or a first error, need not wait for what has not begun.
+        pool.shutdown(cancel_futures=True)
 
 
-def _oldest_first(
-    sagas: Iterable[tuple[Execution, str | None]], *, reported: Callable[[Execution], bool]
-) -> tuple[StuckSaga, ...]:
-    found = (StuckSaga(execution=one, state=state, reported=reported(one)) for one, state in sagas)
-    return tuple(sorted(found, key=lambda saga: saga.execution.stopped_at or saga.execution.started_at))
+def _oldest_first(sagas: Iterable[StuckSaga]) -> tuple[StuckSaga, ...]:
+    return tuple(sorted(sagas, key=lambda saga: saga.execution.stopped_at or saga.execution.started_at))
 
 
 def _runs(execution: Execution | None) -> bool:
