@@ -3,18 +3,26 @@
 import io
 import json
 import os
+import re
 import shutil
 import sys
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from local.cloud import ACCOUNT, LOOPBACK, PROJECT, REGION, LocalCloud, last_line
 from local.errors import LocalError
 from local.processes import running
 
 CDK = PROJECT / "node_modules" / "aws-cdk" / "bin" / "cdk"
+# What a line of the CDK CLI's log looks like that says why a deployment failed, the most telling first.
+REASONS = (
+    re.compile(r"\b(CREATE|UPDATE|DELETE)_FAILED\b(?!.*[Cc]ancelled)"),
+    re.compile("^‣"),
+    re.compile("❌"),
+)
 BOOTSTRAP_BUCKET = f"cdk-hnb659fds-assets-{ACCOUNT}-{REGION}"
 
 
@@ -52,6 +60,7 @@ def deploy(cloud: LocalCloud, *, stage: str = "dev", app: str | None = None) -> 
         app=app,
     )
     _run_functions_by_the_runtime_client(cloud, stack)
+    _let_queues_take_plain_http(cloud, stack)
     told = json.loads(outputs.read_text())[stack]
     return Deployment(
         cloud=cloud,
@@ -91,7 +100,17 @@ def _cdk(cloud: LocalCloud, arguments: Sequence[str], *, cwd: Path, app: str | N
         status = process.wait()
     if status != 0:
         sys.stderr.write(log.read_text(errors="replace"))
-        raise LocalError(f"`cdk {arguments[0]}` failed with exit status {status}: {last_line(log)}")
+        raise LocalError(f"`cdk {arguments[0]}` failed with exit status {status}: {_reason(log)}")
+
+
+def _reason(log: Path) -> str:
+    """The line of the CDK CLI's log that says what failed and why; the last one, if none does."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
+    for mark in REASONS:
+        # The first failure is the cause of those that follow it.
+        if found := next((line for line in lines if mark.search(line)), None):
+            return found
+    return last_line(log)
 
 
 def _path() -> str:
@@ -107,15 +126,47 @@ def _run_functions_by_the_runtime_client(cloud: LocalCloud, stack: str) -> None:
     deployed functions are changed; the template stays the one that AWS gets.
     """
     functions = cloud.session().client("lambda", endpoint_url=cloud.endpoint)
+    for name in _resources(cloud, stack, "AWS::Lambda::Function"):
+        code = read_url(functions.get_function(FunctionName=name)["Code"]["Location"])
+        bootstrap = f'#!/bin/sh\nexec "{sys.executable}" -m awslambdaric "$_HANDLER"\n'
+        functions.update_function_code(FunctionName=name, ZipFile=with_file(code, "bootstrap", bootstrap))
+        functions.update_function_configuration(FunctionName=name, Runtime="provided.al2023")
+
+
+def _let_queues_take_plain_http(cloud: LocalCloud, stack: str) -> None:
+    """Lift what denies plain HTTP from the policies of the stack's queues: on loopback there is no TLS.
+
+    Whoever sends to a queue or reads it would be refused, the reporter of stuck sagas among them. Only the deployed
+    queues are changed; the template stays the one that AWS gets.
+    """
+    sqs = cloud.session().client("sqs", endpoint_url=cloud.endpoint)
+    # The policy that is to be lifted also bars its lifting; this header says that TLS ended at a proxy before.
+    sqs.meta.events.register("before-call.sqs", _as_if_by_tls)
+    for url in _resources(cloud, stack, "AWS::SQS::Queue"):
+        told = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy"]).get("Attributes", {})
+        if "Policy" in told:
+            policy = json.loads(told["Policy"])
+            policy["Statement"] = [one for one in policy["Statement"] if not _denies_plain_http(one)]
+            # A policy without a statement is none; the empty text removes it.
+            changed = json.dumps(policy) if policy["Statement"] else ""
+            sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": changed})
+
+
+def _as_if_by_tls(params: dict[str, Any], **_: object) -> None:
+    params["headers"]["X-Forwarded-Proto"] = "https"
+
+
+def _denies_plain_http(statement: Mapping[str, Any]) -> bool:
+    return statement["Effect"] == "Deny" and "aws:SecureTransport" in statement.get("Condition", {}).get("Bool", {})
+
+
+def _resources(cloud: LocalCloud, stack: str, type_: str) -> Iterator[str]:
+    """The physical ids of the stack's resources of one type."""
     cloudformation = cloud.session().client("cloudformation", endpoint_url=cloud.endpoint)
     for page in cloudformation.get_paginator("list_stack_resources").paginate(StackName=stack):
         for resource in page["StackResourceSummaries"]:
-            if resource["ResourceType"] == "AWS::Lambda::Function":
-                name = resource["PhysicalResourceId"]
-                code = read_url(functions.get_function(FunctionName=name)["Code"]["Location"])
-                bootstrap = f'#!/bin/sh\nexec "{sys.executable}" -m awslambdaric "$_HANDLER"\n'
-                functions.update_function_code(FunctionName=name, ZipFile=with_file(code, "bootstrap", bootstrap))
-                functions.update_function_configuration(FunctionName=name, Runtime="provided.al2023")
+            if resource["ResourceType"] == type_:
+                yield resource["PhysicalResourceId"]
 
 
 def read_url(url: str) -> bytes:

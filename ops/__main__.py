@@ -5,7 +5,6 @@ again), 2 it could not be done, 130 interrupted. ``--json`` prints one document:
 """
 
 import argparse
-import contextlib
 import json
 import os
 import re
@@ -24,6 +23,7 @@ from ops.connection import Settings, connect
 from ops.errors import NotResumable, OpsError, explained
 from ops.model import Execution, Outcome, StuckSaga
 from ops.sagas import MAX_PAGE, Sagas
+from ops.words import printable
 
 DEFAULT_STAGE = "dev"
 STATUSES = ("RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
@@ -150,7 +150,7 @@ def _agreed(saga: StuckSaga) -> bool:
         raise NotResumable("there is no terminal to ask whether to resume it: say --yes")
     _write(tables.stuck_saga(saga, now=_now()), to_error=True)
     where = f"{saga.state}, with the input that it had" if saga.state else "its first state"
-    print(f"\nIt will go on in {tables.printable(where)}. Resume it? [y/N] ", end="", file=sys.stderr, flush=True)
+    print(f"\nIt will go on in {printable(where)}. Resume it? [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
@@ -232,6 +232,4 @@ def _execution(text: str) -> str:
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(KeyboardInterrupt):
-        sys.exit(main())
-    sys.exit(130)
+    sys.exit(main())

@@ -79,7 +79,9 @@ def resumed(saga: StuckSaga, *, redriven_at: datetime, ended: Execution | None) 
 
 def moment(at: datetime | None) -> str | None:
     """A time as text, for instance ``2026-01-31T09:30:00.123Z``."""
-    return at and at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if at is None:
+        return None
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _execution(execution: Execution) -> Document:

@@ -5,6 +5,7 @@ Methods raise OpsError's kinds for what is unknown or cannot be, and botocore's 
 (``ops.errors.explained`` puts those in words).
 """
 
+import contextlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -185,7 +186,8 @@ class Sagas:
             if code == "ExecutionNotRedrivable":
                 raise NotResumable(_refusal(execution, error.response["Error"].get("Message", code))) from None
             raise
-        with self._queue.looked_at() as look:
+        # It runs again, whether its messages can be removed or not; `stuck` does it otherwise.
+        with contextlib.suppress(ClientError), self._queue.looked_at() as look:
             self._remove(look, [m for m in look.messages if m.arn == execution.arn and _tells_of(m, execution)])
         return redriven_at
 

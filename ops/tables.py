@@ -83,7 +83,8 @@ def duration(time: timedelta) -> str:
     if seconds < 60:  # noqa: PLR2004 (a minute)
         return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"  # noqa: PLR2004 (three digits are enough)
     units = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
-    parts, rest = [], int(seconds)
+    parts: list[str] = []
+    rest = int(seconds)
     for name, size in units:
         count, rest = divmod(rest, size)
         if count or parts:
