@@ -13,6 +13,8 @@ from ops.sagas import Sagas, Stack
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
 
+# The first question tells whether anybody answers at all; nobody wants to wait long for a no.
+_FIRST = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 2})
 # Step Functions throttles early (DescribeExecution: 15 a second in most regions), so tries are many and spaced.
 _CONFIG = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 6})
 
@@ -31,7 +33,7 @@ def connect(settings: Settings) -> Sagas:
     """The sagas of the stack. Raises UnknownStack, OpsError for an endpoint that is none, and botocore's errors."""
     session = boto3.Session(profile_name=settings.profile, region_name=settings.region)
     try:
-        cloudformation = session.client("cloudformation", endpoint_url=settings.endpoint_url, config=_CONFIG)
+        cloudformation = session.client("cloudformation", endpoint_url=settings.endpoint_url, config=_FIRST)
         stack = read_stack(cloudformation, settings.stack)
         return Sagas(
             stack=stack,

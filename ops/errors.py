@@ -69,7 +69,7 @@ def _unanswered(error: exceptions.BotoCoreError) -> str:
             return f"there are no complete credentials ({error}): name some with --profile or AWS_PROFILE"
         case exceptions.SSOError() | exceptions.TokenRetrievalError() | exceptions.CredentialRetrievalError():
             return f"no credentials could be had ({error}): sign in again, for instance with `aws sso login`"
-        case exceptions.HTTPClientError():
+        case exceptions.HTTPClientError() | exceptions.ConnectionError():
             return f"the service does not answer: {error}: check --endpoint-url, --region and the network"
     return str(error)
 

@@ -59,7 +59,7 @@ def stuck_saga(saga: StuckSaga, *, now: datetime) -> Iterable[Text]:
     execution = saga.execution
     facts = [
         ("order", _text(execution.order_id or "not known: no function has answered")),
-        ("stopped", _text(f"in {saga.state}" if saga.state else "before its first state") + _ended(execution)),
+        ("stopped", _text(f"in {saga.state}, " if saga.state else "before its first state, ") + _ended(execution)),
         ("because", _text(execution.cause or "no cause was given")),
         ("since", _text(_ago(execution.stopped_at, now=now))),
         ("resume", _text(_left(execution, now=now))),
@@ -174,7 +174,7 @@ def _left(execution: Execution, *, now: datetime) -> str:
     until = execution.redrivable_until
     if until is None or until <= now or execution.redrive_status == "NOT_REDRIVABLE":
         return f"no longer: {execution.redrive_status_reason or 'it ended over 14 days ago'}"
-    return f"within {duration(until - now)}: python -m ops resume {execution.name}"
+    return f"within {duration(until - now)}, until {_time(until)}"
 
 
 def _ago(at: datetime | None, *, now: datetime) -> str:
