@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 
 from ops import stuck_queue
 from ops.sagas import Sagas, Stack
@@ -71,8 +72,14 @@ class World:
 
     def answer(self, operation: str, parsed: Mapping[str, Any], *, status: int = 200) -> None:
         """From now on, Step Functions answers this to the operation, as botocore's Stubber would."""
-        answer = (AWSResponse("", status, {}, None), {"ResponseMetadata": {"HTTPStatusCode": status}, **parsed})
-        self.stepfunctions.meta.events.register(f"before-call.stepfunctions.{operation}", lambda **_: answer)
+        answer = (
+            AWSResponse("", status, HTTPHeaders(), None),
+            {"ResponseMetadata": {"HTTPStatusCode": status}, **parsed},
+        )
+        self.stepfunctions.meta.events.register(
+            f"before-call.stepfunctions.{operation}",
+            lambda **_: answer,  # type: ignore[arg-type]  # the stubs do not know that a handler may answer
+        )
 
     def refuse(self, operation: str, code: str, message: str = "no") -> None:
         """From now on, Step Functions answers with this error."""

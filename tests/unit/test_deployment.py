@@ -10,7 +10,9 @@ STARTED = "OrderSaga-dev: deploying... [1/1]"
 FAILED = "OrderSaga-dev | 3/9 | 9:00:00 AM | CREATE_FAILED | AWS::SQS::Queue | StuckSagasQueue a queue has that name"
 CANCELLED = "OrderSaga-dev | 4/9 | 9:00:01 AM | CREATE_FAILED | AWS::IAM::Role | Role Resource creation cancelled"
 ROLE = "OrderSaga-dev | 5/9 | 9:00:01 AM | UPDATE_FAILED | AWS::IAM::Role | Role not allowed"
-STACK = "OrderSaga-dev | 1/9 | 9:00:02 AM | CREATE_FAILED | AWS::CloudFormation::Stack | OrderSaga-dev Validation failed"
+STACK = (
+    "OrderSaga-dev | 1/9 | 9:00:02 AM | CREATE_FAILED | AWS::CloudFormation::Stack | OrderSaga-dev Validation failed"
+)
 SUMMARY = "❌  OrderSaga-dev failed to deploy"
 ERROR = "‣ DeploymentError: The stack named OrderSaga-dev failed creation"
 INVALID = "ERROR MessageRetentionPeriod: 5 is less than the minimum of 60"
