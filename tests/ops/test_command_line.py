@@ -2,7 +2,9 @@
 
 import io
 import json
+import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -319,12 +321,19 @@ def test_what_goes_wrong_on_the_way_to_aws_is_one_clear_line(
     assert says in told.err
 
 
-def test_an_interrupt_ends_it_with_130(capsys: pytest.CaptureFixture[str]) -> None:
-    def interrupted(_settings: Settings) -> Sagas:
-        raise KeyboardInterrupt
-
-    assert main(["list"], connect=interrupted) == 130
-    assert capsys.readouterr().out == ""
+def test_an_interrupt_ends_it_with_130() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ops", "list", "--endpoint-url", f"http://127.0.0.1:{server.getsockname()[1]}"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        connection, _ = server.accept()
+        with connection:
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err.strip()) == (130, "", "Interrupted.")
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:{port}", "http://[", "http://a b"])

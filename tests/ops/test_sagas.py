@@ -2,7 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -153,12 +153,19 @@ def test_looking_takes_nothing_away(world: World) -> None:
     assert sorted(world.messages()) == sorted(arns)
 
 
-def test_looking_that_is_broken_off_takes_nothing_away(world: World) -> None:
+def test_looking_that_is_broken_off_takes_nothing_away(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     ended = world.run_into_a_stop("1")
     world.report(ended.arn)
-    with pytest.raises(KeyboardInterrupt), world.sagas._queue.looked_at():
-        raise KeyboardInterrupt
+    receive = world.sagas._queue._receive
+    calls = iter((receive, interrupted))
+    monkeypatch.setattr(world.sagas._queue, "_receive", lambda: next(calls)())
+    with pytest.raises(KeyboardInterrupt):
+        world.sagas.stuck()
     assert world.messages() == [ended.arn]
+
+
+def interrupted() -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def test_messages_of_sagas_that_ended_cleanly_are_removed_so_that_the_alarm_is_silent(world: World) -> None:
