@@ -1,5 +1,6 @@
 """``python -m ops`` as a person and as a script meet it."""
 
+import ast
 import io
 import json
 import signal
@@ -403,3 +404,9 @@ def test_a_length_of_time_is_told_in_its_largest_units(seconds: float, text: str
 )
 def test_what_is_not_to_be_seen_is_written_as_its_code(text: str, shown: str) -> None:
     assert printable(text) == shown
+
+
+def test_it_knows_the_contract_and_not_the_insides() -> None:
+    program = "import sys, ops.__main__; print(sorted({name.split('.')[0] for name in sys.modules}))"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert not {"saga_stack", "lambdas", "local", "tests", "aws_cdk"} & set(ast.literal_eval(loaded))

@@ -2,7 +2,8 @@
 
 import json
 from datetime import UTC, datetime, timedelta
-from typing import Any, NoReturn
+from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -156,16 +157,11 @@ def test_looking_takes_nothing_away(world: World) -> None:
 def test_looking_that_is_broken_off_takes_nothing_away(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     ended = world.run_into_a_stop("1")
     world.report(ended.arn)
-    receive = world.sagas._queue._receive
-    calls = iter((receive, interrupted))
-    monkeypatch.setattr(world.sagas._queue, "_receive", lambda: next(calls)())
+    received = mock.Mock(side_effect=[world.sagas._queue._receive(), KeyboardInterrupt])
+    monkeypatch.setattr(world.sagas._queue, "_receive", received)
     with pytest.raises(KeyboardInterrupt):
         world.sagas.stuck()
     assert world.messages() == [ended.arn]
-
-
-def interrupted() -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def test_messages_of_sagas_that_ended_cleanly_are_removed_so_that_the_alarm_is_silent(world: World) -> None:
