@@ -137,6 +137,10 @@ The rows of an order:
   aws dynamodb query --table-name {deployment.table} \\
     --key-condition-expression 'order_id = :id' --expression-attribute-values '{{":id": {{"S": "1"}}}}'
 
+What an operator sees, and what became of that order:
+  python -m ops list
+  python -m ops show 1
+
 One function directly:
   echo '{{"order_id":"6","total":100}}' | aws lambda invoke \\
     --function-name {deployment.stack}-create_order --payload fileb:///dev/stdin /dev/stdout"""

@@ -17,11 +17,13 @@ from local.errors import LocalError
 from local.processes import running
 
 CDK = PROJECT / "node_modules" / "aws-cdk" / "bin" / "cdk"
-# What a line of the CDK CLI's log looks like that says why a deployment failed, the most telling first.
+# What a line of the CDK CLI's log looks like that says what failed and why, the most telling first.
 REASONS = (
-    re.compile(r"\b(CREATE|UPDATE|DELETE)_FAILED\b(?!.*[Cc]ancelled)"),
+    re.compile(r"_FAILED\b(?!.*(AWS::CloudFormation::Stack|[Cc]ancelled))"),
+    re.compile(r"_FAILED\b"),
     re.compile("^‣"),
     re.compile("❌"),
+    re.compile("^ERROR "),
 )
 BOOTSTRAP_BUCKET = f"cdk-hnb659fds-assets-{ACCOUNT}-{REGION}"
 
@@ -100,10 +102,10 @@ def _cdk(cloud: LocalCloud, arguments: Sequence[str], *, cwd: Path, app: str | N
         status = process.wait()
     if status != 0:
         sys.stderr.write(log.read_text(errors="replace"))
-        raise LocalError(f"`cdk {arguments[0]}` failed with exit status {status}: {_reason(log)}")
+        raise LocalError(f"`cdk {arguments[0]}` failed with exit status {status}: {reason_of_failure(log)}")
 
 
-def _reason(log: Path) -> str:
+def reason_of_failure(log: Path) -> str:
     """The line of the CDK CLI's log that says what failed and why; the last one, if none does."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
     for mark in REASONS:

@@ -1,0 +1,126 @@
+"""What ``--json`` prints: one document a command. Keys are stable: new ones may come, none goes or changes.
+
+Times are ISO 8601 text, UTC, milliseconds, ``Z``; durations are seconds; what is not known is null.
+
+``list``    {"executions": [EXECUTION]}
+``show``    {"order_id", "rows": [{"entity", "status", "saga_id", "history": [{"status", "saga_id", "at"}]}],
+            "sagas": [{"saga_id", "execution": EXECUTION | null, "path": [STEP]}]}
+``stuck``   {"stuck": [STUCK], "messages": {"removed", "outdated", "unreadable", "complete"}}
+``resume``  {"resumed": STUCK, "redriven_at", "ended": EXECUTION | null}; ``ended`` only with ``--wait``
+
+EXECUTION   {"execution_arn", "name", "status", "outcome": "running" | "fulfilled" | "rolled_back" | "stuck",
+            "order_id", "started_at", "stopped_at", "error", "cause", "redrive_count"}
+STEP        {"state", "entered_at", "left_at", "seconds",
+            "attempts": [{"started_at", "ended_at", "error", "cause"}]}
+STUCK       EXECUTION and {"state", "redrivable_until", "redrive_status"}
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import TypeAlias
+
+from ops.model import Execution, Order, PathStep, StuckSaga, StuckSagas
+
+Document: TypeAlias = dict[str, object]
+
+
+def listed(executions: Iterable[Execution]) -> Document:
+    """The document of ``list``."""
+    return {"executions": [_execution(execution) for execution in executions]}
+
+
+def shown(order: Order) -> Document:
+    """The document of ``show``."""
+    return {
+        "order_id": order.order_id,
+        "rows": [
+            {
+                "entity": row.entity,
+                "status": row.status,
+                "saga_id": row.saga_id,
+                "history": [
+                    {"status": change.status, "saga_id": change.saga_id, "at": change.at} for change in row.history
+                ],
+            }
+            for row in order.rows
+        ],
+        "sagas": [
+            {
+                "saga_id": saga.saga_id,
+                "execution": _execution(saga.execution) if saga.execution else None,
+                "path": [_step(step) for step in saga.path],
+            }
+            for saga in order.sagas
+        ],
+    }
+
+
+def stuck(found: StuckSagas) -> Document:
+    """The document of ``stuck``."""
+    return {
+        "stuck": [_stuck(saga) for saga in found.sagas],
+        "messages": {
+            "removed": found.removed,
+            "outdated": found.outdated,
+            "unreadable": found.unreadable,
+            "complete": found.complete,
+        },
+    }
+
+
+def resumed(saga: StuckSaga, *, redriven_at: datetime, ended: Execution | None) -> Document:
+    """The document of ``resume``."""
+    return {
+        "resumed": _stuck(saga),
+        "redriven_at": moment(redriven_at),
+        "ended": _execution(ended) if ended else None,
+    }
+
+
+def moment(at: datetime | None) -> str | None:
+    """A time as text, for instance ``2026-01-31T09:30:00.123Z``."""
+    if at is None:
+        return None
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _execution(execution: Execution) -> Document:
+    return {
+        "execution_arn": execution.arn,
+        "name": execution.name,
+        "status": execution.status,
+        "outcome": execution.outcome.value,
+        "order_id": execution.order_id,
+        "started_at": moment(execution.started_at),
+        "stopped_at": moment(execution.stopped_at),
+        "error": execution.error,
+        "cause": execution.cause,
+        "redrive_count": execution.redrive_count,
+    }
+
+
+def _step(step: PathStep) -> Document:
+    return {
+        "state": step.state,
+        "entered_at": moment(step.entered_at),
+        "left_at": moment(step.left_at),
+        "seconds": step.took.total_seconds() if step.took is not None else None,
+        "attempts": [
+            {
+                "started_at": moment(attempt.started_at),
+                "ended_at": moment(attempt.ended_at),
+                "error": attempt.error,
+                "cause": attempt.cause,
+            }
+            for attempt in step.attempts
+        ],
+    }
+
+
+def _stuck(saga: StuckSaga) -> Document:
+    return {
+        **_execution(saga.execution),
+        "state": saga.state,
+        "redrivable_until": moment(saga.execution.redrivable_until),
+        "redrive_status": saga.execution.redrive_status,
+    }

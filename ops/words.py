@@ -1,0 +1,46 @@
+"""Texts that others wrote, made fit to be shown: plain words, no card number, nothing that steers a terminal."""
+
+import json
+from collections.abc import Mapping
+
+CARD_FIELD = "card_no"
+
+
+def cause_in_words(cause: str | None) -> str | None:
+    """The message in a cause, without the stack trace: a failed function's cause is JSON, anybody else's text."""
+    told = parsed(cause)
+    message = told.get("errorMessage") if isinstance(told, dict) else None
+    return message if isinstance(message, str) and message else cause or None
+
+
+def without_card(text: str | None, execution_input: str | None) -> str | None:
+    """The text with the card number of the execution's input replaced, should an error's message quote it."""
+    order = parsed(execution_input)
+    card = order.get(CARD_FIELD) if isinstance(order, dict) else None
+    if not text or not isinstance(card, str) or not card:
+        return text
+    return text.replace(card, "(card number)")
+
+
+def printable(text: str) -> str:
+    r"""The text with every character that is not to be seen written as its code, such as ``\x1b`` or ``\u202e``."""
+    return "".join(
+        character
+        if character.isprintable()
+        else character.encode("unicode_escape", errors="backslashreplace").decode("ascii")
+        for character in text
+    )
+
+
+def parsed(text: str | None) -> object:
+    """The value that a JSON text stands for; None if it is none."""
+    try:
+        return json.loads(text or "")
+    except ValueError:
+        return None
+
+
+def order_id_in(answer: object) -> str | None:
+    """The order's id in the answer of a function or of an execution, ``{"order_id", ...}``."""
+    order_id = answer.get("order_id") if isinstance(answer, Mapping) else None
+    return order_id if isinstance(order_id, str) and order_id else None
