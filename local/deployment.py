@@ -1,5 +1,6 @@
 """Deploys the stack to the local cloud with the real CDK CLI, from the template that AWS gets."""
 
+import importlib.util
 import io
 import json
 import os
@@ -14,6 +15,7 @@ from local.cloud import ACCOUNT, LOOPBACK, PROJECT, REGION, LocalCloud, last_lin
 from local.errors import LocalError
 from local.processes import running
 
+RUNTIME_CLIENT = Path(__file__).parent / "runtime_client.py"
 CDK = PROJECT / "node_modules" / "aws-cdk" / "bin" / "cdk"
 BOOTSTRAP_BUCKET = f"cdk-hnb659fds-assets-{ACCOUNT}-{REGION}"
 
@@ -113,9 +115,18 @@ def _run_functions_by_the_runtime_client(cloud: LocalCloud, stack: str) -> None:
             if resource["ResourceType"] == "AWS::Lambda::Function":
                 name = resource["PhysicalResourceId"]
                 code = read_url(functions.get_function(FunctionName=name)["Code"]["Location"])
-                bootstrap = f'#!/bin/sh\nexec "{sys.executable}" -m awslambdaric "$_HANDLER"\n'
-                functions.update_function_code(FunctionName=name, ZipFile=with_file(code, "bootstrap", bootstrap))
+                for file, content in runtime_files().items():
+                    code = with_file(code, file, content)
+                functions.update_function_code(FunctionName=name, ZipFile=code)
                 functions.update_function_configuration(FunctionName=name, Runtime="provided.al2023")
+
+
+def runtime_files() -> dict[str, str]:
+    """What the functions' code needs beside it to be run by awslambdaric, by file name."""
+    files = {"bootstrap": f'#!/bin/sh\nexec "{sys.executable}" -m awslambdaric "$_HANDLER"\n'}
+    if importlib.util.find_spec("runtime_client") is None:
+        files["runtime_client.py"] = RUNTIME_CLIENT.read_text()
+    return files
 
 
 def read_url(url: str) -> bytes:
