@@ -27,7 +27,7 @@ install: .venv/installed node_modules/installed ## All that is needed, into .ven
 
 node_modules/installed: package.json package-lock.json .venv/installed
 	@echo "Installing the CDK CLI into node_modules"
-	@$(RUN) npm ci --silent --no-audit --no-fund
+	@$(RUN) npm ci --loglevel=error --no-audit --no-fund
 	@touch $@
 
 demo: install ## Four orders on a local cloud: one fulfilled, three rolled back

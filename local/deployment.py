@@ -1,5 +1,6 @@
 """Deploys the stack to the local cloud with the real CDK CLI, from the template that AWS gets."""
 
+import importlib.util
 import io
 import json
 import os
@@ -16,6 +17,7 @@ from local.cloud import ACCOUNT, LOOPBACK, PROJECT, REGION, LocalCloud, last_lin
 from local.errors import LocalError
 from local.processes import running
 
+RUNTIME_CLIENT = Path(__file__).parent / "runtime_client.py"
 CDK = PROJECT / "node_modules" / "aws-cdk" / "bin" / "cdk"
 # What a line of the CDK CLI's log looks like that says what failed and why, the most telling first.
 REASONS = (
@@ -130,8 +132,9 @@ def _run_functions_by_the_runtime_client(cloud: LocalCloud, stack: str) -> None:
     functions = cloud.session().client("lambda", endpoint_url=cloud.endpoint)
     for name in _resources(cloud, stack, "AWS::Lambda::Function"):
         code = read_url(functions.get_function(FunctionName=name)["Code"]["Location"])
-        bootstrap = f'#!/bin/sh\nexec "{sys.executable}" -m awslambdaric "$_HANDLER"\n'
-        functions.update_function_code(FunctionName=name, ZipFile=with_file(code, "bootstrap", bootstrap))
+        for file, content in runtime_files().items():
+            code = with_file(code, file, content)
+        functions.update_function_code(FunctionName=name, ZipFile=code)
         functions.update_function_configuration(FunctionName=name, Runtime="provided.al2023")
 
 
@@ -169,6 +172,14 @@ def _resources(cloud: LocalCloud, stack: str, type_: str) -> Iterator[str]:
         for resource in page["StackResourceSummaries"]:
             if resource["ResourceType"] == type_:
                 yield resource["PhysicalResourceId"]
+
+
+def runtime_files() -> dict[str, str]:
+    """What the functions' code needs beside it to be run by awslambdaric, by file name."""
+    files = {"bootstrap": f'#!/bin/sh\nexec "{sys.executable}" -m awslambdaric "$_HANDLER"\n'}
+    if importlib.util.find_spec("runtime_client") is None:
+        files["runtime_client.py"] = RUNTIME_CLIENT.read_text()
+    return files
 
 
 def read_url(url: str) -> bytes:
