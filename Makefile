@@ -30,8 +30,8 @@ node_modules/installed: package.json package-lock.json .venv/installed
 	@$(RUN) npm ci --silent --no-audit --no-fund
 	@touch $@
 
-demo: install ## Four orders on a local cloud: one fulfilled, three rolled back
-	@$(BIN)/python -m local demo
+demo: install ## Four orders on a local cloud: one fulfilled, three rolled back (EXAMPLE= for another saga)
+	@$(BIN)/python -m local demo $(if $(EXAMPLE),--example $(EXAMPLE))
 
 local: install ## The local cloud with the stack, until Ctrl-C (PORT=4566)
 	@$(BIN)/python -m local serve --port $(PORT)
