@@ -46,8 +46,9 @@ class Saga(Construct):
 
     ``functions`` holds the function of every name in the steps. ``completion`` follows the last action; it
     is past the point of no return, so it is retried like a compensation and never caught. Its input is
-    ``{"answer": ...}``, what the last action answered, or the first of the last ones; without a completion, that
-    answer is the execution's output. ``failed`` names the Fail state and its error.
+    ``{"answer": ...}``, what the last action answered; after a compensatable group, ``{"members": {<state>:
+    {"answer": ...}}}``. Without a completion the execution's output is that answer, of a group its first step's.
+    ``failed`` names the Fail state and its error.
 
     A compensation is told why it runs under ``failure``, and answers with ``{"failure": {"step", "error",
     "reason"}}``; the three make the cause that the execution fails with. A resolution does so too, and says whether
@@ -81,6 +82,7 @@ class Saga(Construct):
         )
         self._start: sfn.IChainable | None = None
         self._ends: Sequence[Connect] = ()
+        self._answer = "$.answer"
 
         for part in steps:
             match part:
@@ -96,12 +98,13 @@ class Saga(Construct):
         assert self._start is not None  # noqa: S101 (a saga has a step)
         self.start: sfn.IChainable = self._start
 
-    def _append(self, state: sfn.IChainable, *ends: Connect) -> None:
-        """Make the state follow what is there; ``ends`` connect it to what will follow."""
+    def _append(self, state: sfn.IChainable, *ends: Connect, answer: str = "$.answer") -> None:
+        """Make the state follow what is there; ``ends`` connect it to what will follow, ``answer`` is in its output."""
         for connect in self._ends:
             connect(state)
         self._start = self._start or state
         self._ends = ends
+        self._answer = answer
 
     def _add_step(self, step: Step) -> None:
         compensation = self._compensation(step)
@@ -125,36 +128,33 @@ class Saga(Construct):
         self._append(action, action.next)
 
     def _add_parallel(self, group: Parallel) -> None:
-        compensatable = [step for step in group.steps if isinstance(step, Step)]
+        if any(isinstance(step, Retriable) for step in group.steps):
+            # The answer of a group is that of its first step.
+            at_once = sfn.Parallel(self, state_name(group.name), output_path="$[0]")
+            at_once.branch(*(self._action(step) for step in group.steps))
+            self._append(at_once, at_once.next)
+        else:
+            self._add_compensatable_group(group, [step for step in group.steps if isinstance(step, Step)])
+
+    def _add_compensatable_group(self, group: Parallel, steps: Sequence[Step]) -> None:
+        undo = sfn.Parallel(self, state_name(undo_name(group)), output_path="$[0]")
+        undo.branch(*(self._compensation(step) for step in steps))
+        undo.next(self._undo)
+        self._undo = undo
+        names = [state_name(step.action) for step in steps]
         at_once = sfn.Parallel(
             self,
             state_name(group.name),
+            # What the compensations need to say which of the steps failed, and why.
             result_selector={
-                "answer": sfn.JsonPath.object_at("$[0].answer"),
-                # What the compensations need to say which of the steps failed, and why.
-                **({"members": sfn.JsonPath.object_at("$")} if compensatable else {}),
+                "members": {name: sfn.JsonPath.object_at(f"$[{index}]") for index, name in enumerate(names)}
             },
         )
-        if not compensatable:
-            at_once.branch(*(self._action(step) for step in group.steps))
-            self._append(at_once, at_once.next)
-            return
-        at_once.branch(*(self._member(step) for step in compensatable))
-        undo = sfn.Parallel(
-            self,
-            state_name(undo_name(group)),
-            result_selector={f: sfn.JsonPath.string_at(f"$[0].{f}") for f in _FAILURE},
-        )
-        undo.branch(*(self._compensation(step) for step in compensatable))
-        undo.next(self._undo)
-        self._undo = undo
-        failures = [
-            sfn.Condition.boolean_equals(f"$.members[{index}].failed", value=True)
-            for index in range(len(compensatable))
-        ]
+        at_once.branch(*(self._member(step) for step in steps))
+        failures = [sfn.Condition.boolean_equals(f"$.members.{name}.failed", value=True) for name in names]
         decision = sfn.Choice(self, state_name(complete_name(group))).when(sfn.Condition.or_(*failures), undo)
         at_once.next(decision)
-        self._append(at_once, decision.otherwise)
+        self._append(at_once, decision.otherwise, answer=f"$.members.{names[0]}.answer")
 
     def _member(self, step: Step) -> sfn.IChainable:
         """The action as a branch that never fails, so that no other branch is stopped while its call goes on."""
@@ -164,8 +164,6 @@ class Saga(Construct):
             state_name(failed_name(step)),
             parameters={
                 "failed": True,
-                "answer": {},
-                "step": state_name(step.action),
                 "Error": sfn.JsonPath.string_at("$.Error"),
                 "Cause": sfn.JsonPath.string_at("$.Cause"),
             },
@@ -175,7 +173,7 @@ class Saga(Construct):
 
     def _add_completion(self, completion: sfn.TaskStateBase | None) -> None:
         if completion is None:
-            self._append(sfn.Succeed(self, "Completed", output_path="$.answer"))
+            self._append(sfn.Succeed(self, "Completed", output_path=self._answer))
             return
         _retry(completion, self._compensation_retry)
         self._append(completion)

@@ -10,6 +10,7 @@ from aws_cdk import App
 from aws_cdk.assertions import Template
 from moto import mock_aws
 
+from saga_stack.app import StackOfStage
 from saga_stack.settings import STAGES
 from saga_stack.stack import OrderSagaStack
 
@@ -26,17 +27,17 @@ def table() -> Iterator["DynamoDBClient"]:
         yield create_table()
 
 
-def create_table() -> "DynamoDBClient":
-    """Create the table with the keys of the contract; returns a client."""
+def create_table(key: str = "order_id") -> "DynamoDBClient":
+    """Create the table with the keys of the contract, or another partition key; returns a client."""
     client: DynamoDBClient = boto3.client("dynamodb")
     client.create_table(
         TableName=TABLE,
         KeySchema=[
-            {"AttributeName": "order_id", "KeyType": "HASH"},
+            {"AttributeName": key, "KeyType": "HASH"},
             {"AttributeName": "entity", "KeyType": "RANGE"},
         ],
         AttributeDefinitions=[
-            {"AttributeName": "order_id", "AttributeType": "S"},
+            {"AttributeName": key, "AttributeType": "S"},
             {"AttributeName": "entity", "AttributeType": "S"},
         ],
         BillingMode="PAY_PER_REQUEST",
@@ -44,10 +45,10 @@ def create_table() -> "DynamoDBClient":
     return client
 
 
-def synthesized(stage: str = "dev") -> dict[str, Any]:
+def synthesized(stage: str = "dev", make: StackOfStage = OrderSagaStack, name: str = "OrderSaga") -> dict[str, Any]:
     """The stack's template, without its assets bundled."""
     app = App(context={"aws:cdk:bundling-stacks": []})
-    stack = OrderSagaStack(app, f"OrderSaga-{stage}", settings=STAGES[stage])
+    stack = make(app, f"{name}-{stage}", settings=STAGES[stage])
     return dict(Template.from_stack(stack).to_json())
 
 

@@ -6,9 +6,9 @@ A function takes either the bare order, when it is invoked directly, or what the
 
 ``order`` is the input of the execution, whatever the saga calls it. ``failure`` goes to what undoes steps and says
 why it runs. The first one gets the error as Step Functions caught it, ``{"Error", "Cause"}``, and knows from this
-that it is its own step that failed. Those of a parallel group get what all of its ``members`` ended with, the failed
-ones ``{"failed", "step", "Error", "Cause"}``. They answer with ``{"step", "error", "reason"}``, which the following
-ones pass on and the execution ends with.
+that it is its own step that failed. Those of a parallel group get what all of its ``members`` ended with, by their
+steps' names, the failed ones ``{"failed", "Error", "Cause"}``. They answer with ``{"step", "error", "reason"}``,
+which the following ones pass on and the execution ends with.
 
 The answer is ``{"order_id", "status"}``, or whatever the schema's key is, the same for a repeated delivery.
 """
@@ -150,8 +150,8 @@ def _failure(step: Step, request: Request, *, counts: bool = True) -> Failure:
     match request.failure:
         case {"step": str(first), "error": str(error), "reason": str(reason)}:
             return {"step": first, "error": error, "reason": reason}
-        case {"members": [*members]}:
-            caught = [(str(member.get("step")), member) for member in members if _failed(member)]
+        case {"members": dict() as members}:
+            caught = [(name, error) for name, error in members.items() if _failed(error)]
         case _:
             caught = [(step.name, request.failure)]
     failures = [_caught(step, request, name, error) for name, error in caught or [(step.name, None)]]

@@ -1,15 +1,27 @@
+import functools
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from tests.saga.interpreter import Interpreter, interpreter
-from tests.shape import Shape, shape_of
+from tests.sagas import SAGAS, Saga
+from tests.shape import Shape
 
 
-@pytest.fixture(scope="session")
-def shape(template: dict[str, Any]) -> Shape:
-    return shape_of(template)
+@functools.cache
+def _shape(name: str) -> Shape:
+    return SAGAS[name].shape()
+
+
+@pytest.fixture(params=SAGAS)
+def saga(request: pytest.FixtureRequest) -> Saga:
+    """Each saga; a test that is about one takes it by ``indirect``."""
+    return SAGAS[request.param]
+
+
+@pytest.fixture
+def shape(saga: Saga) -> Shape:
+    return _shape(saga.name)
 
 
 @pytest.fixture

@@ -1,0 +1,40 @@
+"""The sagas that the same tests run on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from examples.trip_booking.app import TripSagaStack
+from examples.trip_booking.demo import EXAMPLE as TRIPS
+from local.demo import ORDER_SAGA, Example
+from saga_stack.app import StackOfStage
+from saga_stack.stack import OrderSagaStack
+from tests.fixtures import synthesized
+from tests.shape import Shape, shape_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saga:
+    """A saga by its stack, and the orders that it is tried with, by the names of their scenarios."""
+
+    name: str
+    stack: StackOfStage
+    example: Example
+
+    def template(self, stage: str = "dev") -> Mapping[str, Any]:
+        """The template as synthesized."""
+        return synthesized(stage, self.stack, self.example.stack)
+
+    def shape(self) -> Shape:
+        """The shape of the stage dev."""
+        return shape_of(self.template())
+
+
+SAGAS = {
+    saga.name: saga
+    for saga in (
+        Saga(name="order", stack=OrderSagaStack, example=ORDER_SAGA),
+        Saga(name="trip", stack=TripSagaStack, example=TRIPS),
+    )
+}
+SCENARIOS = [(saga.name, scenario) for saga in SAGAS.values() for scenario in saga.example.expected]
