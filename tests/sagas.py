@@ -38,3 +38,9 @@ SAGAS = {
     )
 }
 SCENARIOS = [(saga.name, scenario) for saga in SAGAS.values() for scenario in saga.example.expected]
+FAILING = [
+    (saga.name, scenario)
+    for saga in SAGAS.values()
+    for scenario, expected in saga.example.expected.items()
+    if expected.status == "FAILED"
+]

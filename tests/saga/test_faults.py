@@ -12,13 +12,15 @@ from tests.saga.interpreter import Interpreter
 from tests.saga.trial import fresh, trial
 from tests.sagas import SCENARIOS, Saga
 
-# Of the trip, whose pairs the order saga's are like, fewer: `make chaos` takes all of both.
-PAIRS_IN_THE_SAMPLE = {"order": 240, "trip": 80}
+PAIRS_IN_THE_SAMPLE = {"order": 240, "trip": 40}
+# Of the trip's failing scenarios every third fault: what they add to the successful one is little.
+EVERY = {"order": 1, "trip": 3}
 
 
 @pytest.mark.parametrize(("saga", "name"), SCENARIOS, indirect=["saga"])
 def test_no_single_fault_leaves_anything_half_done(saga: Saga, machine: Interpreter, name: str) -> None:
-    for number, faults in enumerate(singles(machine.shape.tasks)):
+    step = 1 if name == "1-success" else EVERY[saga.name]
+    for number, faults in enumerate(singles(machine.shape.tasks)[::step]):
         order = fresh(machine.shape, saga.example.scenario(name))
         _, problems = trial(machine, order, faults, backwards=bool(number % 2))
         assert not problems, (name, faults, problems)
