@@ -5,6 +5,7 @@ STAGE  ?= dev
 PORT   ?= 4566
 
 STAGES := dev prod
+EXAMPLES := $(patsubst examples/%/app.py,%,$(wildcard examples/*/app.py))
 BIN := .venv/bin
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 CDK := $(RUN) node node_modules/aws-cdk/bin/cdk
@@ -50,10 +51,12 @@ lint: install ## Lint, format and types; the templates of all stages against the
 	@$(BIN)/mypy
 	@rm -rf cdk.out
 	@$(foreach stage,$(STAGES),$(CDK) synth --quiet --context stage=$(stage) &&) true
+	@$(foreach example,$(EXAMPLES),$(foreach stage,$(STAGES),$(CDK) synth --quiet --context stage=$(stage) \
+	  --app "python -m examples.$(example).app" --output cdk.out/$(example) &&)) true
 	@$(BIN)/cfn-lint
-	@$(BIN)/python -m tests.infrastructure.definitions cdk.out
-	@$(foreach stage,$(STAGES),$(RUN) node node_modules/.bin/asl-validator --json-path cdk.out/OrderSaga-$(stage).asl.json &&) true
-	@echo "cdk-nag, cfn-lint and the validator of Amazon States Language have no findings: $(STAGES)"
+	@$(BIN)/python -m tests.infrastructure.definitions cdk.out $(EXAMPLES:%=cdk.out/%)
+	@for definition in $$(find cdk.out -name '*.asl.json'); do $(RUN) node node_modules/.bin/asl-validator --json-path $$definition || exit 1; done
+	@echo "cdk-nag, cfn-lint and the validator of Amazon States Language have no findings: $(STAGES) $(EXAMPLES)"
 
 format: install ## Put the code into shape
 	@$(BIN)/ruff check --fix
