@@ -162,11 +162,8 @@ class Saga(Construct):
         note = sfn.Pass(
             self,
             state_name(failed_name(step)),
-            parameters={
-                "failed": True,
-                "Error": sfn.JsonPath.string_at("$.Error"),
-                "Cause": sfn.JsonPath.string_at("$.Cause"),
-            },
+            # Not field by field: Amazon States Language promises an Error, but a Cause only as a rule.
+            parameters={"failed": True, "caught": sfn.JsonPath.entire_payload},
         )
         action.add_catch(note, errors=[sfn.Errors.ALL])
         return action

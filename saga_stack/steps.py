@@ -49,7 +49,10 @@ class Pivot(Task):
 
 @dataclass(frozen=True, kw_only=True)
 class Retriable(Task):
-    """A step that must succeed in the end: retried like a compensation, never caught."""
+    """A step that must succeed in the end: retried like a compensation, never caught.
+
+    What it needs of the input must have been checked by a step before it; a refusal here leaves the saga stuck.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ A function takes either the bare order, when it is invoked directly, or what the
 ``order`` is the input of the execution, whatever the saga calls it. ``failure`` goes to what undoes steps and says
 why it runs. The first one gets the error as Step Functions caught it, ``{"Error", "Cause"}``, and knows from this
 that it is its own step that failed. Those of a parallel group get what all of its ``members`` ended with, by their
-steps' names, the failed ones ``{"failed", "Error", "Cause"}``. They answer with ``{"step", "error", "reason"}``,
+steps' names, the failed ones ``{"failed", "caught"}``. They answer with ``{"step", "error", "reason"}``,
 which the following ones pass on and the execution ends with.
 
 The answer is ``{"order_id", "status"}``, or whatever the schema's key is, the same for a repeated delivery.
@@ -151,7 +151,8 @@ def _failure(step: Step, request: Request, *, counts: bool = True) -> Failure:
         case {"step": str(first), "error": str(error), "reason": str(reason)}:
             return {"step": first, "error": error, "reason": reason}
         case {"members": dict() as members}:
-            caught = [(name, error) for name, error in members.items() if _failed(error)]
+            ends = ((name, end) for name, end in members.items() if isinstance(end, dict))
+            caught = [(name, end.get("caught")) for name, end in ends if end.get("failed") is True]
         case _:
             caught = [(step.name, request.failure)]
     failures = [_caught(step, request, name, error) for name, error in caught or [(step.name, None)]]
@@ -160,10 +161,6 @@ def _failure(step: Step, request: Request, *, counts: bool = True) -> Failure:
             # What Step Functions caught, a time-out or a crash included; so this tells a refusal from a fault.
             count("StepFailed", step=step.name, kind="refused" if failure["error"] in BUSINESS_ERRORS else "fault")
     return failures[0]
-
-
-def _failed(member: object) -> bool:
-    return isinstance(member, dict) and member.get("failed") is True
 
 
 def _caught(step: Step, request: Request, name: str, caught: object) -> Failure:

@@ -103,7 +103,8 @@ def test_a_row_without_a_status_for_it_has_no_confirmation() -> None:
         confirmation(PAYMENT)
 
 
-FAILED = {"failed": True, "Error": "InvalidOrder", "Cause": '{"errorMessage": "no hotel for 123-1234"}'}
+CAUGHT = {"Error": "InvalidOrder", "Cause": '{"errorMessage": "no hotel for 123-1234"}'}
+FAILED = {"failed": True, "caught": CAUGHT}
 DONE = {"failed": False, "answer": {"trip_id": "1", "status": "RESERVED"}}
 
 
@@ -138,7 +139,17 @@ def counted(capsys: pytest.CaptureFixture[str]) -> list[str]:
     return [metric["step"] for metric in metrics if "StepFailed" in metric]
 
 
-@pytest.mark.parametrize("failure", [{"members": {}}, {"members": {"ReserveFlight": DONE}}, {"members": None}, []])
+@pytest.mark.parametrize(
+    "failure",
+    [
+        {"members": {}},
+        {"members": {"ReserveFlight": DONE}},
+        {"members": {"ReserveFlight": {"failed": True}}},
+        {"members": {"ReserveFlight": None}},
+        {"members": None},
+        [],
+    ],
+)
 def test_a_compensation_that_is_not_told_why_it_runs_undoes_all_the_same(
     trips: "DynamoDBClient", failure: object
 ) -> None:
