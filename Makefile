@@ -40,8 +40,8 @@ local: install ## The local cloud with the stack, until Ctrl-C (PORT=4566)
 test: install ## All tests, in a few minutes (ARGS= for pytest)
 	@$(BIN)/python -m pytest $(ARGS)
 
-chaos: install ## Every pair of faults and every order of deliveries, of both sagas (SEED= for the random part)
-	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED))
+chaos: install ## Every pair of faults and every order of deliveries, of both sagas (SAGA= for one, SEED= for the random part)
+	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SAGA),--saga $(SAGA))
 	@echo "200 orders at 16 at a time on the local cloud, functions killed and crashing at random"
 	@ORDERS=200 $(BIN)/python -m pytest --numprocesses=0 --quiet tests/e2e/test_processes.py -k many_orders
 

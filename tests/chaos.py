@@ -73,9 +73,14 @@ class Trial:
         saga, scenario, told, *way = name.split(":")
         struck = [place.split("=") for place in told.split(",") if place]
         faults = {state: tuple(Fault[fault] for fault in several.split("+")) for state, several in struck}
-        if scenario not in SAGAS[saga].example.expected or not set(faults) <= set(shapes[saga].tasks):
+        found = Trial(saga=saga, scenario=scenario, faults=faults, backwards=bool(way))
+        if (
+            found.name != name
+            or scenario not in SAGAS[saga].example.expected
+            or not set(faults) <= set(shapes[saga].tasks)
+        ):
             raise ValueError(name)
-        return Trial(saga=saga, scenario=scenario, faults=faults, backwards=way == ["backwards"])
+        return found
 
 
 @dataclass

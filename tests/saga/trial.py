@@ -19,7 +19,12 @@ _numbers = itertools.count(1)
 
 def kept(shape: Shape) -> tuple[Kept, ...]:
     """The rows of a saga in the order of its steps, from the steps that its functions are made of."""
-    return tuple(_kept(shape, action) for action in shape.actions)
+    called = [task for task in (*shape.actions, *shape.retriables) if task in shape.functions]
+    rows = [_kept(shape, action) for action in called]
+    # What confirms a row has the row of its action.
+    return tuple(
+        {row.entity: row for row in reversed(rows)}[entity] for entity in dict.fromkeys(r.entity for r in rows)
+    )
 
 
 def _kept(shape: Shape, action: str) -> Kept:
