@@ -99,7 +99,7 @@ def run_trials(kind: str, shape: Shape, trials: Sequence[Trial]) -> Result:
     result = Result(kind)
     with _silence(), interpreter(shape) as machine:
         for one in trials:
-            order = fresh(shape, SAGAS[one.saga].example.scenario(one.scenario))
+            order = fresh(SAGAS[one.saga].example.scenario(one.scenario), shape.key)
             _, problems = trial(machine, order, one.faults, backwards=one.backwards)
             result.executions += 1
             result.broken += [f"{one.name}: {problem}" for problem in problems]

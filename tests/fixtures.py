@@ -1,16 +1,16 @@
 """What tests of several folders share."""
 
+import functools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
-from aws_cdk import App
+from aws_cdk import App, Stack
 from aws_cdk.assertions import Template
 from moto import mock_aws
 
-from saga_stack.app import StackOfStage
 from saga_stack.settings import STAGES
 from saga_stack.stack import OrderSagaStack
 
@@ -45,7 +45,10 @@ def create_table(key: str = "order_id") -> "DynamoDBClient":
     return client
 
 
-def synthesized(stage: str = "dev", make: StackOfStage = OrderSagaStack, name: str = "OrderSaga") -> dict[str, Any]:
+@functools.cache
+def synthesized(
+    stage: str = "dev", make: Callable[..., Stack] = OrderSagaStack, name: str = "OrderSaga"
+) -> dict[str, Any]:
     """The stack's template, without its assets bundled."""
     app = App(context={"aws:cdk:bundling-stacks": []})
     stack = make(app, f"{name}-{stage}", settings=STAGES[stage])

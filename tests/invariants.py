@@ -94,12 +94,17 @@ def _path(shape: Shape, status: str, error: str | None, path: tuple[str, ...]) -
 
 
 def _pivot(shape: Shape, kept: tuple[Kept, ...], execution: Ended, rows: Rows) -> Iterable[str]:
-    """Once the pivot is done nothing is undone, and what was undone is not followed by a pivot."""
+    """A pivot is never undone, and once it is done nothing is."""
     pivots = [action for part in shape.parts if part.is_pivot for action, _ in part.tasks]
     undone = {row.entity for row in kept if _holds(row, row.undone, execution.arn, rows)}
     for row in kept:
-        if row.action in pivots and _live_for(row, execution.arn, rows) and undone:
-            yield f"8: {row.entity} is final, but {', '.join(sorted(undone))} is undone"
+        if row.action not in pivots:
+            continue
+        statuses = {event["status"] for event in _events(row, rows) if event["saga_id"] == execution.arn}
+        if {row.live[0], row.undone} <= statuses:
+            yield f"8: {row.entity} is a pivot, but was undone"
+        if undone and _live_for(row, execution.arn, rows):
+            yield f"8: {row.entity} is done, but {', '.join(sorted(undone))} is undone"
 
 
 def _history(row: Kept, kept: Mapping[str, Any] | None) -> Iterable[str]:

@@ -89,6 +89,7 @@ class Exploration:
         self.broken: list[str] = []
         self._calls = ROWS[row]
         self._key = self._calls.step.schema.key
+        self._is_pivot = row == "PIVOT"
         create_table(self._key)
         self._table = dynamodb_backends[DEFAULT_ACCOUNT_ID]["us-east-1"].tables[TABLE]
         self._entity = DynamoType({"S": self._calls.step.entity.name})
@@ -130,6 +131,8 @@ class Exploration:
         told = " > ".join(f"{'undo' if one.compensates else 'do'} {one.saga}" for one in way)
         held = (self._live_for(before), self._live_for(after))
         problems = [*_wrong(before, after, done, call, held, refused=refused)]
+        if self._is_pivot and call.compensates and held[0] == call.saga != held[1]:
+            problems.append("a resolution undid an action")
         if committed and (held != (call.saga, call.saga) or call.saga in compensated or before != after):
             problems.append("a resolution took an action for done that was not, or changed a row that is final")
         self.broken += [f"{problem}: {told}" for problem in problems]

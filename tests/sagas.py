@@ -1,13 +1,15 @@
 """The sagas that the same tests run on."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import pytest
+from aws_cdk import Stack
 
 from examples.trip_booking.app import TripSagaStack
 from examples.trip_booking.demo import EXAMPLE as TRIPS
 from local.demo import ORDER_SAGA, Example
-from saga_stack.app import StackOfStage
 from saga_stack.stack import OrderSagaStack
 from tests.fixtures import synthesized
 from tests.shape import Shape, shape_of
@@ -18,7 +20,7 @@ class Saga:
     """A saga by its stack, and the orders that it is tried with, by the names of their scenarios."""
 
     name: str
-    stack: StackOfStage
+    stack: Callable[..., Stack]
     example: Example
 
     def template(self, stage: str = "dev") -> Mapping[str, Any]:
@@ -37,6 +39,8 @@ SAGAS = {
         Saga(name="trip", stack=TripSagaStack, example=TRIPS),
     )
 }
+# What takes the fixture `saga`, or one that is made of it, runs on the order saga alone, unless it says so.
+each_saga = pytest.mark.parametrize("saga", SAGAS, indirect=True)
 SCENARIOS = [(saga.name, scenario) for saga in SAGAS.values() for scenario in saga.example.expected]
 FAILING = [
     (saga.name, scenario)

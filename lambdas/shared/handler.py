@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from lambdas.shared import clock, ledger
-from lambdas.shared.causes import in_words
+from lambdas.shared.causes import in_words, without_card
 from lambdas.shared.errors import BUSINESS_ERRORS, BusinessError, InvalidOrder, OrderConflict
 from lambdas.shared.observability import count, logger
 from lambdas.shared.steps import Step
@@ -155,7 +155,7 @@ def _failure(step: Step, request: Request, *, counts: bool = True) -> Failure:
             caught = [(name, end.get("caught")) for name, end in ends if end.get("failed") is True]
         case _:
             caught = [(step.name, request.failure)]
-    failures = [_caught(step, request, name, error) for name, error in caught or [(step.name, None)]]
+    failures = [_caught(request, name, error) for name, error in caught or [(step.name, None)]]
     for failure in failures:
         if counts and failure["step"] == step.name:
             # What Step Functions caught, a time-out or a crash included; so this tells a refusal from a fault.
@@ -163,15 +163,10 @@ def _failure(step: Step, request: Request, *, counts: bool = True) -> Failure:
     return failures[0]
 
 
-def _caught(step: Step, request: Request, name: str, caught: object) -> Failure:
+def _caught(request: Request, name: str, caught: object) -> Failure:
     match caught:
         case {"Error": str(error), **rest}:
             reason = in_words(rest.get("Cause"))
         case _:
             error, reason = "Unknown", "the state machine did not say why"
-    if isinstance(request.order, dict):
-        for field in step.schema.secret:
-            secret = request.order.get(field)
-            if isinstance(secret, str) and secret:
-                reason = reason.replace(secret, "(card number)")
-    return {"step": name, "error": error, "reason": reason[:MAX_REASON]}
+    return {"step": name, "error": error, "reason": without_card(reason, request.order)[:MAX_REASON]}

@@ -22,14 +22,12 @@ _PLAIN_NAME = re.compile(r"[A-Za-z_]{1,40}")
 class Schema:
     """The input of a saga: what it is called in messages, and its fields.
 
-    ``key`` is the field that identifies it, and the table's partition key; ``secret`` are fields whose value is
-    taken out of every reason that a saga gives; ``max_size`` is in bytes of JSON.
+    ``key`` is the field that identifies it, and the table's partition key; ``max_size`` is in bytes of JSON.
     """
 
     name: str
     key: str
     fields: tuple[str, ...]
-    secret: tuple[str, ...] = ()
     max_size: int = MAX_SIZE
 
     def read(self, value: object) -> Fields:

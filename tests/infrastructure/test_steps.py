@@ -1,12 +1,13 @@
 """What a list of steps must be to make a saga, and what is said of one that is none."""
 
 import sys
+from collections.abc import Callable
 
 import pytest
-from aws_cdk import App
+from aws_cdk import App, Stack
 from constructs import Construct
 
-from saga_stack.app import StackOfStage, synthesize
+from saga_stack.app import synthesize
 from saga_stack.settings import STAGES, RetryPolicy, Settings
 from saga_stack.stack import SagaStack
 from saga_stack.steps import InvalidSagaError, Parallel, Part, Pivot, Retriable, Step, require_saga
@@ -61,7 +62,7 @@ def test_compensatable_steps_then_a_pivot_then_retriable_ones_are_a_saga(steps: 
     require_saga(steps)
 
 
-def stack_of(*steps: Part) -> StackOfStage:
+def stack_of(*steps: Part) -> Callable[..., Stack]:
     class AnyStack(SagaStack):
         def __init__(self, scope: Construct, id_: str, *, settings: Settings) -> None:
             super().__init__(

@@ -1,4 +1,3 @@
-import functools
 from collections.abc import Iterator
 
 import pytest
@@ -8,20 +7,15 @@ from tests.sagas import SAGAS, Saga
 from tests.shape import Shape
 
 
-@functools.cache
-def _shape(name: str) -> Shape:
-    return SAGAS[name].shape()
-
-
-@pytest.fixture(params=SAGAS)
+@pytest.fixture
 def saga(request: pytest.FixtureRequest) -> Saga:
-    """Each saga; a test that is about one takes it by ``indirect``."""
-    return SAGAS[request.param]
+    """The order saga, or the one that the test asks for; see ``each_saga``."""
+    return SAGAS[getattr(request, "param", "order")]
 
 
 @pytest.fixture
 def shape(saga: Saga) -> Shape:
-    return _shape(saga.name)
+    return saga.shape()
 
 
 @pytest.fixture

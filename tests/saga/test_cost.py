@@ -5,9 +5,10 @@ import pytest
 from tests.saga.faults import Fault, Injector
 from tests.saga.interpreter import Interpreter
 from tests.saga.trial import kept
-from tests.sagas import FAILING, Saga
+from tests.sagas import FAILING, Saga, each_saga
 
 
+@each_saga
 def test_a_happy_order_costs_one_write_a_step_and_no_read(saga: Saga, machine: Interpreter) -> None:
     machine.run(saga.example.scenario("1-success"))
     assert machine.requests == ["UpdateItem"] * (len(machine.shape.actions) + len(machine.shape.retriables))
@@ -21,6 +22,7 @@ def test_undoing_a_step_costs_one_write(saga: Saga, machine: Interpreter, name: 
     assert machine.requests == ["UpdateItem"] * (done + undone)
 
 
+@each_saga
 def test_a_full_rollback_in_which_another_saga_holds_every_row_costs_two_writes_a_step(
     saga: Saga, machine: Interpreter
 ) -> None:
@@ -36,6 +38,7 @@ def test_a_full_rollback_in_which_another_saga_holds_every_row_costs_two_writes_
     assert machine.requests == ["UpdateItem"] * 2 * len(machine.shape.compensations)
 
 
+@each_saga
 def test_a_retriable_step_made_twice_changes_nothing(saga: Saga, machine: Interpreter) -> None:
     machine.through = Injector(machine, dict.fromkeys(machine.shape.retriables, (Fault.TWICE,)))
     execution = machine.run(saga.example.scenario("1-success"))
@@ -45,6 +48,7 @@ def test_a_retriable_step_made_twice_changes_nothing(saga: Saga, machine: Interp
         assert tuple(event["status"] for event in rows[row.entity]["history"]) == row.live
 
 
+@each_saga
 def test_the_output_names_order_and_status_alone(saga: Saga, machine: Interpreter) -> None:
     output = machine.run(saga.example.scenario("1-success")).output
     assert output == {machine.shape.key: "1", "status": "CONFIRMED"}

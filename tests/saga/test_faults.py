@@ -10,7 +10,7 @@ import pytest
 from tests.saga.faults import in_flight, pairs, singles
 from tests.saga.interpreter import Interpreter
 from tests.saga.trial import fresh, trial
-from tests.sagas import SCENARIOS, Saga
+from tests.sagas import SCENARIOS, Saga, each_saga
 
 PAIRS_IN_THE_SAMPLE = {"order": 240, "trip": 40}
 # Of the trip's failing scenarios every third fault: what they add to the successful one is little.
@@ -21,11 +21,12 @@ EVERY = {"order": 1, "trip": 3}
 def test_no_single_fault_leaves_anything_half_done(saga: Saga, machine: Interpreter, name: str) -> None:
     step = 1 if name == "1-success" else EVERY[saga.name]
     for number, faults in enumerate(singles(machine.shape.tasks)[::step]):
-        order = fresh(machine.shape, saga.example.scenario(name))
+        order = fresh(saga.example.scenario(name), machine.shape.key)
         _, problems = trial(machine, order, faults, backwards=bool(number % 2))
         assert not problems, (name, faults, problems)
 
 
+@each_saga
 @pytest.mark.parametrize("part", range(4))
 def test_no_pair_of_faults_of_a_fixed_sample_leaves_anything_half_done(
     saga: Saga, machine: Interpreter, part: int
@@ -33,7 +34,7 @@ def test_no_pair_of_faults_of_a_fixed_sample_leaves_anything_half_done(
     every = [(name, faults) for faults in pairs(machine.shape.tasks) for name in saga.example.expected]
     sample = random.Random(20_260_101).sample(every, PAIRS_IN_THE_SAMPLE[saga.name])
     for number, (name, faults) in enumerate(sample[part::4]):
-        order = fresh(machine.shape, saga.example.scenario(name))
+        order = fresh(saga.example.scenario(name), machine.shape.key)
         _, problems = trial(machine, order, faults, backwards=bool(number % 2))
         assert not problems, (name, faults, problems)
 
@@ -45,7 +46,7 @@ def test_a_step_of_a_group_that_fails_while_another_is_in_flight_leaves_nothing_
     """The other one writes right after it was compensated."""
     for group, faults in in_flight(machine.shape):
         for backwards in (False, True):
-            order = fresh(machine.shape, saga.example.scenario("1-success"))
+            order = fresh(saga.example.scenario("1-success"), machine.shape.key)
             execution, problems = trial(machine, order, faults, backwards=backwards)
             assert not problems, (faults, problems)
             assert machine.shape.path(execution.states) == machine.shape.rolled_back_from(group.tasks[0][0])

@@ -29,7 +29,7 @@ from tests.invariants import Kept, Rows, broken, is_stuck
 from tests.saga.faults import Fault, Faults, Injector
 from tests.saga.interpreter import Deliver, Execution, TaskFailed, Through, interpreter
 from tests.saga.trial import kept
-from tests.sagas import Saga
+from tests.sagas import Saga, each_saga
 from tests.shape import Shape
 
 # Always the same walks, so that a change of the code is all that can make them fail. A walk is short enough to be
@@ -250,6 +250,7 @@ def _but_the_fences(rows: Rows, free: AbstractSet[str]) -> dict[str, dict[str, A
     }
 
 
+@each_saga
 def test_no_random_walk_breaks_an_invariant(saga: Saga, shape: Shape) -> None:
     class WalkOfThisSaga(Walk):
         def __init__(self) -> None:

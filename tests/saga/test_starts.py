@@ -4,9 +4,10 @@ import pytest
 
 from tests.saga.interpreter import Interpreter
 from tests.saga.trial import check
-from tests.sagas import FAILING, Saga
+from tests.sagas import FAILING, Saga, each_saga
 
 
+@each_saga
 def test_a_second_execution_of_a_live_order_fails_and_leaves_the_first_ones_rows_alone(
     saga: Saga, machine: Interpreter
 ) -> None:
@@ -33,6 +34,7 @@ def test_a_compensated_order_can_be_tried_again_and_succeed(saga: Saga, machine:
     assert not check(machine, [first, second])
 
 
+@each_saga
 @pytest.mark.parametrize("order", [None, [1], "text", 5, {"KEY": 1}, {"KEY": "1", "total": float("nan")}])
 def test_an_input_of_any_kind_fails_cleanly(machine: Interpreter, order: object) -> None:
     if isinstance(order, dict):

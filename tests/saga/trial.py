@@ -33,9 +33,9 @@ def _kept(shape: Shape, action: str) -> Kept:
     return Kept(action=action, entity=step.entity.name, live=(step.entity.live, *confirmed), undone=step.entity.undone)
 
 
-def fresh(shape: Shape, order: Mapping[str, Any]) -> dict[str, Any]:
+def fresh(order: Mapping[str, Any], key: str = "order_id") -> dict[str, Any]:
     """The same order under an id that no other trial has used."""
-    return {**order, shape.key: f"trial-{next(_numbers)}"}
+    return {**order, key: f"trial-{next(_numbers)}"}
 
 
 def trial(

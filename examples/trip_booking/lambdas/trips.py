@@ -13,7 +13,6 @@ SCHEMA = Schema(
     name="trip",
     key="trip_id",
     fields=("trip_id", "flight", "hotel", "price", "card_no"),
-    secret=("card_no",),
     max_size=100_000,
 )
 
