@@ -9,7 +9,7 @@ In whatever order actions and compensations are delivered, and however often:
 * a compensation with nothing to undo succeeds, and bars its late action,
 * a repeated delivery of what was done changes nothing and succeeds again,
 * no saga changes a row that another one holds, but for raising its fence,
-* an action that is not undone is either done or barred once it is resolved, and stays so.
+* a pivot that was resolved is either done or barred, and stays so.
 
 Nothing is read first: DynamoDB returns the row together with a refusal
 (``ReturnValuesOnConditionCheckFailure``, Amazon DynamoDB API Reference, UpdateItem).
