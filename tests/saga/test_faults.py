@@ -12,14 +12,15 @@ from tests.saga.interpreter import Interpreter
 from tests.saga.trial import fresh, trial
 from tests.sagas import SCENARIOS, Saga, each_saga
 
-PAIRS_IN_THE_SAMPLE = {"order": 240, "trip": 40}
-# Of the trip's failing scenarios every third fault: what they add to the successful one is little.
-EVERY = {"order": 1, "trip": 3}
+# Of other sagas than the order saga a smaller sample, and of their failing scenarios every third fault: what they
+# add is little. `make chaos` takes all of them.
+PAIRS_IN_THE_SAMPLE = {"order": 240}
+EVERY = {"order": 1}
 
 
 @pytest.mark.parametrize(("saga", "name"), SCENARIOS, indirect=["saga"])
 def test_no_single_fault_leaves_anything_half_done(saga: Saga, machine: Interpreter, name: str) -> None:
-    step = 1 if name == "1-success" else EVERY[saga.name]
+    step = 1 if name == "1-success" else EVERY.get(saga.name, 3)
     for number, faults in enumerate(singles(machine.shape.tasks)[::step]):
         order = fresh(saga.example.scenario(name), machine.shape.key)
         _, problems = trial(machine, order, faults, backwards=bool(number % 2))
@@ -32,7 +33,7 @@ def test_no_pair_of_faults_of_a_fixed_sample_leaves_anything_half_done(
     saga: Saga, machine: Interpreter, part: int
 ) -> None:
     every = [(name, faults) for faults in pairs(machine.shape.tasks) for name in saga.example.expected]
-    sample = random.Random(20_260_101).sample(every, PAIRS_IN_THE_SAMPLE[saga.name])
+    sample = random.Random(20_260_101).sample(every, PAIRS_IN_THE_SAMPLE.get(saga.name, 40))
     for number, (name, faults) in enumerate(sample[part::4]):
         order = fresh(saga.example.scenario(name), machine.shape.key)
         _, problems = trial(machine, order, faults, backwards=bool(number % 2))
