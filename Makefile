@@ -5,6 +5,7 @@ STAGE  ?= dev
 PORT   ?= 4566
 
 STAGES := dev prod
+EXAMPLES := $(patsubst examples/%/app.py,%,$(wildcard examples/*/app.py))
 BIN := .venv/bin
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 CDK := $(RUN) node node_modules/aws-cdk/bin/cdk
@@ -30,8 +31,8 @@ node_modules/installed: package.json package-lock.json .venv/installed
 	@$(RUN) npm ci --loglevel=error --no-audit --no-fund
 	@touch $@
 
-demo: install ## Four orders on a local cloud: one fulfilled, three rolled back
-	@$(BIN)/python -m local demo
+demo: install ## Four orders on a local cloud: one fulfilled, three rolled back (EXAMPLE= for another saga)
+	@$(BIN)/python -m local demo $(if $(EXAMPLE),--example $(EXAMPLE))
 
 local: install ## The local cloud with the stack, until Ctrl-C (PORT=4566)
 	@$(BIN)/python -m local serve --port $(PORT)
@@ -39,8 +40,8 @@ local: install ## The local cloud with the stack, until Ctrl-C (PORT=4566)
 test: install ## All tests, in a few minutes (ARGS= for pytest)
 	@$(BIN)/python -m pytest $(ARGS)
 
-chaos: install ## Every pair of faults and every order of deliveries (SEED= for the random part)
-	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED))
+chaos: install ## Every pair of faults and every order of deliveries, of both sagas (SAGA= for one, SEED= for the random part)
+	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SAGA),--saga $(SAGA))
 	@echo "200 orders at 16 at a time on the local cloud, functions killed and crashing at random"
 	@ORDERS=200 $(BIN)/python -m pytest --numprocesses=0 --quiet tests/e2e/test_processes.py -k many_orders
 
@@ -50,10 +51,12 @@ lint: install ## Lint, format and types; the templates of all stages against the
 	@$(BIN)/mypy
 	@rm -rf cdk.out
 	@$(foreach stage,$(STAGES),$(CDK) synth --quiet --context stage=$(stage) &&) true
+	@$(foreach example,$(EXAMPLES),$(foreach stage,$(STAGES),$(CDK) synth --quiet --context stage=$(stage) \
+	  --app "python -m examples.$(example).app" --output cdk.out/$(example) &&)) true
 	@$(BIN)/cfn-lint
-	@$(BIN)/python -m tests.infrastructure.definitions cdk.out
-	@$(foreach stage,$(STAGES),$(RUN) node node_modules/.bin/asl-validator --json-path cdk.out/OrderSaga-$(stage).asl.json &&) true
-	@echo "cdk-nag, cfn-lint and the validator of Amazon States Language have no findings: $(STAGES)"
+	@$(BIN)/python -m tests.infrastructure.definitions cdk.out $(EXAMPLES:%=cdk.out/%)
+	@for definition in $$(find cdk.out -name '*.asl.json'); do $(RUN) node node_modules/.bin/asl-validator --json-path $$definition || exit 1; done
+	@echo "cdk-nag, cfn-lint and the validator of Amazon States Language have no findings: $(STAGES) $(EXAMPLES)"
 
 format: install ## Put the code into shape
 	@$(BIN)/ruff check --fix

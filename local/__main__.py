@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
-        return _demo() if options.command == "demo" else _serve(options.port)
+        return _demo(demo.example(options.example)) if options.command == "demo" else _serve(options.port)
     except LocalError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -50,7 +50,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m local", description="The order saga on a cloud of your own machine."
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("demo", help="run four orders on a local cloud and show how each one ends")
+    show = commands.add_parser("demo", help="run a few orders on a local cloud and show how each one ends")
+    show.add_argument("--example", metavar="NAME", help="a folder of examples/ instead of the order saga")
     serve = commands.add_parser("serve", help="keep a local cloud with the stack running until Ctrl-C")
     serve.add_argument("--port", type=_port, default=DEFAULT_PORT, help="port on 127.0.0.1 (default: %(default)s)")
     return parser
@@ -76,29 +77,32 @@ class _Steps:
         console.print(f"[dim]{time.monotonic() - self._began:5.1f} s[/dim]  {escape(doing)}")
 
 
-def _deployed(cloud: LocalCloud, step: _Steps) -> Deployment:
+def _deployed(cloud: LocalCloud, step: _Steps, example: demo.Example = demo.ORDER_SAGA) -> Deployment:
     step("cdk bootstrap")
     with console.status("cdk bootstrap"):
         bootstrap(cloud)
-    step("cdk deploy: a table, six functions, a state machine, two queues; about 20 s")
+    step("cdk deploy: a table, functions, a state machine, two queues; about 20 s")
+    app = f"{sys.executable} -m {example.module}" if example.module else None
     with console.status("cdk deploy"):
-        return deploy(cloud)
+        return deploy(cloud, app=app, name=example.stack)
 
 
-def _demo() -> int:
+def _demo(example: demo.Example) -> int:
     step = _Steps()
     step("starting the local cloud on loopback, IAM policies enforced")
     with local_cloud(free_port()) as cloud:
-        orders = Orders(_deployed(cloud, step))
-        step("four orders")
-        differences = demo.run(orders, console)
+        orders = Orders(_deployed(cloud, step, example), key=example.key)
+        step(f"{len(example.expected)} {example.noun}s")
+        differences = demo.run(orders, console, example)
         console.print()
         step("stopping the local cloud")
     if differences:
         for difference in differences:
             print(f"error: {difference}", file=sys.stderr)
         return 1
-    step("done: every order ended as it should, and nothing is half done")
+    step(f"done: every {example.noun} ended as it should, and nothing is half done")
+    if example is not demo.ORDER_SAGA:
+        return 0
     console.print(
         "\nNext:\n"
         "  make local                keeps this cloud running for the AWS CLI and says what to type\n"

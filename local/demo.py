@@ -1,5 +1,6 @@
-"""The demo: four orders through the deployed saga, each shown with its path, its end and its rows."""
+"""The demo: a few orders through a deployed saga, each shown with its path, its end and its rows."""
 
+import importlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from local.cloud import PROJECT
+from local.errors import LocalError
 from local.orders import Ended, Orders
 
 SCENARIOS = Path(__file__).parent / "scenarios"
@@ -16,13 +19,35 @@ SCENARIOS = Path(__file__).parent / "scenarios"
 
 @dataclass(frozen=True, kw_only=True)
 class Expected:
-    """How the contract says that an order ends."""
+    """How the contract says that an order ends. ``states`` is its path, without the states within a parallel group."""
 
     title: str
     status: str
     states: tuple[str, ...]
     statuses: Mapping[str, str]
     error: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """A saga to be shown: its app, its orders, whatever they are called, and how they end.
+
+    ``stack`` is what the name of its stack begins with, ``module`` the CDK app if it is not the project's own,
+    ``key`` the field that identifies an order, and ``entities`` the rows in the order in which they are shown.
+    """
+
+    noun: str
+    stack: str
+    module: str | None = None
+    key: str
+    entities: tuple[str, ...]
+    scenarios: Path
+    expected: Mapping[str, Expected]
+
+    def scenario(self, name: str) -> dict[str, object]:
+        """The order of a scenario, by the name of its file."""
+        order: dict[str, object] = json.loads((self.scenarios / f"{name}.json").read_text())
+        return order
 
 
 EXPECTED: Mapping[str, Expected] = {
@@ -64,21 +89,40 @@ EXPECTED: Mapping[str, Expected] = {
 }
 
 
-def scenario(name: str) -> dict[str, object]:
-    """The order of a scenario, by the name of its file."""
-    order: dict[str, object] = json.loads((SCENARIOS / f"{name}.json").read_text())
-    return order
+ORDER_SAGA = Example(
+    noun="order",
+    stack="OrderSaga",
+    key="order_id",
+    entities=("ORDER", "PAYMENT", "SHIPMENT"),
+    scenarios=SCENARIOS,
+    expected=EXPECTED,
+)
+scenario = ORDER_SAGA.scenario
 
 
-def run(orders: Orders, console: Console) -> list[str]:
-    """Run the four orders and show each. Returns what differs from the contract, in words; empty is good."""
+def example(name: str | None) -> Example:
+    """The example in the folder of that name under ``examples``; the order saga without a name.
+
+    Raises LocalError if there is none.
+    """
+    if not name:
+        return ORDER_SAGA
+    known = sorted(path.parent.name for path in (PROJECT / "examples").glob("*/demo.py"))
+    if name not in known:
+        raise LocalError(f"there is no example {name!r}: use EXAMPLE= with one of {', '.join(known)}")
+    found: Example = importlib.import_module(f"examples.{name}.demo").EXAMPLE
+    return found
+
+
+def run(orders: Orders, console: Console, shown: Example = ORDER_SAGA) -> list[str]:
+    """Run the example's orders and show each. Returns what differs from the contract, in words; empty is good."""
     differences = []
-    for name, expected in EXPECTED.items():
-        order = scenario(name)
+    for name, expected in shown.expected.items():
+        order = shown.scenario(name)
         with console.status(f"{name} is running"):
             ended = orders.end(orders.start(order))
-            rows = orders.rows(str(order["order_id"]))
-        _show(console, name=name, expected=expected, order=order, ended=ended, rows=rows)
+            rows = orders.rows(str(order[shown.key]))
+        _show(console, shown, name=name, expected=expected, order=order, ended=ended, rows=rows)
         statuses = {entity: row["status"]["S"] for entity, row in rows.items()}
         differences += [f"{name}: {difference}" for difference in compare(expected, ended, statuses)]
     return differences
@@ -97,6 +141,7 @@ def compare(expected: Expected, ended: Ended, statuses: Mapping[str, str]) -> li
 
 def _show(
     console: Console,
+    shown: Example,
     *,
     name: str,
     expected: Expected,
@@ -110,7 +155,7 @@ def _show(
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="dim", min_width=7)
     facts.add_column(overflow="fold")
-    facts.add_row("order", escape(json.dumps(_without_card(order))))
+    facts.add_row(shown.noun, escape(json.dumps(_without_card(order))))
     facts.add_row("path", escape(" > ".join(ended.states)))
     facts.add_row(
         "ended", f"[{'green' if good else 'red'}]{ended.status}[/]" + (f" ({ended.error})" if ended.error else "")
@@ -119,8 +164,8 @@ def _show(
         facts.add_row("because", escape(ended.cause))
     if ended.output and good:
         facts.add_row("output", escape(ended.output))
-    for entity in ("ORDER", "PAYMENT", "SHIPMENT"):
-        facts.add_row("rows" if entity == "ORDER" else "", _row(entity, rows.get(entity)))
+    for entity in shown.entities:
+        facts.add_row("rows" if entity == shown.entities[0] else "", _row(entity, rows.get(entity)))
     console.print(facts)
 
 

@@ -50,12 +50,14 @@ def bootstrap(cloud: LocalCloud) -> None:
     s3.delete_bucket_policy(Bucket=BOOTSTRAP_BUCKET)
 
 
-def deploy(cloud: LocalCloud, *, stage: str = "dev", app: str | None = None) -> Deployment:
+def deploy(cloud: LocalCloud, *, stage: str = "dev", app: str | None = None, name: str = "OrderSaga") -> Deployment:
     """Deploy the stage to the bootstrapped cloud; ``app`` is the command of another CDK app than the project's.
+
+    The stack is ``<name>-<stage>``.
 
     Raises LocalError if the CDK CLI is not installed or fails; its full output is then on standard error.
     """
-    stack = f"OrderSaga-{stage}"
+    stack = f"{name}-{stage}"
     outputs = cloud.folder / "outputs.json"
     _cdk(
         cloud,

@@ -31,10 +31,11 @@ class Ended:
 
 
 class Orders:
-    """A client of one deployed stack."""
+    """A client of one deployed stack; ``key`` is the partition key of its table."""
 
-    def __init__(self, deployment: Deployment) -> None:
+    def __init__(self, deployment: Deployment, *, key: str = "order_id") -> None:
         self._deployment = deployment
+        self._key = key
         session, endpoint = deployment.cloud.session(), deployment.cloud.endpoint
         config = Config(max_pool_connections=MAX_CONNECTIONS)
         self.stepfunctions = session.client("stepfunctions", endpoint_url=endpoint, config=config)
@@ -77,7 +78,8 @@ class Orders:
         """The order's rows by entity, as DynamoDB returns them."""
         found = self.dynamodb.query(
             TableName=self._deployment.table,
-            KeyConditionExpression="order_id = :order_id",
+            KeyConditionExpression="#key = :order_id",
+            ExpressionAttributeNames={"#key": self._key},
             ExpressionAttributeValues={":order_id": {"S": order_id}},
             ConsistentRead=True,
         )

@@ -1,1 +1,1 @@
-"""The infrastructure of the order saga."""
+"""The infrastructure of any saga, and of the order saga."""

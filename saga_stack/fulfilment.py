@@ -5,7 +5,7 @@ from aws_cdk import aws_stepfunctions as sfn
 from aws_cdk import aws_stepfunctions_tasks as tasks
 from constructs import Construct
 
-from saga_stack.saga import Step
+from saga_stack.steps import Step
 
 STEPS = (
     Step(action="create_order", compensation="delete_order"),

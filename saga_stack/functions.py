@@ -1,6 +1,6 @@
-"""The functions of the saga: one a module of ``lambdas``, each under a role of its own."""
+"""The functions of a saga, each under a role of its own."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from aws_cdk import Duration, RemovalPolicy, Stack
@@ -17,9 +17,10 @@ from saga_stack.findings import acknowledge
 
 
 class LoggedFunction(lambda_.Function):
-    """The function ``<stack>-<name>`` of the module ``lambdas.<name>``, under a role that may write its own log.
+    """The function ``<stack>-<name>``, under a role that may write its own log.
 
-    Further arguments are those of ``lambda_.Function``.
+    ``handler`` says where it is in the asset, ``{}`` standing for its name. Further arguments are those of
+    ``lambda_.Function``.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class LoggedFunction(lambda_.Function):
         removal_policy: RemovalPolicy,
         key: kms.IKey | None,
         environment: Mapping[str, str],
+        handler: str = "lambdas.{}.handler",
         **settings: Any,
     ) -> None:
         full_name = f"{Stack.of(scope).stack_name}-{name}"
@@ -53,7 +55,7 @@ class LoggedFunction(lambda_.Function):
             runtime=packaging.RUNTIME,
             architecture=packaging.ARCHITECTURE,
             code=code,
-            handler=f"lambdas.{name}.handler",
+            handler=handler.format(name),
             role=role,
             # Twice the smallest size: CPU comes with memory, and half of a call is imports and TLS.
             memory_size=256,
@@ -70,17 +72,20 @@ class LoggedFunction(lambda_.Function):
 
 
 class SagaFunctions(Construct):
-    """One function for each name, that may update rows of the table and do nothing else but log and trace."""
+    """One function for each name, that may update rows of the table and do nothing else but log and trace.
+
+    ``timeouts`` has the timeout of each by its name.
+    """
 
     def __init__(
         self,
         scope: Construct,
         id_: str,
         *,
-        names: Iterable[str],
+        timeouts: Mapping[str, Duration],
+        handler: str,
         code: lambda_.Code,
         table: dynamodb.ITable,
-        timeout: Duration,
         log_retention: logs.RetentionDays,
         removal_policy: RemovalPolicy,
         key: kms.IKey | None,
@@ -90,6 +95,7 @@ class SagaFunctions(Construct):
             name: LoggedFunction(
                 self,
                 name=name,
+                handler=handler,
                 code=code,
                 timeout=timeout,
                 log_retention=log_retention,
@@ -97,7 +103,7 @@ class SagaFunctions(Construct):
                 key=key,
                 environment={"TABLE_NAME": table.table_name},
             )
-            for name in names
+            for name, timeout in timeouts.items()
         }
         for function in self.by_name.values():
             may_update(_role(function), table, key)

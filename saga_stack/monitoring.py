@@ -16,7 +16,7 @@ from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from saga_stack.saga import Step, state_name
+from saga_stack.steps import Step, state_name
 from saga_stack.stuck_sagas import StuckSagas
 
 PERIOD = Duration.minutes(5)

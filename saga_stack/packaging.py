@@ -7,36 +7,44 @@ import importlib.util
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import jsii
-from aws_cdk import BundlingOptions, ILocalBundling
+from aws_cdk import BundlingOptions, IgnoreMode, ILocalBundling
 from aws_cdk import aws_lambda as lambda_
 
-SOURCE = Path(__file__).parent.parent / "lambdas"
-EXCLUDE = ["**/__pycache__", "**/*.pyc"]
+PROJECT = Path(__file__).parent.parent
+SOURCE = PROJECT / "lambdas"
+COMPILED = ["**/__pycache__", "**/*.pyc"]
 RUNTIME = lambda_.Runtime.PYTHON_3_14
 ARCHITECTURE = lambda_.Architecture.ARM_64
 _IN_DOCKER = (
-    "pip install --no-compile --target /asset-output --requirement requirements.txt && cp -r . /asset-output/lambdas"
+    "pip install --no-compile --target /asset-output --requirement lambdas/requirements.txt"
+    " && cp --parents -r {} /asset-output"
 )
 
 
-def code() -> lambda_.Code:
-    """The asset of all six functions, as they differ in their handler alone."""
+def code(*packages: str) -> lambda_.Code:
+    """The asset of all functions of a stack, as they differ in their handler alone.
+
+    ``packages`` are folders of the project, such as ``examples/trip_booking/lambdas``, that lie beside ``lambdas``.
+    """
     return lambda_.Code.from_asset(
-        str(SOURCE),
-        exclude=EXCLUDE,
+        str(PROJECT),
+        # All but these folders; what is left out is neither read nor copied.
+        exclude=["/*", *(pattern for package in ("lambdas", *packages) for pattern in _but(package)), *COMPILED],
+        ignore_mode=IgnoreMode.GIT,
         bundling=BundlingOptions(
             image=RUNTIME.bundling_image,
             platform=ARCHITECTURE.docker_platform,
-            command=["sh", "-c", _IN_DOCKER],
-            local=_LocalBundling(),  # type: ignore[arg-type]  # jsii passes the options as one object
+            command=["sh", "-c", _IN_DOCKER.format(" ".join(("lambdas", *packages)))],
+            local=_LocalBundling(packages),  # type: ignore[arg-type]  # jsii passes the options as one object
         ),
     )
 
 
-def build(target: Path) -> None:
+def build(target: Path, *packages: str) -> None:
     """Write the asset's content to the folder ``target``. Raises CalledProcessError if pip fails."""
     subprocess.run(
         [
@@ -50,14 +58,27 @@ def build(target: Path) -> None:
     )
     # Command line programs of the packages; a function has no command line.
     shutil.rmtree(target / "bin", ignore_errors=True)
-    shutil.copytree(SOURCE, target / "lambdas", ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+    for package in ("lambdas", *packages):
+        shutil.copytree(PROJECT / package, target / package, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+
+
+def _but(package: str) -> Iterator[str]:
+    """What keeps the folder from being ignored, as .gitignore has it: folder by folder."""
+    *parents, name = package.split("/")
+    for depth in range(len(parents)):
+        parent = "/".join(parents[: depth + 1])
+        yield from (f"!/{parent}", f"/{parent}/*")
+    yield f"!/{'/'.join((*parents, name))}"
 
 
 @jsii.implements(ILocalBundling)
 class _LocalBundling:
+    def __init__(self, packages: Sequence[str]) -> None:
+        self._packages = packages
+
     def try_bundle(self, output_dir: str, _options: BundlingOptions) -> bool:
         """Build without Docker. False, which makes the CDK turn to Docker, if this interpreter has no pip."""
         if importlib.util.find_spec("pip") is None:
             return False
-        build(Path(output_dir))
+        build(Path(output_dir), *self._packages)
         return True

@@ -1,4 +1,4 @@
-"""The state machine that runs a saga, under a role that may invoke its functions and make its one write."""
+"""The state machine that runs a saga, under a role that may invoke its functions and, if it must, make a write."""
 
 from collections.abc import Iterable
 
@@ -19,7 +19,8 @@ from saga_stack.functions import may_update
 class SagaStateMachine(Construct):
     """A STANDARD state machine, logged without execution data, since that holds the card, and traced.
 
-    It has no timeout of its own: one that ran out during a rollback would leave it half done.
+    It has no timeout of its own: one that ran out during a rollback would leave it half done. ``table`` is the one
+    that it writes to by itself, if it does.
     """
 
     def __init__(
@@ -30,7 +31,7 @@ class SagaStateMachine(Construct):
         name: str,
         definition: sfn.IChainable,
         functions: Iterable[lambda_.IFunction],
-        table: dynamodb.ITable,
+        table: dynamodb.ITable | None,
         log_retention: logs.RetentionDays,
         removal_policy: RemovalPolicy,
         key: kms.IKey | None,
@@ -42,7 +43,8 @@ class SagaStateMachine(Construct):
                 actions=["lambda:InvokeFunction"], resources=[function.function_arn for function in functions]
             )
         )
-        may_update(role, table, key)
+        if table is not None:
+            may_update(role, table, key)
         may_use_for(role, key, _arn(self, name), ("kms:Decrypt", "kms:GenerateDataKey"))
         may_encrypt_log_deliveries(role, key)
         _may_log_and_trace(role)

@@ -1,4 +1,4 @@
-"""The table: one row a step and order."""
+"""The table: one row a step and order, whatever an order is called there."""
 
 from aws_cdk import RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
@@ -14,12 +14,19 @@ class SagaTable(dynamodb.Table):
     """
 
     def __init__(
-        self, scope: Construct, id_: str, *, removal_policy: RemovalPolicy, protected: bool, key: kms.IKey | None
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        partition_key: str,
+        removal_policy: RemovalPolicy,
+        protected: bool,
+        key: kms.IKey | None,
     ) -> None:
         super().__init__(
             scope,
             id_,
-            partition_key=dynamodb.Attribute(name="order_id", type=dynamodb.AttributeType.STRING),
+            partition_key=dynamodb.Attribute(name=partition_key, type=dynamodb.AttributeType.STRING),
             sort_key=dynamodb.Attribute(name="entity", type=dynamodb.AttributeType.STRING),
             billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
             encryption=dynamodb.TableEncryption.CUSTOMER_MANAGED if key else dynamodb.TableEncryption.AWS_MANAGED,

@@ -1,7 +1,8 @@
 """What the tests sample, in full: every pair of faults, every order of deliveries, and many faults at once.
 
-``python -m tests.chaos [--seed N] [--jobs N] [--limit N]``. Exit status: 0 if no invariant was broken, 1 if one was,
-130 if interrupted. Each finding is printed in a form from which it can be repeated.
+``python -m tests.chaos [--saga NAME] [--seed N] [--jobs N] [--limit N]``. Exit status: 0 if no invariant was broken,
+1 if one was, 2 if it could not run, 130 if interrupted. A finding of a trial is printed with a name, by which
+``--finding NAME`` runs it again.
 """
 
 import argparse
@@ -16,7 +17,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 # Ctrl-C reaches every process of the terminal: also the workers, and the Node.js that the import of the CDK starts.
@@ -33,13 +34,12 @@ import tests.conftest  # noqa: F401
 # isort: split
 from moto import mock_aws
 
-from local.demo import EXPECTED, scenario
-from tests.fixtures import create_table, synthesized
-from tests.orderings import HANDLERS, Call, Exploration, starts
-from tests.saga.faults import Fault, Faults, pairs, singles
+from tests.orderings import ROWS, Call, Exploration, starts
+from tests.saga.faults import Fault, Faults, in_flight, pairs, singles
 from tests.saga.interpreter import interpreter
 from tests.saga.trial import fresh, trial
-from tests.shape import Shape, shape_of
+from tests.sagas import SAGAS
+from tests.shape import Shape
 from tests.unit.test_barrier import BOTH_TWICE, THREE_SAGAS
 
 # So many trials share an interpreter: moto keeps every execution, and grows slow.
@@ -49,7 +49,38 @@ FAULTS_AT_ONCE = (3, 4, 5)
 SECONDS_BETWEEN_LINES = 30
 FINDINGS_SHOWN_OF_A_PIECE = 5
 
-Trial = tuple[str, Faults]
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """An order of a saga under faults; ``backwards`` runs the branches of its groups in the other order."""
+
+    saga: str
+    scenario: str
+    faults: Faults
+    backwards: bool = False
+
+    @property
+    def name(self) -> str:
+        """Such as ``order:1-success:CreateOrder=LATE+BROKEN,ConfirmOrder=SLOW``."""
+        faults = ",".join(
+            f"{state}={'+'.join(fault.name for fault in struck)}" for state, struck in self.faults.items()
+        )
+        return ":".join([self.saga, self.scenario, faults, *(["backwards"] if self.backwards else [])])
+
+    @staticmethod
+    def named(name: str, shapes: Mapping[str, Shape]) -> "Trial":
+        """The trial of that name. Raises ValueError if there is none."""
+        saga, scenario, told, *way = name.split(":")
+        struck = [place.split("=") for place in told.split(",") if place]
+        faults = {state: tuple(Fault[fault] for fault in several.split("+")) for state, several in struck}
+        found = Trial(saga=saga, scenario=scenario, faults=faults, backwards=bool(way))
+        if (
+            found.name != name
+            or scenario not in SAGAS[saga].example.expected
+            or not set(faults) <= set(shapes[saga].tasks)
+        ):
+            raise ValueError(name)
+        return found
 
 
 @dataclass
@@ -64,24 +95,23 @@ class Result:
 
 
 def run_trials(kind: str, shape: Shape, trials: Sequence[Trial]) -> Result:
-    """Run trials on an interpreter of their own."""
+    """Run trials of one saga on an interpreter of their own."""
     result = Result(kind)
     with _silence(), interpreter(shape) as machine:
-        for name, faults in trials:
-            _, problems = trial(machine, fresh(scenario(name)), faults)
+        for one in trials:
+            order = fresh(SAGAS[one.saga].example.scenario(one.scenario), shape.key)
+            _, problems = trial(machine, order, one.faults, backwards=one.backwards)
             result.executions += 1
-            told = {task: [fault.name for fault in struck] for task, struck in faults.items()}
-            result.broken += [f"{name} with {told}: {problem}" for problem in problems]
+            result.broken += [f"{one.name}: {problem}" for problem in problems]
     return result
 
 
-def explore(kind: str, entity: str, begun: dict[str, str], calls: Sequence[Call], every_step: bool) -> Result:  # noqa: FBT001 (a pool passes arguments by position)
+def explore(kind: str, row: str, begun: dict[str, str], calls: Sequence[Call], every_step: bool) -> Result:  # noqa: FBT001 (a pool passes arguments by position)
     """Walk every order of the calls at one row."""
     with _silence(), mock_aws():
-        create_table()
-        exploration = Exploration(entity, begun, every_step=every_step)
+        exploration = Exploration(row, begun, every_step=every_step)
         exploration.walk(calls)
-    broken = [f"{entity}, begun {begun}: {problem}" for problem in exploration.broken]
+    broken = [f"{row}, begun {begun}: {problem}" for problem in exploration.broken]
     return Result(kind, orders=exploration.orders, deliveries=exploration.deliveries, broken=broken)
 
 
@@ -96,28 +126,57 @@ def _silence() -> Iterator[None]:
 Work = tuple[Callable[..., Result], tuple[object, ...]]
 
 
-def all_work(shape: Shape, seed: int, limit: int | None) -> list[Work]:
+def all_work(shapes: Mapping[str, Shape], seed: int, limit: int | None) -> list[Work]:
     """Everything there is to do, in pieces; with a limit, evenly thinned out to about so many trials and walks."""
-    random_faults = _random_faults(shape, random.Random(seed))
-    trials: dict[str, list[Trial]] = {
-        "single faults": [(name, faults) for faults in singles(shape.tasks) for name in EXPECTED],
-        "pairs of faults": [(name, faults) for faults in pairs(shape.tasks) for name in EXPECTED],
-        "3 to 5 random faults": [
-            (random.Random(seed + n).choice(list(EXPECTED)), f) for n, f in enumerate(random_faults)
-        ],
-    }
+    trials: dict[tuple[str, str], list[Trial]] = {}
+    for saga, shape in shapes.items():
+        trials |= {(saga, f"{saga}: {kind}"): found for kind, found in _trials(saga, shape, seed).items()}
     walks: list[list[Work]] = [
-        [(explore, ("two sagas, 8 calls", row, begun, BOTH_TWICE, True)) for row in HANDLERS for begun in starts("AB")],
+        [(explore, ("two sagas, 8 calls", row, begun, BOTH_TWICE, True)) for row in ROWS for begun in starts("AB")],
         # Walked in every step these would take 48 minutes of one core, and show the same.
-        [(explore, ("three sagas, 8 calls", "PAYMENT", begun, THREE_SAGAS, False)) for begun in starts("ABC")],
+        [
+            (explore, ("three sagas, 8 calls", row, begun, THREE_SAGAS, False))
+            for row in ("PAYMENT", "PIVOT")
+            for begun in starts("ABC")
+        ],
     ]
     step = 1 if limit is None else max(1, sum(map(len, trials.values())) // limit)
     work: list[Work] = [walk for those in walks for walk in those[::step]]
-    for kind, several in trials.items():
+    for (saga, kind), several in trials.items():
         some = several[::step]
         chunks = [some[start : start + TRIALS_A_CHUNK] for start in range(0, len(some), TRIALS_A_CHUNK)]
-        work += [(run_trials, (kind, shape, chunk)) for chunk in chunks]
+        work += [(run_trials, (kind, shapes[saga], chunk)) for chunk in chunks]
     return work
+
+
+def _trials(saga: str, shape: Shape, seed: int) -> dict[str, list[Trial]]:
+    scenarios = list(SAGAS[saga].example.expected)
+    both = (False, True) if shape.groups else (False,)
+    chance = random.Random(seed)
+    return {
+        "single faults": [
+            Trial(saga=saga, scenario=name, faults=faults, backwards=backwards)
+            for faults in singles(shape.tasks)
+            for name in scenarios
+            for backwards in both
+        ],
+        "faults in flight": [
+            Trial(saga=saga, scenario=name, faults=faults, backwards=backwards)
+            for _, faults in in_flight(shape)
+            for name in scenarios
+            for backwards in both
+        ],
+        # These in one order of the branches each, in turn.
+        "pairs of faults": [
+            Trial(saga=saga, scenario=name, faults=faults, backwards=both[number % len(both)])
+            for number, faults in enumerate(pairs(shape.tasks))
+            for name in scenarios
+        ],
+        "3 to 5 random faults": [
+            Trial(saga=saga, scenario=chance.choice(scenarios), faults=faults, backwards=chance.choice(both))
+            for faults in _random_faults(shape, chance)
+        ],
+    }
 
 
 def _random_faults(shape: Shape, chance: random.Random) -> list[Faults]:
@@ -138,8 +197,12 @@ def main() -> int:
     """Run the command line; returns the exit status."""
     options = _options()
     began = time.monotonic()
+    sagas = SAGAS if options.saga is None else {options.saga: SAGAS[options.saga]}
+    shapes = {name: saga.shape() for name, saga in sagas.items()}
+    if options.finding:
+        return _run_again(options.finding, shapes)
     print(f"seed {options.seed}, {options.jobs} processes", flush=True)
-    work = all_work(shape_of(synthesized()), options.seed, options.limit)
+    work = all_work(shapes, options.seed, options.limit)
     results: list[Result] = []
     interrupted = False
     context = multiprocessing.get_context("spawn")
@@ -162,10 +225,23 @@ def main() -> int:
     return 130 if interrupted else status
 
 
+def _run_again(name: str, shapes: Mapping[str, Shape]) -> int:
+    try:
+        again = Trial.named(name, shapes)
+    except (KeyError, ValueError):
+        print(f"error: there is no trial {name!r}: use a name as a finding is printed with", file=sys.stderr)
+        return 2
+    result = run_trials(f"{again.saga}: one finding", shapes[again.saga], [again])
+    print("\n".join(result.broken) or f"{name}: no invariant is broken")
+    return 1 if result.broken else 0
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m tests.chaos", description=__doc__.splitlines()[0] if __doc__ else ""
     )
+    parser.add_argument("--saga", choices=SAGAS, help="one saga instead of all")
+    parser.add_argument("--finding", metavar="NAME", help="run one trial again, by the name that it was printed with")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6), help="of the random faults")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
     parser.add_argument("--limit", type=int, help="run about so many trials, evenly chosen, instead of all")
@@ -187,7 +263,7 @@ def _progress(results: Sequence[Result], pieces: int, began: float) -> None:
 
 
 def _report(results: Sequence[Result], seconds: float) -> int:
-    print(f"\n{'':<24}{'executions':>12}{'orders':>12}{'deliveries':>12}{'broken':>12}")
+    print(f"\n{'':<28}{'executions':>12}{'orders':>12}{'deliveries':>12}{'broken':>12}")
     for kind in dict.fromkeys(result.kind for result in results):
         those = [result for result in results if result.kind == kind]
         _row(kind, those)
@@ -208,7 +284,7 @@ def _row(kind: str, results: Sequence[Result]) -> None:
         sum(result.deliveries for result in results),
         sum(len(result.broken) for result in results),
     ]
-    print(f"{kind:<24}" + "".join(f"{count:>12,}" for count in counts))
+    print(f"{kind:<28}" + "".join(f"{count:>12,}" for count in counts))
 
 
 if __name__ == "__main__":

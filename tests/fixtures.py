@@ -2,12 +2,12 @@
 
 import functools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
-from aws_cdk import App
+from aws_cdk import App, Stack
 from aws_cdk.assertions import Template
 from moto import mock_aws
 
@@ -27,17 +27,17 @@ def table() -> Iterator["DynamoDBClient"]:
         yield create_table()
 
 
-def create_table() -> "DynamoDBClient":
-    """Create the table with the keys of the contract; returns a client."""
+def create_table(key: str = "order_id") -> "DynamoDBClient":
+    """Create the table with the keys of the contract, or another partition key; returns a client."""
     client: DynamoDBClient = boto3.client("dynamodb")
     client.create_table(
         TableName=TABLE,
         KeySchema=[
-            {"AttributeName": "order_id", "KeyType": "HASH"},
+            {"AttributeName": key, "KeyType": "HASH"},
             {"AttributeName": "entity", "KeyType": "RANGE"},
         ],
         AttributeDefinitions=[
-            {"AttributeName": "order_id", "AttributeType": "S"},
+            {"AttributeName": key, "AttributeType": "S"},
             {"AttributeName": "entity", "AttributeType": "S"},
         ],
         BillingMode="PAY_PER_REQUEST",
@@ -46,10 +46,12 @@ def create_table() -> "DynamoDBClient":
 
 
 @functools.cache
-def synthesized(stage: str = "dev") -> dict[str, Any]:
+def synthesized(
+    stage: str = "dev", make: Callable[..., Stack] = OrderSagaStack, name: str = "OrderSaga"
+) -> dict[str, Any]:
     """The stack's template, without its assets bundled."""
     app = App(context={"aws:cdk:bundling-stacks": []})
-    stack = OrderSagaStack(app, f"OrderSaga-{stage}", settings=STAGES[stage])
+    stack = make(app, f"{name}-{stage}", settings=STAGES[stage])
     return dict(Template.from_stack(stack).to_json())
 
 

@@ -28,8 +28,9 @@ class Ended(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Kept:
-    """The row of one step: its key, the statuses that are live, in order, and the undone one."""
+    """The row of one step: its action, its key, the statuses that are live, in order, and the undone one."""
 
+    action: str
     entity: str
     live: tuple[str, ...]
     undone: str
@@ -52,18 +53,20 @@ def is_stuck(shape: Shape, execution: Ended) -> bool:
 def _of(shape: Shape, kept: tuple[Kept, ...], execution: Ended, rows: Rows) -> Iterable[str]:
     live = {row.entity for row in kept if _live_for(row, execution.arn, rows)}
     complete = all(_holds(row, row.live[-1], execution.arn, rows) for row in kept)
+    path = shape.path(execution.states)
     if execution.status == "SUCCEEDED":
         if not complete:
             yield "1: succeeded, but not every row is complete and its own"
-    elif complete and execution.states[-1] != shape.completion:
-        # Stuck in the completion, the last write may have been made all the same; resumed, it succeeds.
+    elif complete and path[-1] not in shape.parts[-1].does:
+        # Stuck in the last step, the last write may have been made all the same; resumed, it succeeds.
         yield f"1: every row is complete and its own, but it ended {execution.status}"
     if execution.error == shape.failed and live:
         yield f"2: failed cleanly, but {', '.join(sorted(live))} is live"
-    if is_stuck(shape, execution) and execution.states[-1] not in (*shape.compensations, shape.completion):
-        yield f"3: stuck in {execution.states[-1]}"
+    if is_stuck(shape, execution) and path[-1] not in shape.must_succeed:
+        yield f"3: stuck in {path[-1]}"
     yield from _counts(shape, kept, execution, rows)
-    yield from _path(shape, execution)
+    yield from _path(shape, execution.status, execution.error, path)
+    yield from _pivot(shape, kept, execution, rows)
 
 
 def _counts(shape: Shape, kept: tuple[Kept, ...], execution: Ended, rows: Rows) -> Iterable[str]:
@@ -79,17 +82,29 @@ def _counts(shape: Shape, kept: tuple[Kept, ...], execution: Ended, rows: Rows) 
             yield f"6: {statuses[-1]} after {row.undone}"
 
 
-def _path(shape: Shape, execution: Ended) -> Iterable[str]:
-    if execution.status == "SUCCEEDED":
-        allowed = [(*shape.actions, shape.completion)]
-    elif execution.error == shape.failed:
-        allowed = [shape.rolled_back_from(action) for action in shape.actions]
+def _path(shape: Shape, status: str, error: str | None, path: tuple[str, ...]) -> Iterable[str]:
+    if status == "SUCCEEDED":
+        allowed: Iterable[tuple[str, ...]] = shape.complete
+    elif error == shape.failed:
+        allowed = shape.rolled_back
     else:
-        whole = [shape.rolled_back_from(action)[:-1] for action in shape.actions]
-        whole.append((*shape.actions, shape.completion))
-        allowed = [path[: len(execution.states)] for path in whole]
-    if execution.states not in allowed:
-        yield f"7: the path is {' > '.join(execution.states)}"
+        allowed = {whole[: len(path)] for whole in (*shape.complete, *shape.rolled_back)}
+    if path not in allowed:
+        yield f"7: the path is {' > '.join(path)}"
+
+
+def _pivot(shape: Shape, kept: tuple[Kept, ...], execution: Ended, rows: Rows) -> Iterable[str]:
+    """A pivot is never undone, and once it is done nothing is."""
+    pivots = [action for part in shape.parts if part.is_pivot for action, _ in part.tasks]
+    undone = {row.entity for row in kept if _holds(row, row.undone, execution.arn, rows)}
+    for row in kept:
+        if row.action not in pivots:
+            continue
+        statuses = {event["status"] for event in _events(row, rows) if event["saga_id"] == execution.arn}
+        if {row.live[0], row.undone} <= statuses:
+            yield f"8: {row.entity} is a pivot, but was undone"
+        if undone and _live_for(row, execution.arn, rows):
+            yield f"8: {row.entity} is done, but {', '.join(sorted(undone))} is undone"
 
 
 def _history(row: Kept, kept: Mapping[str, Any] | None) -> Iterable[str]:

@@ -1,1 +1,1 @@
-"""What the functions share: errors, order rules, the ledger, the handler shape, observability."""
+"""What the functions share: errors, checks of fields, the ledger, the handler shape, observability; and order rules."""

@@ -1,4 +1,4 @@
-"""The write barrier: the one conditional write for actions and the one for compensations.
+"""The write barrier: one conditional write for each kind of call, be it an action or what undoes it.
 
 A step of an order is one row: ``status``, ``saga_id``, ``fence``, ``history`` and what the step stores.
 ``fence`` is the newest start time of any saga that wrote here or was barred here (see clock.py for its form).
@@ -8,7 +8,8 @@ In whatever order actions and compensations are delivered, and however often:
 * an action that arrives after its compensation is refused,
 * a compensation with nothing to undo succeeds, and bars its late action,
 * a repeated delivery of what was done changes nothing and succeeds again,
-* no saga changes a row that another one holds, but for raising its fence.
+* no saga changes a row that another one holds, but for raising its fence,
+* a pivot that was resolved is either done or barred, and stays so.
 
 Nothing is read first: DynamoDB returns the row together with a refusal
 (``ReturnValuesOnConditionCheckFailure``, Amazon DynamoDB API Reference, UpdateItem).
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 Value: TypeAlias = "str | Decimal | list[Value] | Mapping[str, Value]"
 Row: TypeAlias = Mapping[str, Value]
+# The partition key: the attribute's name and what identifies the order.
+Key: TypeAlias = tuple[str, str]
 
 # A call ends within 7 s, well inside the function's timeout; the patient retrying is the state machine's.
 CLIENT_CONFIG = Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 2})
@@ -55,14 +58,18 @@ class Saga:
 
 @dataclass(frozen=True, kw_only=True)
 class Entity:
-    """A kind of row: its sort key, and the statuses that an action and a compensation leave it in."""
+    """A kind of row: its sort key, and the statuses that an action and a compensation leave it in.
+
+    ``confirmed`` is the live status after the point of no return, if that is another one.
+    """
 
     name: str
     live: str
     undone: str
+    confirmed: str | None = None
 
 
-def act(entity: Entity, order_id: str, saga: Saga, stored: Row) -> None:
+def act(entity: Entity, key: Key, saga: Saga, stored: Row) -> None:
     """Make the row live for this saga, holding ``stored``; done already is success.
 
     Raises StepCompensated if this saga has undone the row, OrderConflict if another saga holds it or one
@@ -70,11 +77,11 @@ def act(entity: Entity, order_id: str, saga: Saga, stored: Row) -> None:
     """
     row = _update(
         entity,
-        order_id,
+        key,
         f"SET {_STAMP}, #fence = :started_at" + "".join(f", #{name} = :{name}" for name in stored),
         # A row that nobody holds, and that no saga as new as this one has passed: without the fence, a late
         # action would outlive the compensation that came before it to a row of an earlier attempt.
-        "attribute_not_exists(order_id) OR (#status = :undone AND #fence < :started_at)",
+        "attribute_not_exists(#entity) OR (#status = :undone AND #fence < :started_at)",
         {
             **_stamp(entity.live, saga),
             ":started_at": saga.started_at,
@@ -92,36 +99,70 @@ def act(entity: Entity, order_id: str, saga: Saga, stored: Row) -> None:
     )
 
 
-def compensate(entity: Entity, order_id: str, saga: Saga) -> None:
+def compensate(entity: Entity, key: Key, saga: Saga) -> None:
     """Leave the row not live for this saga, now and for ever; nothing to undo is success.
 
     Raises botocore's errors if DynamoDB fails.
     """
+    # No row: leave the mark that bars the late action. A row of this saga, live: undo it. A row that this saga has
+    # undone, or that another one holds, is not touched.
+    _bar(entity, key, saga, "attribute_not_exists(#entity) OR (saga_id = :saga_id AND #status <> :status)")
+
+
+def resolve(entity: Entity, key: Key, saga: Saga) -> bool:
+    """Whether the action of this saga was done; if it was not, it is barred for ever. The answer never changes.
+
+    Raises botocore's errors if DynamoDB fails.
+    """
+    # No row: leave the mark that bars the late action. Any other row is left as it is.
+    row = _bar(entity, key, saga, "attribute_not_exists(#entity)")
+    return row is not None and row["saga_id"] == saga.id and row["status"] != entity.undone
+
+
+def confirm(entity: Entity, key: Key, saga: Saga, status: str) -> None:
+    """Give the live row of this saga its last status; done already is success.
+
+    Raises OrderConflict if this saga does not hold the row, botocore's errors if DynamoDB fails.
+    """
+    row = _update(
+        entity,
+        key,
+        f"SET {_STAMP}",
+        "saga_id = :saga_id AND #status = :live",
+        {**_stamp(status, saga), ":live": entity.live},
+    )
+    if row is not None and (row.get("saga_id"), row.get("status")) != (saga.id, status):
+        raise OrderConflict(f"this saga does not hold {entity.name}: nothing was confirmed")
+
+
+def _bar(entity: Entity, key: Key, saga: Saga, condition: str) -> Row | None:
+    """Make the row undone on the condition, or else see that this saga's action cannot come to it later.
+
+    Returns None if it was made so, else the row that refused it: this saga's own or, barred, another's.
+    """
     while True:
         row = _update(
             entity,
-            order_id,
+            key,
             # The fence never goes down: a newer saga may have been barred here while this one held the row.
             f"SET {_STAMP}, #fence = if_not_exists(#fence, :started_at)",
-            # No row: leave the mark that bars the late action. A row of this saga, live: undo it. A row that
-            # this saga has undone, or that another one holds, is not touched.
-            "attribute_not_exists(order_id) OR (saga_id = :saga_id AND #status <> :status)",
+            condition,
             {**_stamp(entity.undone, saga), ":started_at": saga.started_at},
         )
         if row is None or row["saga_id"] == saga.id:
-            return
-        row = _update(
+            return row
+        barred = _update(
             entity,
-            order_id,
+            key,
             # Another saga's row: bar this saga's late action from it and touch nothing else.
             "SET #fence = :started_at",
             "saga_id <> :saga_id AND #fence < :started_at",
             {":saga_id": saga.id, ":started_at": saga.started_at},
         )
         # Refused because the fence is high enough already: barred. Refused because this saga's own action
-        # landed between the two writes: start over and undo it.
-        if row is None or row.get("saga_id") != saga.id:
-            return
+        # landed between the two writes: start over.
+        if barred is None or barred.get("saga_id") != saga.id:
+            return row
 
 
 # What every change of status writes: who did it, and one more line of the audit trail in the same request.
@@ -133,7 +174,7 @@ def _stamp(status: str, saga: Saga) -> Row:
     return {":status": status, ":saga_id": saga.id, ":nothing": [], ":event": [event]}
 
 
-def _update(entity: Entity, order_id: str, update: str, condition: str, values: Row) -> Row | None:
+def _update(entity: Entity, key: Key, update: str, condition: str, values: Row) -> Row | None:
     """One conditional write. Returns None if it was made, else the row that refused it.
 
     A ``#name`` in an expression stands for the attribute ``name``, which may be a reserved word.
@@ -142,7 +183,7 @@ def _update(entity: Entity, order_id: str, update: str, condition: str, values: 
     try:
         _dynamodb.update_item(
             TableName=_TABLE_NAME,
-            Key={"order_id": {"S": order_id}, "entity": {"S": entity.name}},
+            Key={key[0]: {"S": key[1]}, "entity": {"S": entity.name}},
             UpdateExpression=update,
             ConditionExpression=condition,
             ExpressionAttributeNames=names,

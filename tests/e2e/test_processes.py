@@ -13,7 +13,7 @@ from boto3.dynamodb.types import TypeDeserializer
 from local.orders import Ended, Orders
 from tests.e2e.conftest import Faults
 from tests.invariants import broken, is_stuck
-from tests.saga.trial import KEPT
+from tests.saga.trial import kept
 from tests.shape import Shape
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("cloud")]
@@ -43,7 +43,7 @@ def test_an_action_that_always_dies_is_rolled_back(faults: Faults, shape: Shape,
     ended = run(faults.orders, order)
     assert (ended.status, ended.error) == ("FAILED", "OrderFailed"), ended
     assert (ended.cause or "").startswith("ProcessPayment failed: ")
-    assert not broken(shape, KEPT, [ended], rows(faults.orders, order["order_id"]))
+    assert not broken(shape, kept(shape), [ended], rows(faults.orders, order["order_id"]))
     charged = [event["status"] for event in rows(faults.orders, order["order_id"])["PAYMENT"]["history"]]
     assert charged == (["CHARGED", "REFUNDED"] if fault.endswith("after") else ["REFUNDED"])
 
@@ -55,7 +55,7 @@ def test_an_action_that_is_slower_than_its_timeout_is_rolled_back(faults: Faults
     ended = run(faults.orders, order)
     assert (ended.status, ended.error) == ("FAILED", "OrderFailed"), ended
     assert (ended.cause or "").startswith("ProcessShipment failed: ")
-    assert not broken(shape, KEPT, [ended], rows(faults.orders, order["order_id"]))
+    assert not broken(shape, kept(shape), [ended], rows(faults.orders, order["order_id"]))
 
 
 def test_a_compensation_that_always_dies_leaves_the_saga_stuck_in_its_own_state(faults: Faults, shape: Shape) -> None:
@@ -64,7 +64,7 @@ def test_a_compensation_that_always_dies_leaves_the_saga_stuck_in_its_own_state(
     ended = run(faults.orders, order)
     assert is_stuck(shape, ended)
     assert ended.states[-1] == "RefundPayment"
-    assert not broken(shape, KEPT, [ended], rows(faults.orders, order["order_id"]))
+    assert not broken(shape, kept(shape), [ended], rows(faults.orders, order["order_id"]))
 
 
 def test_of_two_executions_for_one_order_at_once_one_wins_and_the_other_changes_nothing(
@@ -76,7 +76,7 @@ def test_of_two_executions_for_one_order_at_once_one_wins_and_the_other_changes_
     assert sorted(one.status for one in ended) == ["FAILED", "SUCCEEDED"]
     (lost,) = (one for one in ended if one.status == "FAILED")
     assert "CreateOrder failed: OrderConflict" in (lost.cause or "")
-    assert not broken(shape, KEPT, ended, rows(faults.orders, order["order_id"]))
+    assert not broken(shape, kept(shape), ended, rows(faults.orders, order["order_id"]))
 
 
 def test_many_orders_at_once_with_random_faults_are_each_fulfilled_or_undone(faults: Faults, shape: Shape) -> None:
@@ -87,7 +87,7 @@ def test_many_orders_at_once_with_random_faults_are_each_fulfilled_or_undone(fau
     problems = [
         problem
         for order, one in zip(orders, ended, strict=True)
-        for problem in broken(shape, KEPT, [one], rows(faults.orders, order["order_id"]))
+        for problem in broken(shape, kept(shape), [one], rows(faults.orders, order["order_id"]))
     ]
     assert not problems
     ends = collections.Counter(one.error or one.status for one in ended)

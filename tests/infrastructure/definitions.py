@@ -1,6 +1,6 @@
-"""``python -m tests.infrastructure.definitions FOLDER`` takes the state machines' definitions out of templates.
+"""``python -m tests.infrastructure.definitions FOLDER...`` takes the state machines' definitions out of templates.
 
-For each ``NAME.template.json`` in the folder it writes ``NAME.asl.json``, where a reference stands as ``<LogicalId>``,
+For each ``NAME.template.json`` in a folder it writes ``NAME.asl.json``, where a reference stands as ``<LogicalId>``,
 for validators that know Amazon States Language but not CloudFormation.
 """
 
@@ -12,8 +12,8 @@ from tests.fixtures import definition_in
 
 
 def main() -> None:
-    """Write the definitions; the folder is the only argument."""
-    for template in Path(sys.argv[1]).glob("*.template.json"):
+    """Write the definitions; the arguments are the folders."""
+    for template in (found for folder in sys.argv[1:] for found in Path(folder).glob("*.template.json")):
         definition = definition_in(json.loads(template.read_text()))
         name = template.name.removesuffix(".template.json")
         template.with_name(f"{name}.asl.json").write_text(json.dumps(definition, indent=2))

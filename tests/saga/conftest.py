@@ -1,15 +1,21 @@
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from tests.saga.interpreter import Interpreter, interpreter
-from tests.shape import Shape, shape_of
+from tests.sagas import SAGAS, Saga
+from tests.shape import Shape
 
 
-@pytest.fixture(scope="session")
-def shape(template: dict[str, Any]) -> Shape:
-    return shape_of(template)
+@pytest.fixture
+def saga(request: pytest.FixtureRequest) -> Saga:
+    """The order saga, or the one that the test asks for; see ``each_saga``."""
+    return SAGAS[getattr(request, "param", "order")]
+
+
+@pytest.fixture
+def shape(saga: Saga) -> Shape:
+    return saga.shape()
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any
 
 from tests.saga.interpreter import Deliver, Interpreter, TaskFailed
+from tests.shape import Part, Shape
 
 
 class Fault(Enum):
@@ -101,3 +102,14 @@ def pairs(tasks: Iterable[str]) -> list[Faults]:
     for (task, fault), (other, another) in itertools.combinations(places, 2):
         found.append({task: (fault, another)} if task == other else {task: (fault,), other: (another,)})
     return found
+
+
+def in_flight(shape: Shape) -> list[tuple[Part, Faults]]:
+    """For each group: one of its actions fails for good, while another one is given up and writes later."""
+    return [
+        (group, {failing: (fault,), late: (Fault.LATE,)})
+        for group in shape.groups
+        if group.undoes
+        for failing, late in itertools.permutations([action for action, _ in group.tasks], 2)
+        for fault in (Fault.BROKEN, Fault.BROKEN_AFTER)
+    ]

@@ -5,6 +5,7 @@ import importlib
 import io
 import itertools
 import json
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,6 +18,8 @@ from boto3.dynamodb.types import TypeDeserializer
 from botocore.exceptions import ClientError
 from moto import mock_aws
 from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
+from moto.stepfunctions.parser.asl.component.state.exec.state_parallel.branch_worker import BranchWorker
+from moto.stepfunctions.parser.asl.component.state.exec.state_parallel.branches_decl import BranchWorkerPool
 from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import state_task_service_dynamodb
 from moto.stepfunctions.parser.asl.eval.states import ExecutionData
@@ -42,7 +45,10 @@ class TaskFailed(Exception):  # noqa: N818 (named like the event in the history)
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
-    """An execution that has ended. ``inputs`` holds what each of ``states`` was entered with."""
+    """An execution that has ended.
+
+    ``inputs`` holds what each of ``states`` was entered with, ``outputs`` what a state was left with.
+    """
 
     arn: str
     started_at: str
@@ -53,22 +59,24 @@ class Execution:
     output: Any
     states: tuple[str, ...]
     inputs: tuple[Any, ...]
+    outputs: Mapping[str, Any]
     errors: tuple[str, ...]
 
 
 class Interpreter:
     """A state machine, its functions and its table, all in this process.
 
-    ``through`` stands between Step Functions and every task; it gets the state's name, the payload (for the
-    completion, the parameters of its write) and the call itself. Tests put faults there. ``requests`` counts
-    what DynamoDB was asked, by operation.
+    ``through`` stands between Step Functions and every task; it gets the state's name, the payload (for a
+    write of its own, the parameters of that) and the call itself. Tests put faults there. ``requests`` counts
+    what DynamoDB was asked, by operation. ``backwards`` runs the branches of Parallel states in the other order.
     """
 
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
         self.through: Through = lambda _state, _payload, deliver: deliver()
+        self.backwards = False
         self.requests: list[str] = []
-        self.dynamodb = create_table()
+        self.dynamodb = create_table(shape.key)
         self._completing = boto3.client("dynamodb")
         self._numbers = itertools.count(1)
         self._stepfunctions = boto3.client("stepfunctions")
@@ -80,11 +88,11 @@ class Interpreter:
         return self._run(self._machine, order, name or f"execution-{next(self._numbers)}")
 
     def call(self, state: str, payload: Any) -> Any:
-        """One delivery to the function of a state, or to the completion's write; fails as TaskFailed."""
+        """One delivery to the function of a state, or to the state's own write; fails as TaskFailed."""
         try:
-            if state == self.shape.completion:
+            if state == self.shape.written:
                 return self._completing.update_item(**payload)
-            handler = importlib.import_module(f"lambdas.{self.shape.functions[state]}").handler
+            handler = function(self.shape, state)
             # Through JSON both ways, as every payload and every answer goes.
             return json.loads(json.dumps(handler(json.loads(json.dumps(payload)), None)))
         except ClientError as error:
@@ -97,10 +105,13 @@ class Interpreter:
         """What RedriveExecution does, which no emulator has: go on from the state it stopped in.
 
         The same definition, entered at that state with that state's input, under the same execution id, start
-        time and input (AWS Step Functions Developer Guide, "Restarting state machine executions with redrive").
+        time and input (AWS Step Functions Developer Guide, "Restarting state machine executions with redrive"). Of a
+        Parallel state only the branches that failed or were stopped run again (API Reference, RedriveExecution).
         """
-        entrance = {"Type": "Pass", "Result": parked.inputs[-1], "Next": parked.states[-1]}
+        at = max(index for index, state in enumerate(parked.states) if state in self.shape.definition["States"])
+        entrance = {"Type": "Pass", "Result": parked.inputs[at], "Next": parked.states[at]}
         states = {**self.shape.definition["States"], "Entrance": entrance}
+        states[parked.states[at]] = _but_the_successful(states[parked.states[at]], parked.outputs)
         machine = self._create(f"resumed-{next(self._numbers)}", {"StartAt": "Entrance", "States": states})
         context = {"Id": parked.arn, "Input": parked.order, "StartTime": parked.started_at}
         made = ExecutionData
@@ -115,15 +126,16 @@ class Interpreter:
             arn=parked.arn,
             order=parked.order,
             started_at=parked.started_at,
-            states=(*parked.states, *resumed.states[2:]),
-            inputs=(*parked.inputs, *resumed.inputs[2:]),
+            states=(*parked.states[: at + 1], *resumed.states[2:]),
+            inputs=(*parked.inputs[: at + 1], *resumed.inputs[2:]),
         )
 
     def rows(self, order_id: str) -> dict[str, dict[str, Any]]:
         """The order's rows by entity."""
         found = self.dynamodb.query(
             TableName=TABLE,
-            KeyConditionExpression="order_id = :order_id",
+            KeyConditionExpression="#key = :order_id",
+            ExpressionAttributeNames={"#key": self.shape.key},
             ExpressionAttributeValues={":order_id": {"S": order_id}},
             ConsistentRead=True,
         )
@@ -145,6 +157,7 @@ class Interpreter:
         assert ended["status"] != "RUNNING"
         events = self._stepfunctions.get_execution_history(executionArn=arn)["events"]
         entered = [event["stateEnteredEventDetails"] for event in events if "stateEnteredEventDetails" in event]
+        exited = [event["stateExitedEventDetails"] for event in events if "stateExitedEventDetails" in event]
         return Execution(
             arn=arn,
             started_at=ended["startDate"].isoformat(),
@@ -155,6 +168,7 @@ class Interpreter:
             output=json.loads(ended["output"]) if ended["status"] == "SUCCEEDED" else None,
             states=tuple(details["name"] for details in entered),
             inputs=tuple(json.loads(details["input"]) for details in entered),
+            outputs={details["name"]: json.loads(details["output"]) for details in exited},
             errors=tuple(
                 event["taskFailedEventDetails"]["error"] for event in events if "taskFailedEventDetails" in event
             ),
@@ -176,7 +190,8 @@ class Interpreter:
 
     def update_item(self, **parameters: Any) -> Any:
         """What ``client("dynamodb").update_item`` does, for the completion."""
-        state = self.shape.completion
+        state = self.shape.written
+        assert state is not None
         parameters["TableName"] = TABLE
         try:
             return self.through(state, parameters, lambda: self.call(state, parameters))
@@ -192,6 +207,46 @@ class Interpreter:
     def count(self, model: Any, **_: Any) -> None:
         """Note one request to DynamoDB."""
         self.requests.append(model.name)
+
+
+def function(shape: Shape, state: str) -> Callable[[Any, Any], Any]:
+    """The handler that a state calls."""
+    module, name = shape.functions[state].rsplit(".", 1)
+    found: Callable[[Any, Any], Any] = getattr(importlib.import_module(module), name)
+    return found
+
+
+def _but_the_successful(state: Mapping[str, Any], outputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The state, each branch that has ended well replaced by what it ended with."""
+    if "Branches" not in state:
+        return dict(state)
+    return {
+        **state,
+        "Branches": [
+            {**branch, "States": {name: {"Type": "Pass", "Result": outputs[name], "End": True}}}
+            if (name := branch["StartAt"]) in outputs
+            else branch
+            for branch in state["Branches"]
+        ],
+    }
+
+
+# Branches of a Parallel state run one after another, so that every run can be repeated.
+
+
+def _begin_later(worker: BranchWorker) -> None:
+    """In place of ``BranchWorker.start``."""
+    pool: Any = worker._branch_worker_comm
+    pool.__dict__.setdefault("waiting", []).append(worker)
+
+
+def _run_branches(pool: Any, *, backwards: bool) -> None:
+    """In place of ``BranchWorkerPool.wait``; once a branch has failed, the others never begin: they are stopped."""
+    for worker in reversed(pool.waiting) if backwards else pool.waiting:
+        if pool._termination_event.is_set():
+            return
+        worker._worker_thread = threading.current_thread()
+        worker._thread_routine()
 
 
 def _raise_timeout(error: TaskFailed) -> None:
@@ -214,6 +269,8 @@ def interpreter(shape: Shape) -> Iterator[Interpreter]:
             # Nine tenths of a run would be spent on parsing the same definition.
             mock.patch.object(AmazonStateLanguageParser, "parse", functools.cache(AmazonStateLanguageParser.parse)),
             mock.patch.object(retrier_decl, "time", SimpleNamespace(sleep=lambda _seconds: None)),
+            mock.patch.object(BranchWorker, "start", _begin_later),
+            mock.patch.object(BranchWorkerPool, "wait", lambda pool: _run_branches(pool, backwards=machine.backwards)),
             mock.patch.object(
                 execution_worker.ExecutionWorker, "start", execution_worker.ExecutionWorker._execution_logic
             ),

@@ -2,18 +2,22 @@
 
 import pytest
 
-from local.demo import scenario
 from tests.saga.interpreter import Interpreter
 from tests.saga.trial import check
+from tests.sagas import FAILING, Saga, each_saga
 
 
-def test_a_second_execution_of_a_live_order_fails_and_leaves_the_first_ones_rows_alone(machine: Interpreter) -> None:
-    first = machine.run(scenario("1-success"))
+@each_saga
+def test_a_second_execution_of_a_live_order_fails_and_leaves_the_first_ones_rows_alone(
+    saga: Saga, machine: Interpreter
+) -> None:
+    first_action = machine.shape.actions[0]
+    first = machine.run(saga.example.scenario("1-success"))
     before = machine.rows("1")
-    second = machine.run(scenario("1-success"))
-    assert (second.status, second.error) == ("FAILED", "OrderFailed")
-    assert (second.cause or "").startswith("CreateOrder failed: OrderConflict: another saga")
-    assert second.states == machine.shape.rolled_back_from("CreateOrder")
+    second = machine.run(saga.example.scenario("1-success"))
+    assert (second.status, second.error) == ("FAILED", machine.shape.failed)
+    assert (second.cause or "").startswith(f"{first_action} failed: OrderConflict: another saga")
+    assert machine.shape.path(second.states) == machine.shape.rolled_back_from(first_action)
     after = machine.rows("1")
     assert {entity: {**row, "fence": None} for entity, row in after.items()} == {
         entity: {**row, "fence": None} for entity, row in before.items()
@@ -21,18 +25,22 @@ def test_a_second_execution_of_a_live_order_fails_and_leaves_the_first_ones_rows
     assert not check(machine, [first, second])
 
 
-@pytest.mark.parametrize("name", ["2-failed-order", "3-failed-payment", "5-failed-shipment"])
-def test_a_compensated_order_can_be_tried_again_and_succeed(machine: Interpreter, name: str) -> None:
-    order_id = str(scenario(name)["order_id"])
-    first = machine.run(scenario(name))
-    second = machine.run({**scenario("1-success"), "order_id": order_id})
+@pytest.mark.parametrize(("saga", "name"), FAILING, indirect=["saga"])
+def test_a_compensated_order_can_be_tried_again_and_succeed(saga: Saga, machine: Interpreter, name: str) -> None:
+    order = saga.example.scenario(name)
+    first = machine.run(order)
+    second = machine.run({**saga.example.scenario("1-success"), machine.shape.key: order[machine.shape.key]})
     assert second.status == "SUCCEEDED"
     assert not check(machine, [first, second])
 
 
-@pytest.mark.parametrize("order", [None, [1], "text", 5, {"order_id": 1}, {"order_id": "1", "total": float("nan")}])
+@each_saga
+@pytest.mark.parametrize("order", [None, [1], "text", 5, {"KEY": 1}, {"KEY": "1", "total": float("nan")}])
 def test_an_input_of_any_kind_fails_cleanly(machine: Interpreter, order: object) -> None:
+    if isinstance(order, dict):
+        order = {machine.shape.key if name == "KEY" else name: value for name, value in order.items()}
+    first_action = machine.shape.actions[0]
     execution = machine.run(order)
-    assert (execution.status, execution.error) == ("FAILED", "OrderFailed")
-    assert execution.states == machine.shape.rolled_back_from("CreateOrder")
-    assert (execution.cause or "").startswith("CreateOrder failed: InvalidOrder: ")
+    assert (execution.status, execution.error) == ("FAILED", machine.shape.failed)
+    assert machine.shape.path(execution.states) == machine.shape.rolled_back_from(first_action)
+    assert (execution.cause or "").startswith(f"{first_action} failed: InvalidOrder: ")

@@ -1,38 +1,53 @@
 """One trial: an order run under faults, everything late delivered, whatever is stuck resumed, all of it checked."""
 
+import inspect
 import itertools
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lambdas.shared.errors import BUSINESS_ERRORS
-from lambdas.shared.orders import ORDER, PAYMENT, SHIPMENT
 from tests.invariants import Kept, broken, is_stuck
 from tests.saga.faults import Faults, Injector
-from tests.saga.interpreter import Execution, Interpreter, TaskFailed
+from tests.saga.interpreter import Execution, Interpreter, TaskFailed, function
+from tests.shape import Shape
 
-# CONFIRMED is written by the state machine itself, so no function's step knows it.
-_THEN = {ORDER.entity.name: ("CONFIRMED",)}
-KEPT = tuple(
-    Kept(
-        entity=step.entity.name,
-        live=(step.entity.live, *_THEN.get(step.entity.name, ())),
-        undone=step.entity.undone,
-    )
-    for step in (ORDER, PAYMENT, SHIPMENT)
-)
+if TYPE_CHECKING:
+    from lambdas.shared.steps import Step
 
 _numbers = itertools.count(1)
 
 
-def fresh(order: Mapping[str, Any]) -> dict[str, Any]:
+def kept(shape: Shape) -> tuple[Kept, ...]:
+    """The rows of a saga in the order of its steps, from the steps that its functions are made of."""
+    called = [task for task in (*shape.actions, *shape.retriables) if task in shape.functions]
+    rows = [_kept(shape, action) for action in called]
+    # What confirms a row has the row of its action.
+    return tuple(
+        {row.entity: row for row in reversed(rows)}[entity] for entity in dict.fromkeys(r.entity for r in rows)
+    )
+
+
+def _kept(shape: Shape, action: str) -> Kept:
+    step: Step = inspect.getclosurevars(function(shape, action)).nonlocals["step"]
+    confirmed = (step.entity.confirmed,) if step.entity.confirmed else ()
+    return Kept(action=action, entity=step.entity.name, live=(step.entity.live, *confirmed), undone=step.entity.undone)
+
+
+def fresh(order: Mapping[str, Any], key: str = "order_id") -> dict[str, Any]:
     """The same order under an id that no other trial has used."""
-    return {**order, "order_id": f"trial-{next(_numbers)}"}
+    return {**order, key: f"trial-{next(_numbers)}"}
 
 
-def trial(machine: Interpreter, order: Mapping[str, Any], faults: Faults) -> tuple[Execution, list[str]]:
-    """Run it and return how it ended at first, and every invariant broken by then or after it was resumed."""
+def trial(
+    machine: Interpreter, order: Mapping[str, Any], faults: Faults, *, backwards: bool = False
+) -> tuple[Execution, list[str]]:
+    """Run it and return how it ended at first, and every invariant broken by then or after it was resumed.
+
+    ``backwards`` runs the branches of parallel groups in the other order.
+    """
     injector = Injector(machine, faults)
     machine.through = injector
+    machine.backwards = backwards
     execution = machine.run(order)
     problems = check(machine, [execution])
     injector.land()
@@ -51,17 +66,18 @@ def trial(machine: Interpreter, order: Mapping[str, Any], faults: Faults) -> tup
 
 def check(machine: Interpreter, executions: list[Execution]) -> list[str]:
     """The invariants of one order's executions."""
-    return broken(machine.shape, KEPT, executions, machine.rows(executions[0].order["order_id"]))
+    rows = machine.rows(executions[0].order[machine.shape.key])
+    return broken(machine.shape, kept(machine.shape), executions, rows)
 
 
 def refused_for_ever(machine: Interpreter, execution: Execution) -> list[str]:
-    """Invariant 6: deliver every compensated action once more; each is refused and changes nothing."""
-    order_id = execution.order["order_id"]
+    """Invariant 6: deliver every action that was undone once more; each is refused and changes nothing."""
+    order_id = execution.order[machine.shape.key]
     before = machine.rows(order_id)
     payload = {"saga": {"id": execution.arn, "started_at": execution.started_at}, "order": execution.order}
     problems = []
     for action, compensation in machine.shape.steps:
-        if compensation not in execution.states:
+        if compensation not in execution.states or execution.status == "SUCCEEDED":
             continue
         try:
             machine.call(action, payload)

@@ -6,7 +6,8 @@ from decimal import Decimal
 import pytest
 
 from lambdas.shared.errors import InvalidOrder
-from lambdas.shared.orders import ORDER, PAYMENT, SHIPMENT, Step, as_order, order_id_of
+from lambdas.shared.orders import ORDER, PAYMENT, SCHEMA, SHIPMENT
+from lambdas.shared.steps import Step
 
 GOOD: dict[str, object] = {"order_id": "1", "total": 100, "card_no": "123-1234", "address": "123 st"}
 
@@ -40,7 +41,7 @@ def without(field: str) -> dict[str, object]:
 )
 def test_an_order_without_a_valid_id_is_refused(order: object, says: str) -> None:
     with pytest.raises(InvalidOrder, match=says):
-        order_id_of(as_order(order))
+        SCHEMA.id_of(SCHEMA.read(order))
 
 
 TOTAL = "expected a number above 0 and at most 1,000,000,000, with at most 2 decimals"

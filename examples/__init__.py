@@ -1,0 +1,1 @@
+"""Sagas other than the order saga, on the same construct."""

@@ -1,0 +1,8 @@
+"""The eight functions of the trip saga."""
+
+from examples.trip_booking.lambdas.trips import FLIGHT, HOTEL, PAYMENT
+from lambdas.shared.handler import action, compensation, confirmation, resolution
+
+reserve_flight, cancel_flight, confirm_flight = action(FLIGHT), compensation(FLIGHT), confirmation(FLIGHT)
+reserve_hotel, cancel_hotel, confirm_hotel = action(HOTEL), compensation(HOTEL), confirmation(HOTEL)
+take_payment, resolve_payment = action(PAYMENT), resolution(PAYMENT)
