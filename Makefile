@@ -54,7 +54,7 @@ lint: install ## Lint, format and types; the templates of all stages against the
 	@$(foreach example,$(EXAMPLES),$(foreach stage,$(STAGES),$(CDK) synth --quiet --context stage=$(stage) \
 	  --app "python -m examples.$(example).app" --output cdk.out/$(example) &&)) true
 	@$(BIN)/cfn-lint
-	@$(BIN)/python -m tests.infrastructure.definitions cdk.out $(EXAMPLES:%=cdk.out/%)
+	@$(RUN) $(BIN)/python -m tests.infrastructure.definitions cdk.out $(EXAMPLES:%=cdk.out/%)
 	@for definition in $$(find cdk.out -name '*.asl.json'); do $(RUN) node node_modules/.bin/asl-validator --json-path $$definition || exit 1; done
 	@echo "cdk-nag, cfn-lint and the validator of Amazon States Language have no findings: $(STAGES) $(EXAMPLES)"
 

@@ -92,7 +92,7 @@ def attempts(caller: Caller, other: Deployment) -> dict[str, Call]:
         "read the queue of stuck sagas": lambda: sqs.receive_message(QueueUrl=own.stuck_sagas_queue_url),
         "empty the queue of stuck sagas": lambda: sqs.purge_queue(QueueUrl=own.stuck_sagas_queue_url),
         "send to another stack's queue": lambda: sqs.send_message(
-            QueueUrl=other.stuck_sagas_queue_url, MessageBody="x"
+            QueueUrl=other.stuck_sagas_queue_url, MessageBody='{"executionArn": "none"}'
         ),
         "read a log": lambda: logs.filter_log_events(logGroupName=f"/aws/lambda/{own.stack}-create_order"),
         "write another function's log": lambda: logs.create_log_stream(
@@ -120,7 +120,7 @@ def test_a_function_may_update_rows_of_its_table_and_is_refused_everything_else(
     update(caller, caller.deployment.table)
     tried = attempts(caller, deployment) | {
         "send to the queue of stuck sagas": lambda: caller.client("sqs").send_message(
-            QueueUrl=caller.deployment.stuck_sagas_queue_url, MessageBody="x"
+            QueueUrl=caller.deployment.stuck_sagas_queue_url, MessageBody='{"executionArn": "none"}'
         ),
         "look at executions": lambda: caller.client("stepfunctions").list_executions(
             stateMachineArn=caller.deployment.state_machine_arn
@@ -137,7 +137,9 @@ def test_the_reporter_may_send_to_its_queue_and_look_at_executions_and_is_refuse
     execution = faults.orders.start({})
     faults.orders.end(execution)
     caller.client("stepfunctions").describe_execution(executionArn=execution)
-    caller.client("sqs").send_message(QueueUrl=caller.deployment.stuck_sagas_queue_url, MessageBody="x")
+    caller.client("sqs").send_message(
+        QueueUrl=caller.deployment.stuck_sagas_queue_url, MessageBody='{"executionArn": "none"}'
+    )
     tried = attempts(caller, deployment) | {
         "update a row": lambda: update(caller, caller.deployment.table),
         "look at another stack's executions": lambda: caller.client("stepfunctions").describe_execution(
