@@ -7,9 +7,9 @@ Functions is asked: an execution that ended cleanly after all, or that runs agai
 
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-import boto3
+import botocore.session
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 _CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3})
 _QUEUE_URL = os.environ["QUEUE_URL"]
 _CLEAN_ERROR = os.environ["CLEAN_ERROR"]
-_stepfunctions: "SFNClient" = boto3.client("stepfunctions", config=_CONFIG)
-_sqs: "SQSClient" = boto3.client("sqs", config=_CONFIG)
+_session = botocore.session.get_session()
+_stepfunctions = cast("SFNClient", _session.create_client("stepfunctions", config=_CONFIG))
+_sqs = cast("SQSClient", _session.create_client("sqs", config=_CONFIG))
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, bool]:

@@ -59,7 +59,7 @@ class LoggedFunction(lambda_.Function):
             memory_size=256,
             log_group=log_group,
             tracing=lambda_.Tracing.ACTIVE,
-            environment={"POWERTOOLS_METRICS_NAMESPACE": Stack.of(scope).stack_name, **environment},
+            environment={"METRICS_NAMESPACE": Stack.of(scope).stack_name, **environment},
             **settings,
         )
         acknowledge(

@@ -167,7 +167,7 @@ class Monitoring(Construct):
         return cloudwatch.Metric(
             namespace=self._stack,
             metric_name=name,
-            # Powertools adds the service to what the functions count.
+            # As in lambdas/shared/observability.py.
             dimensions_map=dimensions | {"service": "order-saga"},
             period=PERIOD,
             statistic="Sum",

@@ -1,6 +1,7 @@
 """Builds the functions' one asset: the package ``lambdas`` beside what its requirements.txt names.
 
-It runs pip of the interpreter that runs ``cdk synth``; Docker is only the way out where there is no pip.
+If that names anything, pip of the interpreter that runs ``cdk synth`` installs it; Docker is only the way out where
+there is no pip.
 """
 
 import importlib.util
@@ -38,6 +39,17 @@ def code() -> lambda_.Code:
 
 def build(target: Path) -> None:
     """Write the asset's content to the folder ``target``. Raises CalledProcessError if pip fails."""
+    if _requirements():
+        _install_requirements(target)
+    shutil.copytree(SOURCE, target / "lambdas", ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+
+
+def _requirements() -> list[str]:
+    lines = (SOURCE / "requirements.txt").read_text().splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def _install_requirements(target: Path) -> None:
     subprocess.run(
         [
             *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"),
@@ -50,14 +62,13 @@ def build(target: Path) -> None:
     )
     # Command line programs of the packages; a function has no command line.
     shutil.rmtree(target / "bin", ignore_errors=True)
-    shutil.copytree(SOURCE, target / "lambdas", ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
 
 
 @jsii.implements(ILocalBundling)
 class _LocalBundling:
     def try_bundle(self, output_dir: str, _options: BundlingOptions) -> bool:
-        """Build without Docker. False, which makes the CDK turn to Docker, if this interpreter has no pip."""
-        if importlib.util.find_spec("pip") is None:
+        """Build without Docker. False, which makes the CDK turn to Docker, if pip is needed and not there."""
+        if _requirements() and importlib.util.find_spec("pip") is None:
             return False
         build(Path(output_dir))
         return True
