@@ -45,8 +45,11 @@ def test_the_asset_imports_with_nothing_but_what_the_runtime_brings(asset: Path,
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-B", "-c", program],
         env={
-            **{"TABLE_NAME": "orders", "QUEUE_URL": "http://127.0.0.1/queue", "CLEAN_ERROR": "OrderFailed"},
-            **{"AWS_DEFAULT_REGION": "us-east-1", "PATH": os.environ["PATH"]},
+            "TABLE_NAME": "orders",
+            "QUEUE_URL": "http://127.0.0.1/queue",
+            "CLEAN_ERROR": "OrderFailed",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "PATH": os.environ["PATH"],
         },
         cwd=tmp_path,
         capture_output=True,
