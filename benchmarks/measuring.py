@@ -1,11 +1,14 @@
 """Measuring on a machine that does other things too: CPU time rather than wall time, runs interleaved, medians."""
 
+import json
 import os
 import statistics
 import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks.errors import BenchmarkError
 
@@ -73,13 +76,21 @@ def cpu_seconds(command: Sequence[str | Path], *, env: Mapping[str, str], cwd: P
     return used.ru_utime + used.ru_stime
 
 
-def output_of(command: Sequence[str | Path], *, env: Mapping[str, str], cwd: Path = PROJECT) -> str:
-    """What the command prints. Raises BenchmarkError, with its last line, if it fails."""
-    done = subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, check=False)
+def output_of(
+    command: Sequence[str | Path], *, env: Mapping[str, str], cwd: Path = PROJECT, given: str | None = None
+) -> str:
+    """What the command prints, ``given`` on its standard input. Raises BenchmarkError, with its last line, if it fails."""
+    done = subprocess.run(command, env=env, cwd=cwd, input=given, capture_output=True, text=True, check=False)
     if done.returncode:
         said = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
         raise BenchmarkError(f"{Path(command[0]).name} failed with exit status {done.returncode}: {said[-1]}")
     return done.stdout
+
+
+def worker(task: str, what: str, given: object = None) -> Any:
+    """What benchmarks/worker.py finds, in a process of its own. Raises BenchmarkError if it fails."""
+    command = [sys.executable, "-m", "benchmarks.worker", task, what]
+    return json.loads(output_of(command, env=function_environment(), given=json.dumps(given)))
 
 
 def function_environment() -> dict[str, str]:

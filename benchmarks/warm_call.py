@@ -1,13 +1,10 @@
 """Warm call: CPU time of an invocation, against the very requests that it makes, made by a bare client."""
 
-import json
-import sys
 from collections.abc import Callable
-from typing import Any
 
 from benchmarks.calls import REPORTER, SAGA
 from benchmarks.document import Goal, Part, Plot, Table
-from benchmarks.measuring import function_environment, output_of, ratio, spread
+from benchmarks.measuring import ratio, spread, worker
 from benchmarks.worker import CALLS, PEAK_CALLS, ROUNDS
 
 LIMIT = 1.3
@@ -19,7 +16,7 @@ def run(progress: Callable[[str], None]) -> Part:
     ratios = {name: ratio(of["order"], of["bare"]) for name, of in found.items()}
     plain = {name: ratio(of["plain"], of["bare"]) for name, of in found.items() if "plain" in of}
     progress("memory after many calls")
-    peak, bare_peak = _worker("peak", "order"), _worker("peak", "bare")
+    peak, bare_peak = worker("peak", "order"), worker("peak", "bare")
     return Part(
         name="warm_call",
         title="Warm call",
@@ -77,10 +74,5 @@ def measured(progress: Callable[[str], None]) -> dict[str, dict[str, list[float]
     found = {}
     for function in (*SAGA, REPORTER):
         progress(function)
-        found[function] = _worker("time", function)
+        found[function] = worker("time", function)
     return found
-
-
-def _worker(task: str, what: str) -> Any:
-    command = [sys.executable, "-m", "benchmarks.worker", task, what]
-    return json.loads(output_of(command, env=function_environment()))
