@@ -150,7 +150,7 @@ def path_of(events: Sequence[Mapping[str, Any]]) -> Path:
     return Path(
         transitions=len(states) + len(scheduled) - tasks,
         functions=[_function(state) for resource, state in scheduled if resource == "lambda"],
-        writes_of_its_own=sum(resource == "dynamodb" for resource, _ in scheduled),
+        writes_of_its_own=sum(resource != "lambda" for resource, _ in scheduled),
         events=counted,
     )
 

@@ -80,7 +80,7 @@ def _deployed(cloud: LocalCloud, step: _Steps) -> Deployment:
     step("cdk bootstrap")
     with console.status("cdk bootstrap"):
         bootstrap(cloud)
-    step("cdk deploy: a table, six functions, a state machine, two queues; about 20 s")
+    step("cdk deploy: a table, six functions, a state machine, two queues; about 10 s")
     with console.status("cdk deploy"):
         return deploy(cloud)
 
