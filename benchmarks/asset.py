@@ -28,9 +28,11 @@ def run(progress: Callable[[str], None]) -> Part:
         name="asset",
         title="Asset",
         text=[
-            "All functions share one asset ([decision 0002](adr/0002-one-asset-for-six-functions.md)). botocore, the only"
-            " library that they import, comes with AWS's Python runtime, so nothing else is in it. A package named in"
-            " `lambdas/requirements.txt` would be listed here with what it adds.",
+            (
+                "All functions share one asset ([decision 0002](adr/0002-one-asset-for-six-functions.md))."
+                " botocore, the only library that they import, comes with AWS's Python runtime, so nothing else is"
+                " in it. A package named in `lambdas/requirements.txt` would be listed here with what it adds."
+            ),
         ],
         tables=[
             Table(

@@ -1,6 +1,6 @@
 """What AWS charges for what an order uses: counts times the price list. Sizes and rounding are AWS's."""
 
-import datetime
+import datetime as dt
 import math
 import tomllib
 from collections.abc import Mapping
@@ -50,9 +50,10 @@ def prices(path: Path = PRICES) -> Mapping[str, Mapping[str, Any]]:
     return tomllib.loads(path.read_text())
 
 
-def oldest(entries: Mapping[str, Mapping[str, Any]]) -> datetime.date:
+def oldest(entries: Mapping[str, Mapping[str, Any]]) -> dt.date:
     """The date of the entry that was read longest ago."""
-    return min(entry["read"] for entry in entries.values())
+    dates: list[dt.date] = [entry["read"] for entry in entries.values()]
+    return min(dates)
 
 
 def bill(used: Used, listed: Mapping[str, Mapping[str, Any]], *, orders: int = 1) -> Bill:
@@ -68,7 +69,7 @@ def bill(used: Used, listed: Mapping[str, Mapping[str, Any]], *, orders: int = 1
 
 
 def billed_milliseconds(cpu_seconds: float, *, memory_mb: int, requests: int) -> int:
-    """How long a warm call is billed for: its CPU time on the share of a CPU that it gets, and its requests' waiting."""
+    """What a warm call is billed for: its CPU time on the share of a CPU that it gets, and waiting for its requests."""
     return math.ceil(cpu_seconds * 1000 * MB_OF_ONE_VCPU / memory_mb + requests * DYNAMODB_MILLISECONDS)
 
 
@@ -97,11 +98,11 @@ def _value_size(value: Mapping[str, Any]) -> int:
     ((kind, content),) = value.items()
     match kind:
         case "S":
-            return len(content.encode())
+            return len(str(content).encode())
         case "N":
             # About a byte for two digits and one more; a sign takes another.
             digits = content.lstrip("-").replace(".", "").strip("0")
-            return math.ceil(len(digits) / 2) + 1 + content.startswith("-")
+            return math.ceil(len(digits) / 2) + 1 + int(content.startswith("-"))
         case "L":
             return 3 + sum(1 + _value_size(element) for element in content)
         case "M":

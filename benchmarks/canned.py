@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import botocore.handlers
 from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 
 if TYPE_CHECKING:
     from botocore.awsrequest import AWSPreparedRequest
@@ -40,5 +41,7 @@ def _answer(request: "AWSPreparedRequest", **_: object) -> AWSResponse:
     operation = request.headers["X-Amz-Target"]
     name = operation.decode() if isinstance(operation, bytes) else operation
     body = ANSWERS.get(name, _NOTHING)
-    headers = {"content-type": "application/x-amz-json-1.0", "content-length": str(len(body))}
+    headers = HTTPHeaders()
+    headers["Content-Type"] = "application/x-amz-json-1.0"
+    headers["Content-Length"] = str(len(body))
     return AWSResponse(request.url, 200, headers, _Body(body))

@@ -56,11 +56,14 @@ def run(progress: Callable[[str], None]) -> Part:
         name="cold_start",
         title="Cold start",
         text=[
-            "CPU time of a fresh interpreter from its start to its end: import and first call, DynamoDB answered from"
-            " memory at the HTTP layer. The functions are those of the asset, without compiled bytecode, as in Lambda,"
-            " where it cannot be kept; botocore is installed with its bytecode. The floor is"
-            f" `{FLOOR}` and nothing else, no call included; for `{REPORTER}`, which has two clients, `{FLOOR_OF_TWO}`."
-            " The functions stay below a floor of boto3 because they use botocore, which boto3 wraps.",
+            (
+                "CPU time of a fresh interpreter from its start to its end: import and first call, DynamoDB"
+                " answered from memory at the HTTP layer. The functions are those of the asset, without compiled"
+                " bytecode, as in Lambda, where it cannot be kept; botocore is installed with its bytecode. The"
+                f" floor is `{FLOOR}` and nothing else, no call included; for `{REPORTER}`, which has two clients,"
+                f" `{FLOOR_OF_TWO}`. The functions stay below a floor of boto3 because they use botocore, which"
+                " boto3 wraps."
+            ),
         ],
         tables=[
             Table(
@@ -78,7 +81,7 @@ def run(progress: Callable[[str], None]) -> Part:
                 ],
             ),
             Table(
-                title="Where the time of an import goes (`python -X importtime`, the time of each module itself, added up by package)",
+                title="Where the time of an import goes (`python -X importtime`, each module without those it imports)",
                 columns=["package", "modules", "share"],
                 rows=[[package, str(modules), f"{share:.0%}"] for package, modules, share in profile[:SHOWN]],
             ),
@@ -133,7 +136,7 @@ def _profile(asset: Path) -> list[tuple[str, int, float]]:
 
 
 def by_package(importtime: str) -> list[tuple[str, int, float]]:
-    """What ``-X importtime`` printed, added up by package: name, number of modules, share of the whole; largest first."""
+    """What ``-X importtime`` printed, added up by package: name, modules, share of the whole; the largest first."""
     times: dict[str, list[int]] = defaultdict(list)
     for line in importtime.splitlines():
         if found := re.fullmatch(r"import time:\s+(\d+) \|\s+\d+ \|\s+(\S+)", line):

@@ -64,14 +64,19 @@ def run(progress: Callable[[str], None], sagas: Sagas) -> Part:
         name="cost",
         title="Cost of a million orders",
         text=[
-            f"List prices of us-east-1, read on {oldest(listed)} (`benchmarks/prices.toml` names each source), without"
-            " free tiers. State transitions are the states entered, and the retries, in the histories of executions on"
-            " the local cloud. Requests, write units and log lines are counted from the functions themselves; the log"
-            " also has what Lambda and Step Functions write. Not in it: storage, alarms, and X-Ray, which samples a few"
-            " in a hundred.",
-            f"A call is billed for its measured CPU time on the share of a CPU that {sagas.memory_mb} MB get (one CPU at"
-            f" {MB_OF_ONE_VCPU:,} MB), and {DYNAMODB_MILLISECONDS} ms for each request to DynamoDB, an assumption that is"
-            " the same for both sagas; rounded up to a millisecond. CPU time is of this machine.",
+            (
+                f"List prices of us-east-1, read on {oldest(listed)} (`benchmarks/prices.toml` names each source),"
+                " without free tiers. State transitions are the states entered, and the retries, in the histories"
+                " of executions on the local cloud. Requests, write units and log lines are counted from the"
+                " functions themselves; the log also has what Lambda and Step Functions write. Not in it: storage,"
+                " alarms, and X-Ray, which samples a few in a hundred."
+            ),
+            (
+                f"A call is billed for its measured CPU time on the share of a CPU that {sagas.memory_mb} MB get"
+                f" (one CPU at {MB_OF_ONE_VCPU:,} MB), and {DYNAMODB_MILLISECONDS} ms for each request to DynamoDB,"
+                " an assumption that is the same for both sagas; rounded up to a millisecond. CPU time is of this"
+                " machine."
+            ),
         ],
         tables=[
             Table(

@@ -69,9 +69,11 @@ def document(parts: Sequence[Part], *, taken: Mapping[str, str], plots_in: str) 
     goals = [goal for part in parts for goal in part.goals]
     blocks = [
         "# Performance",
-        "Written by `make bench`. Every figure of time is a ratio to a baseline that was measured in the same run, side by"
-        " side with it: the median of repeated runs, with the quartiles in brackets. Absolute times are those of the"
-        " machine named here, and say little about AWS.",
+        (
+            "Written by `make bench`. Every figure of time is a ratio to a baseline that was measured in the same"
+            " run, side by side with it: the median of repeated runs, with the quartiles in brackets. Absolute"
+            " times are those of the machine named here, and say little about AWS."
+        ),
         markdown_table(["", ""], list(taken.items())),
         "## Goals",
         markdown_table(["goal", "limit", "measured", ""], [_goal_row(goal) for goal in goals]),

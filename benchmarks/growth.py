@@ -29,10 +29,13 @@ def run(progress: Callable[[str], None], sagas: Sagas) -> Part:
         name="growth",
         title="Growth",
         text=[
-            "The latency of a complete order in a table that holds so many orders already (rows are put directly), of"
-            " that of the plain saga, whose table stays small; and of an order that has been tried and undone so often"
-            " before: each attempt adds two lines to the history of each row, which is never trimmed. Write units are"
-            " those of the four writes of the last attempt; DynamoDB counts 1 KiB of a row as one.",
+            (
+                "The latency of a complete order in a table that holds so many orders already (rows are put"
+                " directly), of that of the plain saga, whose table stays small; and of an order that has been"
+                " tried and undone so often before: each attempt adds two lines to the history of each row, which"
+                " is never trimmed. Write units are those of the four writes of the last attempt; DynamoDB counts 1"
+                " KiB of a row as one."
+            ),
         ],
         tables=[
             Table(
@@ -83,7 +86,7 @@ def _attempts(progress: Callable[[str], None], sagas: Sagas) -> dict[int, dict[s
     found = {}
     for count in ATTEMPTS:
         progress(f"{count} earlier attempts")
-        last = {}
+        last: dict[str, object] = {}
 
         def tried(count: int = count, last: dict[str, object] = last) -> dict[str, object]:
             last |= fresh()

@@ -79,7 +79,7 @@ def cpu_seconds(command: Sequence[str | Path], *, env: Mapping[str, str], cwd: P
 def output_of(
     command: Sequence[str | Path], *, env: Mapping[str, str], cwd: Path = PROJECT, given: str | None = None
 ) -> str:
-    """What the command prints, ``given`` on its standard input. Raises BenchmarkError, with its last line, if it fails."""
+    """What the command prints when it reads ``given``. Raises BenchmarkError, with its last line, if it fails."""
     done = subprocess.run(command, env=env, cwd=cwd, input=given, capture_output=True, text=True, check=False)
     if done.returncode:
         said = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def peak() -> int:
-    """Bytes, since the program began. Linux counts what getrusage(2) says from before exec, so it is asked otherwise."""
+    """Bytes, since the program began; getrusage(2) of Linux would also count what was before exec."""
     status = Path("/proc/self/status")
     if status.exists():
         (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))

@@ -16,9 +16,7 @@ def run(progress: Callable[[str], None], sagas: Sagas) -> Part:
     """Measure both, in turn. Raises BenchmarkError if an order fails."""
     runs = {
         f"{name} {at_a_time}": (
-            lambda orders=sagas.named(name), count=count, at_a_time=at_a_time: run_many(
-                orders, count, at_a_time=at_a_time
-            )
+            lambda name=name, count=count, at_a_time=at_a_time: run_many(sagas.named(name), count, at_a_time=at_a_time)
         )
         for at_a_time, count in ORDERS.items()
         for name in ("order", "plain")
@@ -30,10 +28,12 @@ def run(progress: Callable[[str], None], sagas: Sagas) -> Part:
         name="throughput",
         title="Throughput on the local cloud",
         text=[
-            "Complete orders, a fixed number of them under way at a time, through this saga and through the plain one,"
-            " deployed on the same local cloud. The emulator and the functions share this machine's cores, so it tells"
-            " how the two compare, and not what AWS does: see Scale. This saga has a state more, ConfirmOrder; the plain"
-            " one makes a client in each call.",
+            (
+                "Complete orders, a fixed number of them under way at a time, through this saga and through the"
+                " plain one, deployed on the same local cloud. The emulator and the functions share this machine's"
+                " cores, so it tells how the two compare, and not what AWS does: see Scale. This saga has a state"
+                " more, ConfirmOrder; the plain one makes a client in each call."
+            ),
         ],
         tables=[
             Table(

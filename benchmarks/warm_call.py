@@ -21,11 +21,15 @@ def run(progress: Callable[[str], None]) -> Part:
         name="warm_call",
         title="Warm call",
         text=[
-            "CPU time of an invocation in a process that is warm, DynamoDB answered from memory at the HTTP layer."
-            " The baseline is the very requests that the function makes, captured from it, made by a bare boto3 client."
-            " The plain saga makes a client at each call.",
-            f"After {PEAK_CALLS} calls of `create_order` the process has a peak of {peak / 1e6:.0f} MB,"
-            f" {peak / bare_peak:.2f} of one that made the same requests by a bare boto3 client.",
+            (
+                "CPU time of an invocation in a process that is warm, DynamoDB answered from memory at the HTTP"
+                " layer. The baseline is the very requests that the function makes, captured from it, made by a"
+                " bare boto3 client. The plain saga makes a client at each call."
+            ),
+            (
+                f"After {PEAK_CALLS} calls of `create_order` the process has a peak of {peak / 1e6:.0f} MB,"
+                f" {peak / bare_peak:.2f} of one that made the same requests by a bare boto3 client."
+            ),
         ],
         tables=[
             Table(

@@ -84,7 +84,7 @@ def _bare(function: str, *, captured: bool = True) -> Callable[[], object]:
     from botocore import xform_name  # noqa: PLC0415
 
     requests = _captured(function) if captured else [_A_WRITE]
-    clients: dict[str, Any] = {service: boto3.client(service) for service, _, _ in requests}  # type: ignore[call-overload]  # any service
+    clients: dict[str, Any] = {service: boto3.client(service) for service, _, _ in requests}
     calls = [(getattr(clients[service], xform_name(operation)), params) for service, operation, params in requests]
 
     def call() -> None:

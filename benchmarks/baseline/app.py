@@ -46,7 +46,9 @@ class PlainSagaStack(Stack):
             compensation = self._task(step.compensation)
             compensation.next(undo)
             undo = compensation
-            actions.append(self._task(step.action).add_catch(compensation, result_path="$.error"))
+            action = self._task(step.action)
+            action.add_catch(compensation, result_path="$.error")
+            actions.append(action)
         chain = sfn.Chain.start(actions[0])
         for action in actions[1:]:
             chain = chain.next(action)

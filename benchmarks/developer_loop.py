@@ -1,0 +1,125 @@
+"""The developer's loop: a synthesis against that of an empty app, the demo step by step, the tests by suite."""
+
+import os
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from benchmarks.document import Goal, Part, Table
+from benchmarks.measuring import PROJECT, cpu_seconds, interleaved, output_of, ratio, spread
+from local.cloud import without_aws
+from local.deployment import CDK, node
+
+ROUNDS = 3
+LIMIT = 1.3
+SUITES = ("tests/unit", "tests/infrastructure", "tests/saga", "tests/e2e")
+EMPTY_APP = """from aws_cdk import App, Stack
+app = App()
+Stack(app, "Empty")
+app.synth()
+"""
+WITHOUT_CHECK = {"CDK_VALIDATION": "false"}
+
+
+def run(progress: Callable[[str], None]) -> Part:
+    """Measure all three. Raises BenchmarkError if a command or a test fails."""
+    cpu = _synthesis(progress)
+    whole, bare = ratio(cpu["saga"], cpu["empty"]), ratio(cpu["saga, unchecked"], cpu["empty, unchecked"])
+    progress("make demo")
+    steps = steps_of(output_of([sys.executable, "-m", "local", "demo"], env=_environment()))
+    suites = {}
+    for suite in SUITES:
+        progress(f"make test ARGS={suite}")
+        suites[suite] = _seconds([sys.executable, "-m", "pytest", "--quiet", suite])
+    return Part(
+        name="developer_loop",
+        title="Developer loop",
+        text=[
+            (
+                f"`cdk synth`, CPU time with all its processes, of that of an app with one empty stack: {whole:.2f};"
+                f" without the CDK's own check of the template (`CDK_VALIDATION=false`), {bare:.2f}. On this machine"
+                f" the empty app takes {_seconds_of(cpu, 'empty')} s and the saga {_seconds_of(cpu, 'saga')} s; of"
+                f" those, {_seconds_of(cpu, 'empty, unchecked')} and {_seconds_of(cpu, 'saga, unchecked')} s are"
+                " left without that check. The rest is in proportion to the stack: the kernel of jsii loads the"
+                " modules that are used and synthesizes the resources, and cdk-nag visits each."
+            ),
+        ],
+        tables=[
+            Table(
+                title="`make demo`, on this machine",
+                columns=["step", "seconds", "share"],
+                rows=_shares(steps),
+            ),
+            Table(
+                title="`make test` by suite, on this machine, each with its own start of pytest",
+                columns=["suite", "seconds", "share"],
+                rows=_shares(suites),
+            ),
+        ],
+        goals=[Goal(what="`cdk synth`, of that of an empty app", value=whole.median, limit=LIMIT)],
+        figures={
+            "synthesis_cpu_seconds": cpu,
+            "of_empty": whole,
+            "of_empty_unchecked": bare,
+            "demo": steps,
+            "tests": suites,
+        },
+    )
+
+
+def steps_of(demo: str) -> dict[str, float]:
+    """What the demo printed of its progress, as seconds that each step took."""
+    began = [(found[2], float(found[1])) for found in re.finditer(r"^ *(\d+\.\d) s  (.+)$", demo, re.MULTILINE)]
+    ends = [at for _, at in began[1:]]
+    return {step.split(":")[0]: end - start for (step, start), end in zip(began, ends, strict=False)}
+
+
+def _synthesis(progress: Callable[[str], None]) -> dict[str, list[float]]:
+    with tempfile.TemporaryDirectory(prefix="order-saga-") as folder:
+        empty = Path(folder) / "empty.py"
+        empty.write_text(EMPTY_APP)
+        apps = {"saga": PROJECT / "app.py", "empty": empty}
+        environments = {"": _environment(), ", unchecked": _environment() | WITHOUT_CHECK}
+        runs = {
+            f"{name}{mark}": (
+                lambda app=app, name=name, mark=mark, environment=environment: cpu_seconds(
+                    _synth(app, Path(folder) / f"{name}{mark}"), env=environment
+                )
+            )
+            for name, app in apps.items()
+            for mark, environment in environments.items()
+        }
+        return interleaved(ROUNDS, runs, lambda doing: progress(f"cdk synth, {doing}"))
+
+
+def _synth(app: Path, output: Path) -> list[str | Path]:
+    return [node(), CDK, "synth", "--quiet", "--no-notices", f"--app={sys.executable} {app}", f"--output={output}"]
+
+
+def _environment() -> dict[str, str]:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    return without_aws(os.environ) | {
+        "PATH": path,
+        "CDK_DISABLE_CLI_TELEMETRY": "true",
+        "CDK_DISABLE_VERSION_CHECK": "true",
+        "COLUMNS": "200",
+    }
+
+
+def _seconds(command: Sequence[str]) -> float:
+    began = time.monotonic()
+    output_of(command, env=_environment())
+    return time.monotonic() - began
+
+
+def _seconds_of(cpu: dict[str, list[float]], name: str) -> str:
+    return f"{spread(cpu[name]).median:.1f}"
+
+
+def _shares(seconds: dict[str, float]) -> list[list[str]]:
+    whole = sum(seconds.values())
+    rows = [[name, f"{took:.1f}", f"{took / whole:.0%}"] for name, took in seconds.items()]
+    return [*rows, ["all", f"{whole:.1f}", ""]]
