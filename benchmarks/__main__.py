@@ -58,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # SIGTERM and the closing of the terminal end it like Ctrl-C: through the clean-up.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
+    # The CDK's library runs on Node.js; the one that it is meant for lies beside this Python.
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     progress = _Progress()
     try:
         parts = _run(options.parts or PARTS, progress)
