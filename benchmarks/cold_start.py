@@ -131,8 +131,7 @@ def _profile(asset: Path) -> list[tuple[str, int, float]]:
     """Packages by their share of the time that importing a function takes: name, modules, share."""
     environment = function_environment() | {"PYTHONDONTWRITEBYTECODE": "1"}
     program = [sys.executable, "-X", "importtime", "-c", IMPORT]
-    told = output_of(["/bin/sh", "-c", 'exec "$@" 2>&1', "sh", *program], env=environment, cwd=asset)
-    return by_package(told)
+    return by_package(output_of(program, env=environment, cwd=asset))
 
 
 def by_package(importtime: str) -> list[tuple[str, int, float]]:

@@ -2,17 +2,21 @@
 
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import BenchmarkError
+from local.processes import running
 
 PROJECT = Path(__file__).parent.parent
+LONGEST_SECONDS = 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,39 +62,40 @@ def interleaved(
 
 def cpu_seconds(command: Sequence[str | Path], *, env: Mapping[str, str], cwd: Path = PROJECT) -> float:
     """CPU time, user and system, that the command and its children take. Raises BenchmarkError if it fails."""
-    process = subprocess.Popen(
-        command, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    try:
-        assert process.stdout is not None  # noqa: S101 (it is piped)
-        said = process.stdout.read().decode(errors="replace").strip()
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            process.wait()
-    if process.returncode:
-        last = said.splitlines()[-1] if said else "it said nothing"
-        raise BenchmarkError(f"{Path(command[0]).name} failed with exit status {process.returncode}: {last}")
-    return used.ru_utime + used.ru_stime
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    output_of(command, env=env, cwd=cwd)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
 
-def output_of(
-    command: Sequence[str | Path], *, env: Mapping[str, str], cwd: Path = PROJECT, given: str | None = None
-) -> str:
-    """What the command prints when it reads ``given``. Raises BenchmarkError, with its last line, if it fails."""
-    done = subprocess.run(command, env=env, cwd=cwd, input=given, capture_output=True, text=True, check=False)
-    if done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
-        raise BenchmarkError(f"{Path(command[0]).name} failed with exit status {done.returncode}: {said[-1]}")
-    return done.stdout
+def output_of(command: Sequence[str | Path], *, env: Mapping[str, str], cwd: Path = PROJECT) -> str:
+    """What the command prints, errors too. Raises BenchmarkError, with its last line, if it fails or takes too long."""
+    status, said = run(command, env=env, cwd=cwd)
+    if status:
+        raise BenchmarkError(f"{Path(command[0]).name} failed with exit status {status}: {_last_line(said)}")
+    return said
+
+
+def run(command: Sequence[str | Path], *, env: Mapping[str, str], cwd: Path = PROJECT) -> tuple[int, str]:
+    """Exit status and output of the command, which has ended with all that it started, even if this is interrupted."""
+    with tempfile.TemporaryFile() as output:
+        with running(command, cwd=cwd, env=env, output=output) as process:
+            try:
+                status = process.wait(LONGEST_SECONDS)
+            except subprocess.TimeoutExpired:
+                raise BenchmarkError(f"{Path(command[0]).name} has not ended within {LONGEST_SECONDS} s") from None
+        output.seek(0)
+        return status, output.read().decode(errors="replace")
+
+
+def _last_line(said: str) -> str:
+    return next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "it said nothing")
 
 
 def worker(task: str, what: str, given: object = None) -> Any:
     """What benchmarks/worker.py finds, in a process of its own. Raises BenchmarkError if it fails."""
-    command = [sys.executable, "-m", "benchmarks.worker", task, what]
-    return json.loads(output_of(command, env=function_environment(), given=json.dumps(given)))
+    command = [sys.executable, "-m", "benchmarks.worker", task, what, json.dumps(given)]
+    return json.loads(output_of(command, env=function_environment()).splitlines()[-1])
 
 
 def function_environment() -> dict[str, str]:

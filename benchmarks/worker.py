@@ -1,9 +1,9 @@
-"""What is measured in a process of its own: ``python -m benchmarks.worker TASK WHAT`` prints its findings as JSON.
+"""What is measured in a process of its own: ``python -m benchmarks.worker TASK WHAT GIVEN`` prints JSON.
 
 ``time FUNCTION``: CPU seconds of a call, by who makes it, for each round.
 ``peak order|bare``: peak of memory in bytes after many calls of one function, or of a bare client.
 ``count order|plain``: what each function of the saga asks of DynamoDB and writes to its log; the functions on the path
-of each scenario are read as JSON.
+of each scenario are GIVEN as JSON.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 from unittest import mock
 
@@ -34,15 +34,15 @@ Requests: TypeAlias = list[tuple[str, str, dict[str, Any]]]
 Make: TypeAlias = Callable[[Any, str, dict[str, Any]], Any]
 
 
-def main(task: str, what: str) -> None:
+def main(task: str, what: str, given: str) -> None:
     """Run one task. What functions print is taken for their log and goes nowhere else."""
-    tasks: dict[str, Callable[[str], object]] = {"time": _time, "peak": _peak, "count": _count}
+    tasks: dict[str, Callable[[str, Any], object]] = {"time": _time, "peak": _peak, "count": _count}
     with contextlib.redirect_stdout(io.StringIO()):
-        found = tasks[task](what)
+        found = tasks[task](what, json.loads(given))
     print(json.dumps(found))
 
 
-def _time(function: str) -> dict[str, list[float]]:
+def _time(function: str, _given: None) -> dict[str, list[float]]:
     canned.install()
     calls = {"order": _call("order", function), "bare": _bare(function)}
     if function != REPORTER:
@@ -65,7 +65,7 @@ def _seconds(call: Callable[[], object]) -> float:
     return (time.process_time() - began) / CALLS
 
 
-def _peak(who: str) -> int:
+def _peak(who: str, _given: None) -> int:
     canned.install()
     call = _call("order", FUNCTION_OF_PEAK) if who == "order" else _bare(FUNCTION_OF_PEAK, captured=False)
     for _ in range(PEAK_CALLS):
@@ -119,11 +119,10 @@ def _captured(function: str) -> Requests:
     return seen
 
 
-def _count(saga: str) -> dict[str, list[dict[str, Any]]]:
+def _count(saga: str, paths: Mapping[str, Sequence[str]]) -> dict[str, list[dict[str, Any]]]:
     """By scenario, each function of its path: requests, write units and bytes of log of its call, over moto's table."""
     from moto import mock_aws  # noqa: PLC0415 (it replaces what the other tasks measure)
 
-    paths = json.load(sys.stdin)
     with mock_aws():
         _create_table()
         return {

@@ -178,6 +178,11 @@ def test_logs_carry_order_saga_and_step_and_never_the_card(
     assert {(line["step"], line["order_id"], line["saga_id"]) for line in logs[:2]} == {("CreateOrder", "1", "saga-7")}
 
 
+def test_an_amount_is_kept_as_a_number(table: "DynamoDBClient") -> None:
+    call("create_order", by_saga("s", {**ORDER, "total": 12.5}))
+    assert row(table, "ORDER")["total"] == {"N": "12.5"}
+
+
 def test_no_row_keeps_more_of_the_card_than_its_last_four_digits(table: "DynamoDBClient") -> None:
     for action, *_ in STEPS:
         call(action, by_saga("s", {**ORDER, "card_no": "5555-0000-1111"}))
