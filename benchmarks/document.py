@@ -16,7 +16,7 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Plot:
-    """A picture of numbers: ``series`` maps each line or colour to its values over ``x``."""
+    """A picture of numbers: ``series`` maps each line or colour to its values over ``x``; ``limit`` is a goal's."""
 
     name: str
     title: str
@@ -24,6 +24,7 @@ class Plot:
     x: Sequence[str]
     series: Mapping[str, Sequence[float]]
     unit: str
+    limit: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

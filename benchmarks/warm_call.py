@@ -54,6 +54,7 @@ def run(progress: Callable[[str], None]) -> Part:
                 x=list(found),
                 series={"of a bare client": [of.median for of in ratios.values()]},
                 unit="ratio of CPU time",
+                limit=LIMIT,
             )
         ],
         goals=[
