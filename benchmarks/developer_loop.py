@@ -43,8 +43,8 @@ def run(progress: Callable[[str], None]) -> Part:
         text=[
             (
                 f"`cdk synth`, CPU time with all its processes, of that of an app with one empty stack: {whole:.2f};"
-                f" without the CDK's own check of the template (`CDK_VALIDATION=false`), {bare:.2f}. The goal cannot be met"
-                " by an app of this size: what is left after an empty app is the stack itself, as the table shows."
+                f" without the CDK's own check of the template (`CDK_VALIDATION=false`), {bare:.2f}. What is left after"
+                " an empty app is the stack itself, as the table shows, so an app of this size cannot meet the goal."
                 " Local deployments and the tests leave out the CDK's own check; it is made for AWS."
             ),
         ],
