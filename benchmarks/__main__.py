@@ -110,8 +110,13 @@ def write(parts: Sequence[Part], *, taken: Mapping[str, str], folder: Path = DOC
         for plot in part.plots:
             _module("plots").draw(plot, folder / PLOTS)
     (folder / "performance.md").write_text(document(parts, taken=taken, plots_in=PLOTS))
-    told = {"taken": taken, "parts": {part.name: _plain(part) for part in parts}}
-    (folder / "performance.json").write_text(json.dumps(told, indent=1) + "\n")
+    (folder / "performance.json").write_text(_json(parts, taken))
+
+
+def _json(parts: Sequence[Part], taken: Mapping[str, str]) -> str:
+    """A line for each part, so that a difference of two runs can be read."""
+    lines = [f"{json.dumps(part.name)}: {json.dumps(_plain(part))}" for part in parts]
+    return f'{{"taken": {json.dumps(taken)},\n"parts": {{\n' + ",\n".join(lines) + "\n}}\n"
 
 
 def _plain(part: Part) -> dict[str, Any]:

@@ -60,11 +60,21 @@ def test_the_asset_imports_with_nothing_but_what_the_runtime_brings(asset: Path,
     assert done.stdout.startswith(str(asset))
 
 
+def test_a_package_that_is_named_is_bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "lambdas"
+    source.mkdir()
+    (source / "requirements.txt").write_text("# A reason\njmespath==1.1.0\n")
+    monkeypatch.setattr(packaging, "SOURCE", source)
+    packaging.build(tmp_path / "asset")
+    assert {"jmespath", "lambdas"} <= {path.name for path in (tmp_path / "asset").iterdir()}
+    assert not (tmp_path / "asset" / "bin").exists()
+
+
 def test_the_asset_is_small_and_holds_nothing_that_is_not_for_the_functions(asset: Path) -> None:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in asset.rglob("*"):
             archive.write(path, path.relative_to(asset))
-    assert len(packed.getvalue()) < 1_200_000
+    assert len(packed.getvalue()) < 100_000
     assert not [path for path in asset.rglob("*") if path.suffix in {".pyc", ".so"} or path.name == "tests"]
     assert not {"boto3", "bin"} & {path.name for path in asset.iterdir()}
