@@ -11,7 +11,7 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 CDK := $(RUN) node node_modules/aws-cdk/bin/cdk
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo local test chaos lint format synth diff compare deploy destroy lock clean
+.PHONY: help install demo local test chaos bench lint format synth diff compare deploy destroy lock clean
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-9s%s\n", $$1, $$2 }'
@@ -44,6 +44,9 @@ chaos: install ## Every pair of faults and every order of deliveries, of both sa
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SAGA),--saga $(SAGA))
 	@echo "200 orders at 16 at a time on the local cloud, functions killed and crashing at random"
 	@ORDERS=200 $(BIN)/python -m pytest --numprocesses=0 --quiet tests/e2e/test_processes.py -k many_orders
+
+bench: install ## What an order costs and how fast it is, into docs/performance.md (ARGS= for some parts)
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 lint: install ## Lint, format and types; the templates of all stages against their rules
 	@$(BIN)/ruff check

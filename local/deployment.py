@@ -95,6 +95,8 @@ def _cdk(cloud: LocalCloud, arguments: Sequence[str], *, cwd: Path, app: str | N
         "PATH": _path(),
         "CDK_DISABLE_CLI_TELEMETRY": "true",
         "CDK_DISABLE_VERSION_CHECK": "true",
+        # The CDK's own check of the template takes half of a synthesis; `make lint` and deployments to AWS make it.
+        "CDK_VALIDATION": "false",
         # jsii warns of Node versions that it was not tested with; the CLI's own check is enough.
         "JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION": "true",
     }

@@ -1,0 +1,51 @@
+"""The six functions of the plain saga, each a write that nothing guards."""
+
+import os
+from typing import Any
+
+import boto3
+
+
+def create_order(event: dict[str, Any], _context: object) -> dict[str, str]:
+    """Put ORDER. Raises KeyError without a total."""
+    return _put(event, "ORDER", "PENDING", {"total": {"N": str(event["total"])}})
+
+
+def process_payment(event: dict[str, Any], _context: object) -> dict[str, str]:
+    """Put PAYMENT. Raises KeyError without a card."""
+    stored = {"amount": {"N": str(event["total"])}, "card_last4": {"S": event["card_no"][-4:]}}
+    return _put(event, "PAYMENT", "CHARGED", stored)
+
+
+def process_shipment(event: dict[str, Any], _context: object) -> dict[str, str]:
+    """Put SHIPMENT. Raises KeyError without an address."""
+    return _put(event, "SHIPMENT", "BOOKED", {"address": {"S": event["address"]}})
+
+
+def delete_order(event: dict[str, Any], _context: object) -> dict[str, str]:
+    """Delete ORDER."""
+    return _delete(event, "ORDER")
+
+
+def refund_payment(event: dict[str, Any], _context: object) -> dict[str, str]:
+    """Delete PAYMENT."""
+    return _delete(event, "PAYMENT")
+
+
+def cancel_shipment(event: dict[str, Any], _context: object) -> dict[str, str]:
+    """Delete SHIPMENT."""
+    return _delete(event, "SHIPMENT")
+
+
+def _put(event: dict[str, Any], entity: str, status: str, stored: dict[str, Any]) -> dict[str, str]:
+    item = {"order_id": {"S": event["order_id"]}, "entity": {"S": entity}, "status": {"S": status}, **stored}
+    boto3.client("dynamodb").put_item(TableName=os.environ["TABLE_NAME"], Item=item)
+    print(f"{entity} {event['order_id']} {status}", flush=True)
+    return {"order_id": event["order_id"], "status": status}
+
+
+def _delete(event: dict[str, Any], entity: str) -> dict[str, str]:
+    key = {"order_id": {"S": event["order_id"]}, "entity": {"S": entity}}
+    boto3.client("dynamodb").delete_item(TableName=os.environ["TABLE_NAME"], Key=key)
+    print(f"{entity} {event['order_id']} deleted", flush=True)
+    return {"order_id": event["order_id"], "status": "DELETED"}
