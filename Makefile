@@ -10,7 +10,7 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 CDK := $(RUN) node node_modules/aws-cdk/bin/cdk
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo local test chaos lint format synth diff deploy destroy lock clean
+.PHONY: help install demo local test chaos lint format synth diff compare deploy destroy lock clean
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-9s%s\n", $$1, $$2 }'
@@ -64,6 +64,11 @@ synth: install ## The CloudFormation template (STAGE=dev|prod)
 
 diff: install ## What a deployment would change (STAGE=dev|prod)
 	@$(CDK) diff --context stage=$(STAGE)
+
+compare: install ## What prod has that dev has not, as a diff of their templates
+	@$(CDK) synth --quiet --context stage=dev
+	@sed 's/OrderSaga-dev/OrderSaga-prod/g; s/OrderSagadev/OrderSagaprod/g' cdk.out/OrderSaga-dev.template.json > cdk.out/dev-as-prod.json
+	@$(CDK) diff --context stage=prod --template cdk.out/dev-as-prod.json
 
 deploy: install ## Deploy to your AWS account (STAGE=dev|prod)
 	@$(CDK) deploy --context stage=$(STAGE)

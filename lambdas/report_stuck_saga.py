@@ -13,7 +13,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from lambdas.shared.causes import in_words
+from lambdas.shared.causes import in_words, without_card
 from lambdas.shared.observability import logger
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, bool]:
     """Send one message, or none if the saga is not stuck. Raises botocore's errors if the queue cannot be reached.
 
     The message: ``executionArn``, ``name``, ``status``, ``startDate`` and ``stopDate`` (milliseconds since 1970),
-    ``state``, ``error`` and ``cause``; the last three are null if they cannot be found out.
+    ``state`` and ``error``, null if they cannot be found out, and ``cause``, which then says so.
     """
     told = event["detail"]  # and nothing else: the rule hands on these few fields
     arn = told["executionArn"]
@@ -45,7 +45,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, bool]:
         "status": found["status"],
         "state": _stopped_in(arn),
         "error": found.get("error"),
-        "cause": in_words(found.get("cause")),
+        "cause": without_card(in_words(found.get("cause")), json.loads(found.get("input", "null"))),
     }
     _sqs.send_message(QueueUrl=_QUEUE_URL, MessageBody=json.dumps(message))
     logger.warning("stuck", extra={name: message[name] for name in ("status", "state", "error")})

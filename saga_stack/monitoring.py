@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from aws_cdk import Duration, Stack
+from aws_cdk import ArnFormat, Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sns as sns
@@ -63,10 +64,31 @@ class Monitoring(Construct):
         self._table = table
         self._stuck = stuck
         self.topic = sns.Topic(self, "Alerts", master_key=key, enforce_ssl=True)
+        self._let_alarms_tell_it()
         if alert_email:
             self.topic.add_subscription(subscriptions.EmailSubscription(alert_email))
         alarms = [self._alarm(alarm) for alarm in self._watched(slow_after)]
         self._dashboard(alarms)
+
+    def _let_alarms_tell_it(self) -> None:
+        """A topic that has a policy has lost the default one, which lets the alarms of the account publish.
+
+        Source: AWS Knowledge Center, "Why didn't I receive an SNS notification for my CloudWatch alarm trigger?"
+        """
+        alarms = Stack.of(self).format_arn(
+            service="cloudwatch",
+            resource="alarm",
+            resource_name=f"{self._stack}-*",
+            arn_format=ArnFormat.COLON_RESOURCE_NAME,
+        )
+        self.topic.add_to_resource_policy(
+            iam.PolicyStatement(
+                principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+                actions=["sns:Publish"],
+                resources=[self.topic.topic_arn],
+                conditions={"ArnLike": {"aws:SourceArn": alarms}},
+            )
+        )
 
     def _alarm(self, alarm: Alarm) -> cloudwatch.Alarm:
         made = cloudwatch.Alarm(
@@ -167,8 +189,7 @@ class Monitoring(Construct):
         return cloudwatch.Metric(
             namespace=self._stack,
             metric_name=name,
-            # Powertools adds the service to what the functions count.
-            dimensions_map=dimensions | {"service": "order-saga"},
+            dimensions_map=dimensions,
             period=PERIOD,
             statistic="Sum",
         )

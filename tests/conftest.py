@@ -11,7 +11,10 @@ os.environ |= {
     "AWS_SECRET_ACCESS_KEY": "test",
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_EC2_METADATA_DISABLED": "true",
+    # What the stack tells the functions.
     "TABLE_NAME": "orders",
+    "QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/123456789012/stuck",
+    "CLEAN_ERROR": "OrderFailed",
     # The CDK's library runs on Node.js; the one that the tests are meant for lies beside their Python.
     "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
 }

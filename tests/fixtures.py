@@ -1,5 +1,6 @@
 """What tests of several folders share."""
 
+import functools
 import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,7 @@ def create_table() -> "DynamoDBClient":
     return client
 
 
+@functools.cache
 def synthesized(stage: str = "dev") -> dict[str, Any]:
     """The stack's template, without its assets bundled."""
     app = App(context={"aws:cdk:bundling-stacks": []})

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from lambdas.shared import clock, ledger
-from lambdas.shared.causes import in_words
+from lambdas.shared.causes import in_words, without_card
 from lambdas.shared.errors import BUSINESS_ERRORS, BusinessError, InvalidOrder, OrderConflict
 from lambdas.shared.observability import count, logger
 from lambdas.shared.orders import Step, as_order, order_id_of
@@ -101,9 +101,6 @@ def _failure(step: Step, request: Request) -> Failure:
             reason = in_words(rest.get("Cause"))
         case _:
             error, reason = "Unknown", "the state machine did not say why"
-    match request.order:
-        case {"card_no": str(card_no)} if card_no:
-            reason = reason.replace(card_no, "(card number)")
     # What Step Functions caught, a time-out or a crash included; so this tells a refusal from a fault.
     count("StepFailed", step=step.name, kind="refused" if error in BUSINESS_ERRORS else "fault")
-    return {"step": step.name, "error": error, "reason": reason[:MAX_REASON]}
+    return {"step": step.name, "error": error, "reason": without_card(reason, request.order)[:MAX_REASON]}

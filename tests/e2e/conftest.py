@@ -10,9 +10,8 @@ import pytest
 from local.cloud import LocalCloud, free_port, local_cloud
 from local.deployment import Deployment, bootstrap, deploy, read_url, with_file
 from local.orders import Orders
+from tests.infrastructure.templates import FUNCTIONS, REPORTER
 from tests.shape import Shape, shape_of
-
-FUNCTIONS = ("create_order", "process_payment", "process_shipment", "delete_order", "refund_payment", "cancel_shipment")
 
 
 @pytest.fixture(scope="session")
@@ -61,17 +60,16 @@ def faulty_stack(cloud: LocalCloud) -> Faults:
     faults = Faults(deployment, cloud.folder / "faults.json")
     functions = cloud.session().client("lambda", endpoint_url=cloud.endpoint)
     wrapper = (Path(__file__).parent / "faulty.py").read_text()
-    for name in FUNCTIONS:
+    for name in (*FUNCTIONS, REPORTER):
         full_name = f"{deployment.stack}-{name}"
         found = functions.get_function(FunctionName=full_name)
+        variables = found["Configuration"]["Environment"]["Variables"]
         code = with_file(read_url(found["Code"]["Location"]), "faulty.py", wrapper)
         functions.update_function_code(FunctionName=full_name, ZipFile=code)
         functions.update_function_configuration(
             FunctionName=full_name,
             Handler="faulty.handler",
-            Environment={
-                "Variables": {"TABLE_NAME": deployment.table, "FAULTS": str(cloud.folder / "faults.json")},
-            },
+            Environment={"Variables": {**variables, "FAULTS": str(cloud.folder / "faults.json")}},
         )
     return faults
 

@@ -2,7 +2,8 @@
 
 The file (its path is in FAULTS) maps function names to faults; `*` stands for every function. It is read at each
 call, so that a test changes what happens by writing it. `random` strikes one call of eight, mostly with a crash:
-a killed function takes a second to start again.
+a killed function takes a second to start again. `tell credentials` is no fault: the function answers with those
+that it runs under, so that a test can try what they are good for.
 """
 
 import importlib
@@ -16,6 +17,7 @@ from typing import Any
 
 FAULTS = {"crash before": 5, "crash after": 5, "kill before": 1, "kill after": 1}
 RATE = 0.125
+CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
 def handler(event: Any, context: Any) -> Any:
@@ -25,6 +27,8 @@ def handler(event: Any, context: Any) -> Any:
     fault = faults.get(name, faults.get("*", "none"))
     if fault == "random":
         fault = random.choices(list(FAULTS), list(FAULTS.values()))[0] if random.random() < RATE else "none"
+    if fault == "tell credentials":
+        return {name: os.environ[name] for name in CREDENTIALS}
     _strike(fault, "before")
     answer = real(event, context)
     _strike(fault, "after")

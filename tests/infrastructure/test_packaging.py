@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from saga_stack import packaging
+from tests.infrastructure.templates import FUNCTIONS, REPORTER
 
 # What AWS's Python runtime brings: boto3 and what that needs (AWS Lambda Developer Guide, "Python runtimes").
 BROUGHT = ("boto3", "botocore", "s3transfer", "dateutil", "six", "urllib3")
@@ -33,7 +34,7 @@ def test_the_asset_imports_with_nothing_but_what_the_runtime_brings(asset: Path,
         found = origin.parent if origin.name == "__init__.py" else origin
         (runtime / found.name).symlink_to(found)
     modules = sorted(path.stem for path in (asset / "lambdas").glob("*.py") if path.stem != "__init__")
-    assert len(modules) == 6
+    assert modules == sorted([*FUNCTIONS, REPORTER])
     program = "; ".join(
         [
             f"import sys; sys.path += [{str(asset)!r}, {str(runtime)!r}]",
@@ -45,7 +46,13 @@ def test_the_asset_imports_with_nothing_but_what_the_runtime_brings(asset: Path,
     # -I and -S: no environment, no working folder, no site-packages.
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-B", "-c", program],
-        env={"TABLE_NAME": "orders", "AWS_DEFAULT_REGION": "us-east-1", "PATH": os.environ["PATH"]},
+        env={
+            "TABLE_NAME": "orders",
+            "QUEUE_URL": "stuck",
+            "CLEAN_ERROR": "OrderFailed",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "PATH": os.environ["PATH"],
+        },
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -189,9 +189,43 @@ def test_no_row_keeps_more_of_the_card_than_its_last_four_digits(table: "DynamoD
     assert "0000" not in kept.replace("00:00:00.000Z", "")
 
 
+def counted(printed: str, name: str) -> list[tuple[str | None, ...]]:
+    """The dimensions under which something was counted, once each time."""
+    metrics = [line for line in map(json.loads, printed.splitlines()) if name in line]
+    assert all(metric[name] == [1.0] for metric in metrics)
+    return [
+        tuple(metric[name] for name in metric["_aws"]["CloudWatchMetrics"][0]["Dimensions"][0]) for metric in metrics
+    ]
+
+
 def test_a_conflict_is_counted(table: "DynamoDBClient", capsys: pytest.CaptureFixture[str]) -> None:
     call("create_order", by_saga("first"))
     with pytest.raises(OrderConflict):
         call("create_order", by_saga("second"))
-    metrics = [line for line in map(json.loads, capsys.readouterr().out.splitlines()) if "_aws" in line]
-    assert [(metric["step"], metric["OrderConflict"]) for metric in metrics] == [("CreateOrder", [1.0])]
+    assert counted(capsys.readouterr().out, "OrderConflict") == [("CreateOrder",)]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        ("InvalidOrder", "refused"),
+        ("OrderConflict", "refused"),
+        ("StepCompensated", "refused"),
+        ("States.Timeout", "fault"),
+        ("Runtime.ExitError", "fault"),
+    ],
+)
+def test_a_failed_step_is_counted_once_and_a_refusal_apart_from_a_fault(
+    table: "DynamoDBClient", capsys: pytest.CaptureFixture[str], error: str, kind: str
+) -> None:
+    told = call("refund_payment", by_saga("s", failure={"Error": error, "Cause": ""}))["failure"]
+    call("delete_order", by_saga("s", failure=told))
+    assert counted(capsys.readouterr().out, "StepFailed") == [("ProcessPayment", kind)]
+
+
+def test_every_undone_step_is_counted(table: "DynamoDBClient", capsys: pytest.CaptureFixture[str]) -> None:
+    for _, compensation, *_ in STEPS:
+        call(compensation, by_saga("s"))
+    assert counted(capsys.readouterr().out, "StepCompensated") == [
+        *(("CreateOrder",), ("ProcessPayment",), ("ProcessShipment",))
+    ]

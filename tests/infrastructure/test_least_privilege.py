@@ -1,0 +1,160 @@
+"""What each role may do: exactly what is listed here, on exactly these resources."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from saga_stack.settings import STAGES
+from tests.fixtures import synthesized
+from tests.infrastructure.templates import (
+    FUNCTIONS,
+    REPORTER,
+    Template,
+    as_list,
+    functions,
+    of_type,
+    plain,
+    resources,
+)
+
+Permissions = dict[str, set[str]]
+
+TRACE = {"xray:PutTelemetryRecords", "xray:PutTraceSegments"}
+WRITE_LOG = {"logs:CreateLogStream", "logs:PutLogEvents"}
+DELIVER_LOGS_AND_TRACE = {
+    "logs:CreateLogDelivery",
+    "logs:DeleteLogDelivery",
+    "logs:DescribeLogGroups",
+    "logs:DescribeResourcePolicies",
+    "logs:GetLogDelivery",
+    "logs:ListLogDeliveries",
+    "logs:PutResourcePolicy",
+    "logs:UpdateLogDelivery",
+    "xray:GetSamplingRules",
+    "xray:GetSamplingTargets",
+    *TRACE,
+}
+USE_KEY = {
+    "kms:Decrypt",
+    "kms:DescribeKey",
+    "kms:Encrypt",
+    "kms:GenerateDataKey",
+    "kms:GenerateDataKeyWithoutPlaintext",
+    "kms:ReEncryptFrom",
+    "kms:ReEncryptTo",
+}
+each_stage = pytest.mark.parametrize("stage", STAGES)
+
+
+def statements(template: Template) -> dict[str, list[dict[str, Any]]]:
+    """The statements of every role by its logical id."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for policy in of_type(template, "AWS::IAM::Policy").values():
+        for role in policy["Roles"]:
+            found.setdefault(role["Ref"], []).extend(policy["PolicyDocument"]["Statement"])
+    return found
+
+
+def held(template: Template, role: str) -> Permissions:
+    """What a role may do, by the resource that it may do it on."""
+    found: Permissions = {}
+    for statement in statements(template)[role]:
+        assert statement["Effect"] == "Allow"
+        for resource in as_list(statement["Resource"]):
+            found.setdefault(plain(resource), set()).update(as_list(statement["Action"]))
+    return found
+
+
+def role_of(function: Mapping[str, Any]) -> str:
+    return str(function["Role"]["Fn::GetAtt"][0])
+
+
+def log_of(function: Mapping[str, Any]) -> str:
+    return plain(function["LoggingConfig"]["LogGroup"])
+
+
+def one(template: Template, type_: str) -> str:
+    (logical_id,) = resources(template, type_)
+    return f"<{logical_id}>"
+
+
+def with_key(template: Template, permissions: Permissions, actions: set[str]) -> Permissions:
+    """The same, and the use of the stage's key, if it has one."""
+    return permissions | {f"<{key}>": actions for key in resources(template, "AWS::KMS::Key")}
+
+
+@each_stage
+def test_every_function_has_a_role_of_its_own(stage: str) -> None:
+    template = synthesized(stage)
+    roles = [role_of(function) for function in functions(template).values()]
+    assert len(set(roles)) == len(FUNCTIONS) + 1
+    assert not any("ManagedPolicyArns" in role for role in of_type(template, "AWS::IAM::Role").values())
+
+
+@each_stage
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_may_update_rows_of_the_one_table_and_write_its_own_log(stage: str, name: str) -> None:
+    template = synthesized(stage)
+    function = functions(template)[name]
+    expected = {one(template, "AWS::DynamoDB::Table"): {"dynamodb:UpdateItem"}, log_of(function): WRITE_LOG, "*": TRACE}
+    assert held(template, role_of(function)) == with_key(template, expected, USE_KEY)
+
+
+@each_stage
+def test_the_reporter_may_look_at_executions_of_the_one_state_machine_and_send_to_its_queues(stage: str) -> None:
+    template = synthesized(stage)
+    function = functions(template)[REPORTER]
+    executions = (
+        f"arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution:OrderSaga-{stage}-OrderFulfilment:*"
+    )
+    expected = {
+        log_of(function): WRITE_LOG,
+        executions: {"states:DescribeExecution", "states:GetExecutionHistory"},
+        "*": TRACE,
+        **{f"<{queue}>": {"sqs:SendMessage"} for queue in resources(template, "AWS::SQS::Queue")},
+    }
+    assert held(template, role_of(function)) == with_key(template, expected, {"kms:Decrypt", "kms:GenerateDataKey"})
+
+
+@each_stage
+def test_the_state_machine_may_invoke_the_six_functions_and_make_its_one_write(stage: str) -> None:
+    template = synthesized(stage)
+    machine = of_type(template, "AWS::StepFunctions::StateMachine")
+    (role,) = (machine["RoleArn"]["Fn::GetAtt"][0] for machine in machine.values())
+    invoked = {
+        f"<{logical_id}>": {"lambda:InvokeFunction"}
+        for logical_id, function in of_type(template, "AWS::Lambda::Function").items()
+        if function["Handler"] != f"lambdas.{REPORTER}.handler"
+    }
+    assert len(invoked) == len(FUNCTIONS)
+    expected = {one(template, "AWS::DynamoDB::Table"): {"dynamodb:UpdateItem"}, "*": DELIVER_LOGS_AND_TRACE, **invoked}
+    assert held(template, role) == with_key(template, expected, USE_KEY)
+
+
+@each_stage
+def test_a_role_may_use_the_key_only_through_one_service_or_for_one_purpose(stage: str) -> None:
+    for role in statements(synthesized(stage)).values():
+        for statement in role:
+            if any(action.startswith("kms:") for action in as_list(statement["Action"])):
+                assert set(statement["Condition"]["StringEquals"]) <= {
+                    "kms:ViaService",
+                    "kms:EncryptionContext:aws:states:stateMachineArn",
+                    "kms:EncryptionContext:SourceArn",
+                }
+
+
+@each_stage
+def test_no_policy_has_a_wildcard_action_but_for_the_account_that_owns_the_key(stage: str) -> None:
+    template = synthesized(stage)
+    allowed = [statement for role in statements(template).values() for statement in role]
+    for key in of_type(template, "AWS::KMS::Key").values():
+        owner, *services = key["KeyPolicy"]["Statement"]
+        # What AWS gives every new key: without it, nobody could change the policy again.
+        assert (owner["Action"], plain(owner["Principal"]["AWS"])) == (
+            "kms:*",
+            "arn:<AWS::Partition>:iam::<AWS::AccountId>:root",
+        )
+        allowed += services
+    assert not [statement for statement in allowed if "*" in json.dumps(statement["Action"])]

@@ -1,0 +1,88 @@
+"""What the stages differ in: prod keeps, protects and encrypts with a key of its own; dev leaves nothing behind."""
+
+from dataclasses import replace
+
+import pytest
+from aws_cdk import App
+
+from saga_stack.settings import STAGES, RetryPolicy
+from saga_stack.stack import OrderSagaStack
+from tests.fixtures import synthesized
+from tests.infrastructure.templates import Template, functions, of_type, only, plain, resources
+
+KEPT = ("AWS::DynamoDB::Table", "AWS::Logs::LogGroup", "AWS::KMS::Key")
+
+
+@pytest.fixture(scope="module")
+def prod() -> Template:
+    return synthesized("prod")
+
+
+def test_prod_keeps_its_table_its_logs_and_its_key(prod: Template) -> None:
+    for type_ in KEPT:
+        found = resources(prod, type_).values()
+        assert found
+        assert {(r["DeletionPolicy"], r["UpdateReplacePolicy"]) for r in found} == {("Retain", "Retain")}
+
+
+def test_dev_leaves_nothing_behind(template: Template) -> None:
+    assert not [name for name, r in template["Resources"].items() if r.get("DeletionPolicy", "Delete") != "Delete"]
+    assert only(template, "AWS::DynamoDB::Table").get("DeletionProtectionEnabled", False) is False
+
+
+def test_prod_cannot_be_deleted_by_mistake(prod: Template) -> None:
+    assert only(prod, "AWS::DynamoDB::Table")["DeletionProtectionEnabled"] is True
+    stacks = {
+        stage: OrderSagaStack(App(context={"aws:cdk:bundling-stacks": []}), "Stack", settings=settings)
+        for stage, settings in STAGES.items()
+    }
+    assert {stage: stack.termination_protection for stage, stack in stacks.items()} == {"dev": False, "prod": True}
+
+
+def test_prod_encrypts_all_that_it_keeps_with_its_own_key(prod: Template) -> None:
+    ((key, properties),) = of_type(prod, "AWS::KMS::Key").items()
+    assert properties["EnableKeyRotation"] is True
+    keys = [
+        only(prod, "AWS::DynamoDB::Table")["SSESpecification"]["KMSMasterKeyId"],
+        only(prod, "AWS::StepFunctions::StateMachine")["EncryptionConfiguration"]["KmsKeyId"],
+        *(queue["KmsMasterKeyId"] for queue in of_type(prod, "AWS::SQS::Queue").values()),
+        *(topic["KmsMasterKeyId"] for topic in of_type(prod, "AWS::SNS::Topic").values()),
+        *(group["KmsKeyId"] for group in of_type(prod, "AWS::Logs::LogGroup").values()),
+    ]
+    assert len(keys) == 2 + 2 + 1 + 8
+    assert {plain(value) for value in keys} == {f"<{key}>"}
+
+
+def test_the_keys_policy_names_every_service_that_uses_it_by_itself(prod: Template) -> None:
+    _, *services = only(prod, "AWS::KMS::Key")["KeyPolicy"]["Statement"]
+    assert {plain(statement["Principal"]["Service"]) for statement in services} == {
+        *("events.amazonaws.com", "cloudwatch.amazonaws.com", "delivery.logs.amazonaws.com"),
+        "logs.<AWS::Region>.amazonaws.com",
+    }
+
+
+def test_dev_encrypts_with_the_keys_that_aws_manages(template: Template) -> None:
+    assert not resources(template, "AWS::KMS::Key")
+    assert only(template, "AWS::DynamoDB::Table")["SSESpecification"] == {"SSEEnabled": True}
+    assert all(queue["SqsManagedSseEnabled"] for queue in of_type(template, "AWS::SQS::Queue").values())
+
+
+def test_logs_are_kept_for_a_week_in_dev_and_for_a_year_in_prod(template: Template, prod: Template) -> None:
+    for found, days in ((template, 7), (prod, 365)):
+        groups = of_type(found, "AWS::Logs::LogGroup").values()
+        assert len(groups) == len(functions(found)) + 1
+        assert {group["RetentionInDays"] for group in groups} == {days}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_outputs_are_those_of_the_contract(stage: str) -> None:
+    assert {"StateMachineArn", "TableName", "StuckSagasQueueUrl"} <= set(synthesized(stage)["Outputs"])
+
+
+def test_a_task_that_could_time_out_before_its_function_is_refused() -> None:
+    with pytest.raises(ValueError, match="function_timeout is 30 s and task_timeout 30 s"):
+        replace(STAGES["dev"], function_timeout=30, task_timeout=30)
+
+
+def test_the_longest_wait_of_a_retry_policy_is_the_sum_of_its_capped_waits() -> None:
+    assert RetryPolicy(interval=1, backoff_rate=2, max_delay=5, max_attempts=5).longest_wait() == 1 + 2 + 4 + 5 + 5
