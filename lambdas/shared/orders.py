@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from lambdas.shared.errors import InvalidOrder
-from lambdas.shared.ledger import Entity, Row
+from lambdas.shared.rows import Entity, Row
 
 Order = Mapping[str, object]
 
