@@ -63,13 +63,13 @@ class Definition:
 def read_definition(text: str, *, where: str) -> Definition:
     """The definition in a JSON text. Raises OpsError if it is none."""
     try:
-        told = json.loads(text)
-        definition = Definition(top=told)
-        known = definition.states
-        if not known or told["StartAt"] not in known or any(edge.after not in known for edge in definition.edges):
-            raise KeyError("StartAt")
+        definition = Definition(top=json.loads(text))
+        named = {definition.top["StartAt"], *(edge.after for edge in definition.edges)}
+        lost = named - definition.states.keys()
     except (ValueError, TypeError, KeyError, AttributeError):
         raise OpsError(f"{where} holds no definition of a state machine: expected Amazon States Language") from None
+    if lost:
+        raise OpsError(f"{where} names states that it has not: {', '.join(sorted(lost))}")
     return definition
 
 

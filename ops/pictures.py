@@ -53,7 +53,9 @@ def find_browser() -> str:
     for name in (*BROWSERS, *_APPLICATIONS):
         if found := shutil.which(name):
             return found
-    raise OpsError(f"there is no browser to draw with: put one of {', '.join(BROWSERS)} on PATH, or use --format mermaid")
+    raise OpsError(
+        f"there is no browser to draw with: put one of {', '.join(BROWSERS)} on PATH, or use --format mermaid"
+    )
 
 
 def mermaid_script() -> Path:

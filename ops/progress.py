@@ -32,7 +32,7 @@ ICONS: Mapping[Status, str] = {
     Status.UNDONE: "↶",
     Status.FAILED: "✗",
     Status.STUCK: "⚠",
-    Status.SKIPPED: "–",
+    Status.SKIPPED: "∅",
 }
 
 
@@ -87,9 +87,7 @@ def _visit(definition: Definition, step: PathStep, number: int, execution: Execu
     )
 
 
-def _status(
-    definition: Definition, step: PathStep, execution: Execution, *, failures: int, is_last: bool
-) -> Status:
+def _status(definition: Definition, step: PathStep, execution: Execution, *, failures: int, is_last: bool) -> Status:
     if is_last and execution.outcome is Outcome.STUCK:
         return Status.STUCK
     if is_last and step.left_at is None and execution.outcome is Outcome.RUNNING:

@@ -97,7 +97,7 @@ class Sagas:
         return tuple(found[:count])
 
     def definition(self, execution: str | None = None) -> str:
-        """The definition as JSON: the one that an execution runs by, else the state machine's. Raises UnknownExecution."""
+        """The definition as JSON: that of an execution, else the state machine's. Raises UnknownExecution."""
         if execution is None:
             machine = self.stack.state_machine_arn
             return self._stepfunctions.describe_state_machine(stateMachineArn=machine)["definition"]

@@ -47,16 +47,18 @@ def read_presets(folder: Path) -> tuple[Preset, ...]:
             raise OpsError(f"{file} is no preset: expected an order, a JSON object")
         presets.append(Preset(name=file.stem, order=order))
     if not presets:
-        raise OpsError(f"{folder} has no presets: expected orders there, each a file NAME.json; name another by --presets")
+        raise OpsError(
+            f"{folder} has no presets: expected orders there, each a file NAME.json; name another by --presets"
+        )
     return tuple(presets)
 
 
 def order_of(form: Mapping[str, object], presets: tuple[Preset, ...]) -> Order:
     """The order that a filled in form means. Raises BadForm.
 
-    ``{"fields": {NAME: TEXT}, "more": TEXT, "card_of": PRESET | null}``: a field that is empty is left out; a total that is a
-    number becomes one; ``more`` is a JSON object whose fields are added as they are; ``card_of`` names the preset
-    whose card number is used when none is typed in.
+    ``{"fields": {NAME: TEXT}, "more": TEXT, "card_of": PRESET | null}``: a field that is empty is left out; a total
+    that is a number becomes one; ``more`` is a JSON object whose fields are added as they are; ``card_of`` names the
+    preset whose card number is used when none is typed in.
     """
     fields, more = form.get("fields"), form.get("more") or "{}"
     if not isinstance(fields, dict) or not all(isinstance(value, str) for value in fields.values()):

@@ -16,8 +16,8 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; frame-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-# Mermaid writes style elements and attributes. It runs in a frame of its own, of no origin: it can reach neither the page
-# nor the server, and the page takes the shapes of its drawing, not its styles.
+# Mermaid writes style elements and attributes. It runs in a frame of its own, of no origin: it can reach neither the
+# page nor the server, and the page takes the shapes of its drawing, not its styles.
 DRAWING_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'self'; sandbox allow-scripts"

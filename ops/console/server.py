@@ -55,9 +55,7 @@ def serve(sagas: Sagas, address: Address, *, presets: Path, ready: Callable[[str
         server.serve_forever()
 
 
-def create_app(
-    sagas: Sagas, *, hosts: frozenset[str], presets: tuple[Preset, ...], token: str | None = None
-) -> Flask:
+def create_app(sagas: Sagas, *, hosts: frozenset[str], presets: tuple[Preset, ...], token: str | None = None) -> Flask:
     """The application; ``hosts`` are the values of the Host header that it answers to."""
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
@@ -72,7 +70,9 @@ def create_app(
     app.after_request(protected)
     app.register_error_handler(Exception, _failed)
     _add_pages(app, sagas, presets=presets, token=token)
-    _add_questions(app, Watch(sagas), presets=presets)
+    watch = Watch(sagas)
+    _add_questions(app, watch)
+    _add_orders(app, watch, presets=presets)
     return app
 
 
@@ -107,7 +107,7 @@ def _add_pages(app: Flask, sagas: Sagas, *, presets: tuple[Preset, ...], token: 
         return response
 
 
-def _add_questions(app: Flask, watch: Watch, *, presets: tuple[Preset, ...]) -> None:
+def _add_questions(app: Flask, watch: Watch) -> None:
     @app.get("/api/executions")
     def listed() -> Response:
         status = request.args.get("status", "")
@@ -129,6 +129,8 @@ def _add_questions(app: Flask, watch: Watch, *, presets: tuple[Preset, ...]) -> 
             watch.look_again()
         return jsonify(watch.stuck())
 
+
+def _add_orders(app: Flask, watch: Watch, *, presets: tuple[Preset, ...]) -> None:
     @app.post("/api/check")
     def check() -> Response:
         order = order_of(_form(), presets)
@@ -153,7 +155,9 @@ def _add_questions(app: Flask, watch: Watch, *, presets: tuple[Preset, ...]) -> 
             card = order.get("card_no")
             told = explained(error)
             # Should the service quote the input.
-            return jsonify({"error": told.replace(card, "(card number)") if isinstance(card, str) and card else told}), 502
+            return jsonify(
+                {"error": told.replace(card, "(card number)") if isinstance(card, str) and card else told}
+            ), 502
         return jsonify({"name": arn.rsplit(":", 1)[-1], "execution_arn": arn})
 
     @app.post("/api/resume")

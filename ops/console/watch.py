@@ -73,9 +73,7 @@ class Watch:
                 for state, visit in progress.visits.items()
             ],
             "graphs": {
-                direction: mermaid(
-                    self._definition(execution), progress=progress, direction=direction, coloured=False
-                )
+                direction: mermaid(self._definition(execution), progress=progress, direction=direction, coloured=False)
                 for direction in DIRECTIONS
             },
             "meaning": meaning(execution, saga),
