@@ -22,6 +22,8 @@ DRAWING_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'self'; sandbox allow-scripts"
 )
+# What that frame loads: having no origin, it is another one's.
+OF_DRAWING = ("/mermaid.js", "/static/drawing.js")
 
 
 def require_known_host(hosts: Collection[str]) -> None:
@@ -48,7 +50,8 @@ def protected(response: Response) -> Response:
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "no-referrer"
     response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
-    response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
+    shared = request.path in OF_DRAWING
+    response.headers["Cross-Origin-Resource-Policy"] = "cross-origin" if shared else "same-origin"
     response.headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=()"
     if request.path.startswith("/api/") or response.mimetype == "text/html":
         response.headers["Cache-Control"] = "no-store"

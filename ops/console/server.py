@@ -80,17 +80,17 @@ def _add_pages(app: Flask, sagas: Sagas, *, presets: tuple[Preset, ...], token: 
     stack = {"stack": sagas.stack.name, "token": token}
 
     @app.get("/")
-    def home() -> str:
+    def home_page() -> str:
         return render_template(
             "home.html", **stack, statuses=STATUSES, presets=[preset.told() for preset in presets], fields=orders.FIELDS
         )
 
     @app.get("/execution")
-    def execution() -> str:
+    def execution_page() -> str:
         return render_template("execution.html", **stack, name=request.args.get("name", ""))
 
     @app.get("/order")
-    def order() -> str:
+    def order_page() -> str:
         return render_template("order.html", **stack, order_id=request.args.get("id", ""))
 
     @app.get("/drawing")
@@ -101,10 +101,7 @@ def _add_pages(app: Flask, sagas: Sagas, *, presets: tuple[Preset, ...], token: 
 
     @app.get("/mermaid.js")
     def mermaid() -> Response:
-        response = send_file(mermaid_script(), mimetype="text/javascript", max_age=3600)
-        # The frame that draws has no origin, so the script is another origin's for it.
-        response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
-        return response
+        return send_file(mermaid_script(), mimetype="text/javascript", max_age=3600)
 
 
 def _add_questions(app: Flask, watch: Watch) -> None:

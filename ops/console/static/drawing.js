@@ -18,9 +18,19 @@ addEventListener("message", async (message) => {
   drawn += 1;
   try {
     const { svg } = await mermaid.render(`graph${drawn}`, text);
-    parent.postMessage({ number, svg }, "*");
+    const picture = new DOMParser().parseFromString(svg, "image/svg+xml").documentElement;
+    parent.postMessage({ number, picture: told(picture) }, "*");
   } catch (error) {
     parent.postMessage({ number, error: String(error.message) }, "*");
   }
 });
+
+// The picture as [name, attributes, children], text as text: parsing it in the page would apply its styles there.
+function told(node) {
+  if (node.nodeType === Node.TEXT_NODE) return node.data;
+  const attributes = Array.from(node.attributes, ({ name, value }) => [name, value]);
+  const children = Array.from(node.childNodes).filter((child) => child.nodeType <= Node.TEXT_NODE);
+  return [node.localName, attributes, children.map(told)];
+}
+
 parent.postMessage({ ready: true }, "*");

@@ -38,7 +38,7 @@ export class Graph {
     });
     if (number !== this.#number) return;
     if (answer.error) throw new Error(`the graph cannot be drawn: ${answer.error}`);
-    this.#place.replaceChildren(taken(answer.svg));
+    this.#place.replaceChildren(taken(answer.picture));
   }
 
   #hear(message) {
@@ -49,22 +49,22 @@ export class Graph {
   }
 }
 
-function taken(text) {
-  const given = new DOMParser().parseFromString(text, "image/svg+xml").documentElement;
-  const picture = copied(given);
-  const [, , width, height] = (given.getAttribute("viewBox") ?? "0 0 600 400").split(" ");
+function taken(told) {
+  const picture = made(told);
+  const [, , width, height] = (picture.getAttribute("viewBox") ?? "0 0 600 400").split(" ");
   picture.setAttribute("width", width);
   picture.setAttribute("height", height);
   return picture;
 }
 
-function copied(node) {
-  if (node.nodeType === Node.TEXT_NODE) return document.createTextNode(node.data);
-  if (node.nodeType !== Node.ELEMENT_NODE || !ELEMENTS.has(node.localName)) return document.createTextNode("");
-  const copy = document.createElementNS(SVG, node.localName);
-  for (const { name, value } of node.attributes) {
-    if (ATTRIBUTES.has(name)) copy.setAttribute(name, value);
+function made(told) {
+  if (typeof told === "string") return document.createTextNode(told);
+  const [name, attributes, children] = told;
+  if (!ELEMENTS.has(name)) return document.createTextNode("");
+  const element = document.createElementNS(SVG, name);
+  for (const [attribute, value] of attributes) {
+    if (ATTRIBUTES.has(attribute)) element.setAttribute(attribute, value);
   }
-  copy.append(...Array.from(node.childNodes, copied));
-  return copy;
+  element.append(...children.map(made));
+  return element;
 }

@@ -64,7 +64,7 @@ function choose(button) {
   for (const one of document.querySelectorAll(".preset")) one.setAttribute("aria-pressed", String(one === button));
   for (const input of form.querySelectorAll('[id^="field-"]')) input.value = preset.fields[input.name] ?? "";
   form.elements.more.value = "";
-  get("use-card").hidden = get("card-of-preset").hidden = !preset.has_card;
+  get("use-card").hidden = !preset.has_card;
   get("use-preset-card").checked = preset.has_card;
   named = false;
   name_it();
@@ -131,7 +131,7 @@ form.addEventListener("submit", async (event) => {
     get("submit").disabled = false;
   }
 });
-check();
+choose(document.querySelector(".preset"));
 
 // The list
 
