@@ -1,4 +1,4 @@
-"""Runs the web console as ``python -m local.console PARENT ARGUMENTS``: it never outlives the process that started it."""
+"""Runs the web console: ``python -m local.console PARENT ARGUMENTS``. It never outlives who started it."""
 
 import sys
 import threading

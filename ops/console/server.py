@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from flask import Flask, Response, abort, jsonify, make_response, render_template, request, send_file
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
-from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from lambdas.shared import orders
 from ops.console.form import BadForm, Preset, order_of, read_presets, refusal_of
@@ -45,14 +45,18 @@ def serve(sagas: Sagas, address: Address, *, presets: Path, ready: Callable[[str
     """Serve until interrupted; ``ready`` is told the URL. Raises OpsError if the port is taken or a part is missing."""
     mermaid_script()
     found = read_presets(presets)
-    with _listening(address) as listener:
+    with listening(address) as listener:
         port: int = listener.getsockname()[1]
-        app = create_app(sagas, hosts=_names(address.host, port), presets=found)
-        server = make_server(
-            address.host, port, app, threaded=True, request_handler=_QuietHandler, fd=listener.fileno()
-        )
+        app = create_app(sagas, hosts=names_of(address.host, port), presets=found)
+        server = server_of(app, listener)
         ready(f"http://{_bracketed(address.host)}:{port}/")
         server.serve_forever()
+
+
+def server_of(app: Flask, listener: socket.socket) -> BaseWSGIServer:
+    """A server of the application that takes its requests from the listener, several at a time."""
+    host, port = listener.getsockname()[:2]
+    return make_server(host, port, app, threaded=True, request_handler=_QuietHandler, fd=listener.fileno())
 
 
 def create_app(sagas: Sagas, *, hosts: frozenset[str], presets: tuple[Preset, ...], token: str | None = None) -> Flask:
@@ -212,7 +216,8 @@ def _told(error: Exception) -> tuple[int, str]:
     return 500, f"the console failed ({type(error).__name__}): this is a mistake in it"
 
 
-def _listening(address: Address) -> socket.socket:
+def listening(address: Address) -> socket.socket:
+    """A socket that listens there. Raises OpsError if the port is taken or the address is none of this machine."""
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -228,7 +233,7 @@ def _listening(address: Address) -> socket.socket:
     return listener
 
 
-def _names(host: str, port: int) -> frozenset[str]:
+def names_of(host: str, port: int) -> frozenset[str]:
     """What a browser may call the console in its Host header; no other name leads here on purpose."""
     names = {_bracketed(host)}
     if ipaddress.ip_address(host).is_loopback:
