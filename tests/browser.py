@@ -52,5 +52,11 @@ def prefer(driver: WebDriver, scheme: str) -> None:
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
 
+def logged(driver: WebDriver, log: str) -> list[str]:
+    """The messages of the log ``browser`` or ``performance`` since it was read last."""
+    entries = driver.get_log(log)  # type: ignore[no-untyped-call]  # Selenium has no types for it
+    return [str(entry["message"]) for entry in entries]
+
+
 def _browser() -> str | None:
     return next((found for name in BROWSERS if (found := shutil.which(name))), None)

@@ -116,19 +116,19 @@ class Page:
 
     def problems(self) -> list[str]:
         """What the browser's log has against the pages since it was read last."""
-        return [str(entry["message"]) for entry in self.driver.get_log("browser")]
+        return browsers.logged(self.driver, "browser")
 
     def requested(self) -> set[str]:
-        """The hosts that were asked for anything since this was read last, data in the page itself aside."""
-        sent = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
+        """The hosts that were asked for anything since this was read last, by the network."""
+        sent = [json.loads(message)["message"] for message in browsers.logged(self.driver, "performance")]
         urls = [one["params"]["request"]["url"] for one in sent if one["method"] == "Network.requestWillBeSent"]
-        return {urlsplit(url).netloc for url in urls if not url.startswith(("data:", "blob:"))}
+        return {urlsplit(url).netloc for url in urls if url.startswith(("http", "ws"))}
 
 
 @pytest.fixture
 def page(driver: WebDriver, console: str) -> Page:
-    driver.get_log("browser")
-    driver.get_log("performance")
+    for log in ("browser", "performance"):
+        browsers.logged(driver, log)
     return Page(driver, console)
 
 
@@ -299,7 +299,8 @@ def test_everything_can_be_done_by_keyboard_alone(page: Page) -> None:
 def test_every_field_has_a_label(page: Page) -> None:
     unnamed = page.driver.execute_script("""
       return [...document.querySelectorAll("input, select, textarea, button")]
-        .filter((one) => !(one.labels?.length || one.textContent.trim() || one.ariaLabel)).map((one) => one.outerHTML)""")
+        .filter((one) => !(one.labels?.length || one.textContent.trim() || one.ariaLabel))
+        .map((one) => one.outerHTML)""")
     assert unnamed == []
     assert page.driver.find_element(By.ID, "field-card_no").get_attribute("autocomplete") == "off"
     assert page.driver.find_element(By.ID, "field-card_no").get_attribute("type") == "password"
@@ -318,7 +319,7 @@ def test_on_a_phone_nothing_is_wider_than_the_page(page: Page) -> None:
             page.driver.get(url)
             page.until("main", "ORDER" if "order?" in url else "fulfilled")
         widths = page.driver.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
-        assert widths == [360, 360], page.driver.current_url
+        assert widths[0] <= widths[1] == 360, page.driver.current_url
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -333,7 +334,8 @@ def test_texts_stand_out_from_their_background(page: Page, scheme: str) -> None:
 # WCAG 2.2, success criterion 1.4.3: 4.5 to 1. Disabled controls are exempt.
 CONTRAST = """
 const parts = (colour) => colour.match(/[\\d.]+/g).map(Number);
-const light = ([r, g, b]) => [r, g, b].map((c) => c / 255).map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
+const light = ([r, g, b]) => [r, g, b].map((c) => c / 255)
+  .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
   .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
 const behind = (one) => {
   for (; one; one = one.parentElement) {
