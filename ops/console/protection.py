@@ -53,6 +53,6 @@ def protected(response: Response) -> Response:
     shared = request.path in OF_DRAWING
     response.headers["Cross-Origin-Resource-Policy"] = "cross-origin" if shared else "same-origin"
     response.headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=()"
-    if request.path.startswith("/api/") or response.mimetype == "text/html":
+    if request.endpoint not in ("static", "mermaid"):
         response.headers["Cache-Control"] = "no-store"
     return response
