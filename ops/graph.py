@@ -99,6 +99,8 @@ class _Drawing:
 
     def _shape(self, name: str, state: Mapping[str, Any]) -> str:
         label = self._label(name)
+        if label == self._ids[name] and state["Type"] != "Choice":
+            return ""
         if state["Type"] == "Fail":
             return f'(["{label}"])'
         return f'{{"{label}"}}' if state["Type"] == "Choice" else f'["{label}"]'

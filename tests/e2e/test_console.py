@@ -1,7 +1,6 @@
 """The web console in a real browser: what a person sees and does, on the local cloud."""
 
 import json
-import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -15,10 +14,8 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from local.demo import EXPECTED
 from local.deployment import Deployment
-from ops.connection import Settings, connect
-from ops.console.form import PRESETS, read_presets
-from ops.console.server import Address, create_app, listening, names_of, server_of
 from tests import browser as browsers
+from tests.consoles import console_of
 from tests.e2e.conftest import Faults
 
 pytestmark = [
@@ -32,30 +29,16 @@ ALL_DONE = {"CreateOrder": "done", "ProcessPayment": "done", "ProcessShipment": 
 CARD = "9876-5432-10-4444"
 
 
-def serve(deployment: Deployment) -> Iterator[str]:
-    """A console of the deployed stack on a free port; its URL."""
-    cloud = deployment.cloud
-    sagas = connect(Settings(stack=deployment.stack, region="us-east-1", endpoint_url=cloud.endpoint))
-    with listening(Address(host="127.0.0.1", port=0)) as listener:
-        port = listener.getsockname()[1]
-        app = create_app(sagas, hosts=names_of("127.0.0.1", port), presets=read_presets(PRESETS))
-        server = server_of(app, listener)
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{port}"
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
 @pytest.fixture(scope="module")
 def console(deployment: Deployment) -> Iterator[str]:
-    yield from serve(deployment)
+    with console_of(deployment) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
 def faulty_console(faulty_stack: Faults) -> Iterator[str]:
-    yield from serve(faulty_stack.deployment)
+    with console_of(faulty_stack.deployment) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
