@@ -27,7 +27,7 @@ install: .venv/installed node_modules/installed ## All that is needed, into .ven
 	@touch $@
 
 node_modules/installed: package.json package-lock.json .venv/installed
-	@echo "Installing the CDK CLI into node_modules"
+	@echo "Installing the CDK CLI and Mermaid into node_modules"
 	@$(RUN) npm ci --silent --no-audit --no-fund
 	@touch $@
 

@@ -3,6 +3,7 @@
 It starts a local cloud, runs the four orders of the demo in the console, and takes a picture of each end.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from tests import browser as browsers
 from tests.consoles import console_of
 
 IMAGES = PROJECT / "docs" / "images"
-WIDTH = 1100
+WIDTH = 1000
 PHONE = 390
 WITHIN = 30
 
@@ -29,6 +30,10 @@ def main() -> int:
         return 2
     IMAGES.mkdir(exist_ok=True)
     with local_cloud(free_port()) as cloud:
+        # The console of this process takes no credentials but the local cloud's.
+        environment = cloud.client_environment()
+        os.environ.clear()
+        os.environ.update(environment)
         bootstrap(cloud)
         with console_of(deploy(cloud)) as url, browsers.browser() as driver:
             for preset in EXPECTED:
@@ -36,10 +41,15 @@ def main() -> int:
                 _run(driver, url, preset)
                 take(driver, IMAGES / f"{preset}.png", width=WIDTH)
             browsers.prefer(driver, "dark")
+            browsers.resize(driver, width=PHONE, height=800)
+            driver.refresh()
+            _until(driver, "#graph", "OrderFailed")
             take(driver, IMAGES / "phone.png", width=PHONE)
+            browsers.prefer(driver, "light")
+            browsers.resize(driver, width=WIDTH, height=800)
             driver.get(url)
             _until(driver, "#executions", "fulfilled")
-            browsers.prefer(driver, "light")
+            _until(driver, "#verdict", "held by")
             take(driver, IMAGES / "home.png", width=WIDTH)
     return 0
 
@@ -63,8 +73,8 @@ def _until(driver: WebDriver, selector: str, word: str) -> None:
 
 def take(driver: WebDriver, file: Path, *, width: int) -> None:
     """A picture of the whole page."""
+    driver.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": True})
     browsers.resize(driver, width=width, height=200)
-    _until(driver, "body", "")
     height = driver.execute_script("return document.documentElement.scrollHeight")
     browsers.resize(driver, width=width, height=height)
     driver.save_screenshot(str(file))
