@@ -11,6 +11,8 @@ from typing import Any, TypeAlias
 
 from ops.errors import OpsError
 
+ANY_ERROR = "any error"
+
 States: TypeAlias = Mapping[str, Mapping[str, Any]]
 
 
@@ -95,7 +97,7 @@ def _inner_states(state: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, 
 
 def _edges(name: str, state: Mapping[str, Any]) -> Iterator[Edge]:
     for catch in state.get("Catch", ()):
-        errors = ["any error" if error == "States.ALL" else error for error in catch["ErrorEquals"]]
+        errors = [ANY_ERROR if error == "States.ALL" else error for error in catch["ErrorEquals"]]
         yield Edge(before=name, after=catch["Next"], label=", ".join(errors), caught=True)
     if after := state.get("Next"):
         yield Edge(before=name, after=after)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ops.definition import Definition, Edge, branches_of
+from ops.definition import ANY_ERROR, Definition, Edge, branches_of
 from ops.model import Outcome
 from ops.progress import ICONS, Progress, Status
 
@@ -43,8 +43,13 @@ def mermaid(
     definition: Definition, *, progress: Progress | None = None, direction: str = "LR", coloured: bool = True
 ) -> str:
     """The flowchart's text. ``coloured`` writes the colours of an execution's states into it; classes it has always."""
-    drawing = _Drawing(definition, progress)
-    lines = [f"flowchart {direction}", *drawing.level(definition.top, indent="    "), *drawing.links()]
+    drawing = _Drawing(definition, progress, labelled=direction == "LR")
+    lines = [
+        f"flowchart {direction}",
+        *drawing.guides(),
+        *drawing.level(definition.top, indent="    "),
+        *drawing.links(),
+    ]
     if progress:
         lines += drawing.classes()
         if coloured:
@@ -56,8 +61,9 @@ def mermaid(
 class _Drawing:
     """The lines of one flowchart."""
 
-    def __init__(self, definition: Definition, progress: Progress | None) -> None:
+    def __init__(self, definition: Definition, progress: Progress | None, *, labelled: bool) -> None:
         self._definition = definition
+        self._labelled = labelled
         self._progress = progress
         names = list(definition.states)
         self._ids = {name: name if _PLAIN.fullmatch(name) else f"s{names.index(name)}" for name in names}
@@ -77,10 +83,12 @@ class _Drawing:
         if level is self._definition.top and self._ends:
             yield f'{indent}{END}(["{self._end_label()}"])'
 
+    def guides(self) -> Iterator[str]:
+        """Links that are not drawn. They stand first, since Mermaid follows what is named first."""
+        yield from (f"    {self._ids[before]} ~~~ {self._ids[after]}" for before, after in _backwards(self._definition))
+
     def links(self) -> Iterator[str]:
         """The arrows, those that an execution has gone along thick."""
-        if self._definition.compensations:
-            yield from (f"    {self._ids[a]} ~~~ {self._ids[b]}" for a, b in _backwards(self._definition))
         for edge in self._definition.edges:
             yield f"    {self._ids[edge.before]} {self._arrow(edge)} {self._ids[edge.after]}"
         fulfilled = self._progress is not None and self._progress.outcome is Outcome.FULFILLED
@@ -118,21 +126,25 @@ class _Drawing:
 
     def _arrow(self, edge: Edge) -> str:
         taken = self._progress is not None and (edge.before, edge.after) in self._progress.taken
-        label = f'|"{_text(edge.label)}"|' if edge.label else ""
+        # Down a phone there is no room for what the dotted arrow says already.
+        shown = edge.label and (self._labelled or edge.label != ANY_ERROR)
+        label = f'|"{_text(edge.label)}"|' if shown else ""
         return ("==>" if taken else "-.->" if edge.caught else "-->") + label
 
 
 def _backwards(definition: Definition) -> Iterator[tuple[str, str]]:
-    """Pairs of compensations, that of an earlier state first, whose layout is to be turned round."""
+    """Pairs of states that follow each other in the undoing, the later one first: their layout is turned round."""
     caught: dict[str, str] = {}
     for edge in definition.edges:
         if edge.caught:
             caught.setdefault(edge.before, edge.after)
     follows = {edge.before: edge.after for edge in definition.edges if not edge.caught and not edge.label}
-    for before, undo in caught.items():
-        after = caught.get(follows.get(before, ""))
-        if after and after != undo and follows.get(after) == undo:
-            yield undo, after
+    undoing = [(undo, caught.get(follows.get(before, ""))) for before, undo in caught.items()]
+    turned = [(undo, after) for undo, after in undoing if after and after != undo and follows.get(after) == undo]
+    for undo, _ in turned[:1]:
+        if (failed := follows.get(undo)) in definition.failing:
+            yield failed, undo
+    yield from turned
 
 
 def _ends_well(state: Mapping[str, Any]) -> bool:
