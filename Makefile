@@ -3,6 +3,7 @@
 PYTHON ?= python3
 STAGE  ?= dev
 PORT   ?= 4566
+CONSOLE_PORT ?= 8080
 
 STAGES := dev prod
 EXAMPLES := $(patsubst examples/%/app.py,%,$(wildcard examples/*/app.py))
@@ -11,7 +12,7 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 CDK := $(RUN) node node_modules/aws-cdk/bin/cdk
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo local test chaos bench lint format synth diff compare deploy destroy lock clean
+.PHONY: help install demo local console docs screenshots test chaos bench lint format synth diff compare deploy destroy lock clean
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-9s%s\n", $$1, $$2 }'
@@ -27,15 +28,26 @@ install: .venv/installed node_modules/installed ## All that is needed, into .ven
 	@touch $@
 
 node_modules/installed: package.json package-lock.json .venv/installed
-	@echo "Installing the CDK CLI into node_modules"
+	@echo "Installing the CDK CLI and Mermaid into node_modules"
 	@$(RUN) npm ci --loglevel=error --no-audit --no-fund
 	@touch $@
 
 demo: install ## Four orders on a local cloud: one fulfilled, three rolled back (EXAMPLE= for another saga)
 	@$(BIN)/python -m local demo $(if $(EXAMPLE),--example $(EXAMPLE))
 
-local: install ## The local cloud with the stack, until Ctrl-C (PORT=4566)
-	@$(BIN)/python -m local serve --port $(PORT)
+local: install ## The local cloud with the stack and the web console, until Ctrl-C (PORT=4566, CONSOLE_PORT=8080)
+	@$(BIN)/python -m local serve --port $(PORT) --console-port $(CONSOLE_PORT)
+
+console: install ## The web console of a stack on AWS (STAGE=dev|prod, CONSOLE_PORT=8080, ARGS= such as --endpoint-url)
+	@$(BIN)/python -m ops console --stage $(STAGE) --port $(CONSOLE_PORT) $(ARGS)
+
+docs: install ## Draw the state machine in the documents anew
+	@$(CDK) synth --quiet --context stage=dev
+	@$(BIN)/python -m tests.infrastructure.definitions cdk.out
+	@$(BIN)/python -m ops graph --definition cdk.out/OrderSaga-dev.asl.json --into README.md
+
+screenshots: install ## The pictures of the web console in docs/images (needs Chromium and chromedriver)
+	@$(BIN)/python -m tests.screenshots
 
 test: install ## All tests, in a few minutes (ARGS= for pytest)
 	@$(BIN)/python -m pytest $(ARGS)

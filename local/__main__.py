@@ -5,23 +5,32 @@ Exit status: 0 as expected, 1 an order ended otherwise than the contract says, 2
 """
 
 import argparse
+import contextlib
+import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import botocore.exceptions
 from rich.console import Console
 from rich.markup import escape
 
 from local import demo
-from local.cloud import LocalCloud, free_port, local_cloud
+from local.cloud import HOST, PROJECT, LocalCloud, free_port, last_line, local_cloud, refuse_taken_port
 from local.deployment import Deployment, bootstrap, deploy
 from local.errors import LocalError
 from local.orders import Orders
+from local.processes import running
+
+if TYPE_CHECKING:
+    import subprocess
 
 DEFAULT_PORT = 4566
 PORTS = range(1024, 65536)
+CONSOLE_LOG = "console.log"
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -33,7 +42,11 @@ def main(arguments: list[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
-        return _demo(demo.example(options.example)) if options.command == "demo" else _serve(options.port)
+        return (
+            _demo(demo.example(options.example))
+            if options.command == "demo"
+            else _serve(options.port, options.console_port)
+        )
     except LocalError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -54,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--example", metavar="NAME", help="a folder of examples/ instead of the order saga")
     serve = commands.add_parser("serve", help="keep a local cloud with the stack running until Ctrl-C")
     serve.add_argument("--port", type=_port, default=DEFAULT_PORT, help="port on 127.0.0.1 (default: %(default)s)")
+    serve.add_argument("--console-port", type=_port, help="also serve the web console on this port of 127.0.0.1")
     return parser
 
 
@@ -112,16 +126,45 @@ def _demo(example: demo.Example) -> int:
     return 0
 
 
-def _serve(port: int) -> int:
+def _serve(port: int, console_port: int | None) -> int:
     step = _Steps()
+    if console_port:
+        refuse_taken_port(console_port, option="CONSOLE_PORT=")
     step(f"starting the local cloud on 127.0.0.1:{port}, IAM policies enforced")
     with local_cloud(port) as cloud:
         deployment = _deployed(cloud, step)
-        step("ready")
-        console.print(f"\n{_what_to_paste(cloud, deployment)}\n\nCtrl-C stops it.", markup=False)
-        while True:
-            time.sleep(1)
-            cloud.require_running()
+        with _web_console(cloud, deployment, console_port) as web_console:
+            step("ready")
+            console.print(f"\n{_what_to_paste(cloud, deployment)}", markup=False)
+            if console_port:
+                console.print(f"\nThe web console: http://{HOST}:{console_port}/", markup=False)
+            console.print("\nCtrl-C stops it.", markup=False)
+            while True:
+                time.sleep(1)
+                cloud.require_running()
+                _require_running(web_console, cloud)
+
+
+@contextlib.contextmanager
+def _web_console(
+    cloud: LocalCloud, deployment: Deployment, port: int | None
+) -> Iterator["subprocess.Popen[bytes] | None"]:
+    """Serve the web console while the block runs, with the local cloud's credentials and none of the caller's."""
+    if port is None:
+        yield None
+        return
+    command = [sys.executable, "-m", "local.console", str(os.getpid())]
+    options = ["--stack", deployment.stack, "--port", str(port)]
+    with (
+        (cloud.folder / CONSOLE_LOG).open("wb") as log,
+        running([*command, *options], cwd=PROJECT, env=cloud.client_environment(), output=log) as process,
+    ):
+        yield process
+
+
+def _require_running(web_console: "subprocess.Popen[bytes] | None", cloud: LocalCloud) -> None:
+    if web_console and (status := web_console.poll()) is not None:
+        raise LocalError(f"the web console ended with exit status {status}: {last_line(cloud.folder / CONSOLE_LOG)}")
 
 
 def _what_to_paste(cloud: LocalCloud, deployment: Deployment) -> str:

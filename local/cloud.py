@@ -133,8 +133,8 @@ def free_port() -> int:
         return port
 
 
-def refuse_taken_port(port: int) -> None:
-    """Raise LocalError if something listens on the port already."""
+def refuse_taken_port(port: int, *, option: str = "PORT=") -> None:
+    """Raise LocalError if something listens on the port already; ``option`` is what chooses another."""
     with socket.socket() as probe:
         # As the server will, so that connections of an earlier run that are still closing are no obstacle.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -143,7 +143,7 @@ def refuse_taken_port(port: int) -> None:
         except OSError as error:
             raise LocalError(
                 f"{HOST}:{port} cannot be used ({error.strerror}): "
-                "end what runs there or choose another port with PORT="
+                f"end what runs there or choose another port with {option}"
             ) from None
 
 

@@ -15,13 +15,14 @@ WATCH_SECONDS = 0.5
 
 def main() -> None:
     """Watch the parent, whose process id is the only argument, and serve until told to end."""
-    threading.Thread(target=_end_with, args=(int(sys.argv.pop()),), daemon=True).start()
+    threading.Thread(target=end_with, args=(int(sys.argv.pop()),), daemon=True).start()
     from ministack.app import main as serve  # noqa: PLC0415 (it takes a moment, and the watch should be on by then)
 
     serve()
 
 
-def _end_with(parent: int) -> None:
+def end_with(parent: int) -> None:
+    """End this process and its group as soon as it is the child of another process than ``parent``."""
     while os.getppid() == parent:
         time.sleep(WATCH_SECONDS)
     os.killpg(os.getpgrp(), signal.SIGKILL)

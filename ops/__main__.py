@@ -1,4 +1,4 @@
-"""``python -m ops``: list, show, stuck, resume; see ``--help`` and section "Operate it" of the README.
+"""``python -m ops``: list, show, stuck, resume, graph, console; see ``--help`` and section "Operate it" of the README.
 
 Exit status: 0 done, 1 the saga is still stuck (``resume`` was answered with no, or ``--wait`` saw it get stuck
 again), 2 it could not be done, 130 interrupted. ``--json`` prints one document: see ops/documents.py.
@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ops import documents, tables
+from ops.commands import add_console, add_graph
 from ops.connection import Settings, connect
 from ops.errors import NotResumable, OpsError, explained
 from ops.model import Execution, Outcome, StuckSaga
@@ -37,7 +38,9 @@ def main(arguments: list[str] | None = None, *, connect: Connect = connect) -> i
     """Run the command line; returns the exit status."""
     options = _parser().parse_args(arguments)
     try:
-        return int(options.run(connect(_settings(options)), options))
+        # A definition in a file can be drawn without a stack.
+        without_stack = vars(options).get("definition") is not None
+        return int(options.run(None if without_stack else connect(_settings(options)), options))
     except OpsError as error:
         return _refused(str(error))
     except (BotoCoreError, ClientError) as error:
@@ -85,6 +88,9 @@ def _parser() -> argparse.ArgumentParser:
     resume.add_argument("--yes", action="store_true", help="do not ask first")
     resume.add_argument("--wait", action="store_true", help="follow it to its end")
     resume.set_defaults(run=_resume)
+
+    add_graph(commands, common)
+    add_console(commands, common)
     return parser
 
 

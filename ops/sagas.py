@@ -67,14 +67,22 @@ class Sagas:
         self._executions = stack.state_machine_arn.replace(":stateMachine:", ":execution:", 1) + ":"
 
     def executions(
-        self, *, status: "ExecutionStatusType | None" = None, limit: int = 20, token: str | None = None
+        self,
+        *,
+        status: "ExecutionStatusType | None" = None,
+        limit: int = 20,
+        token: str | None = None,
+        describe: Callable[[str], Execution] | None = None,
     ) -> Page:
-        """At most ``limit`` (up to 1,000) executions, newest first, of one status or of all; ``token`` is a page's."""
+        """At most ``limit`` (up to 1,000) executions, newest first, of one status or of all; ``token`` is a page's.
+
+        ``describe`` is for callers that remember how an execution ended.
+        """
         asked: dict[str, Any] = {"statusFilter": status, "nextToken": token, "maxResults": limit}
         answer = self._stepfunctions.list_executions(
             stateMachineArn=self.stack.state_machine_arn, **{name: value for name, value in asked.items() if value}
         )
-        found = _at_once(self.execution, (item["executionArn"] for item in answer["executions"]))
+        found = _at_once(describe or self.execution, (item["executionArn"] for item in answer["executions"]))
         return Page(executions=tuple(found), next_token=answer.get("nextToken"))
 
     def newest(self, *, status: "ExecutionStatusType | None", count: int) -> tuple[Execution, ...]:
@@ -87,6 +95,14 @@ class Sagas:
             if (token := page.next_token) is None:
                 break
         return tuple(found[:count])
+
+    def definition(self, execution: str | None = None) -> str:
+        """The definition as JSON: that of an execution, else the state machine's. Raises UnknownExecution."""
+        if execution is None:
+            machine = self.stack.state_machine_arn
+            return self._stepfunctions.describe_state_machine(stateMachineArn=machine)["definition"]
+        arn = self._described(execution).arn
+        return self._stepfunctions.describe_state_machine_for_execution(executionArn=arn)["definition"]
 
     def execution(self, execution: str) -> Execution:
         """The execution of an ARN or a name. Raises UnknownExecution."""

@@ -17,9 +17,8 @@ Nothing is read first: DynamoDB returns the row together with a refusal
 
 import os
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, cast
 
 import boto3
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
@@ -27,17 +26,13 @@ from botocore.config import Config
 
 from lambdas.shared import clock
 from lambdas.shared.errors import OrderConflict, StepCompensated
+from lambdas.shared.rows import Entity, Key, Row
 
 if TYPE_CHECKING:
-    from decimal import Decimal
+    from collections.abc import Mapping
 
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
-
-Value: TypeAlias = "str | Decimal | list[Value] | Mapping[str, Value]"
-Row: TypeAlias = Mapping[str, Value]
-# The partition key: the attribute's name and what identifies the order.
-Key: TypeAlias = tuple[str, str]
 
 # A call ends within 7 s, well inside the function's timeout; the patient retrying is the state machine's.
 CLIENT_CONFIG = Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 2})
@@ -54,19 +49,6 @@ class Saga:
 
     id: str
     started_at: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entity:
-    """A kind of row: its sort key, and the statuses that an action and a compensation leave it in.
-
-    ``confirmed`` is the live status after the point of no return, if that is another one.
-    """
-
-    name: str
-    live: str
-    undone: str
-    confirmed: str | None = None
 
 
 def act(entity: Entity, key: Key, saga: Saga, stored: Row) -> None:

@@ -5,7 +5,7 @@ no step knows.
 """
 
 from lambdas.shared.fields import Fields, amount, card_last4, text
-from lambdas.shared.ledger import Entity, Row
+from lambdas.shared.rows import Entity, Row
 from lambdas.shared.steps import Schema, Step
 
 MAX_ADDRESS = 500

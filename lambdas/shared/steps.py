@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lambdas.shared import fields
 from lambdas.shared.errors import InvalidOrder
 from lambdas.shared.fields import Fields
-from lambdas.shared.ledger import Entity, Row
+from lambdas.shared.rows import Entity, Row
 
 MAX_ID = 128
 # Bytes of JSON. Step Functions hands on at most 256 KiB, and a compensation gets the reason beside the input, up to

@@ -4,7 +4,7 @@ Flight and hotel are reserved at once, so neither can count on the other to have
 """
 
 from lambdas.shared.fields import Fields, amount, card_last4, line
-from lambdas.shared.ledger import Entity, Row
+from lambdas.shared.rows import Entity, Row
 from lambdas.shared.steps import Schema, Step
 
 MAX_NAME = 100

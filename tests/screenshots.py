@@ -1,0 +1,85 @@
+"""``python -m tests.screenshots``: the pictures of the web console in docs/images, taken of it as it runs.
+
+It starts a local cloud, runs the four orders of the demo in the console, and takes a picture of each end.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from selenium.webdriver.chrome.webdriver import WebDriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
+
+from local.cloud import PROJECT, free_port, local_cloud
+from local.demo import EXPECTED
+from local.deployment import bootstrap, deploy
+from tests import browser as browsers
+from tests.consoles import console_of
+
+IMAGES = PROJECT / "docs" / "images"
+WIDTH = 1000
+PHONE = 390
+WITHIN = 30
+
+
+def main() -> int:
+    """Take the pictures; returns the exit status."""
+    if reason := browsers.missing():
+        print(f"error: {reason}: install Chromium and chromedriver", file=sys.stderr)
+        return 2
+    IMAGES.mkdir(exist_ok=True)
+    with local_cloud(free_port()) as cloud:
+        # The console of this process takes no credentials but the local cloud's.
+        environment = cloud.client_environment()
+        os.environ.clear()
+        os.environ.update(environment)
+        bootstrap(cloud)
+        with console_of(deploy(cloud)) as url, browsers.browser() as driver:
+            for preset in EXPECTED:
+                browsers.resize(driver, width=WIDTH, height=900)
+                _run(driver, url, preset)
+                take(driver, IMAGES / f"{preset}.png", width=WIDTH)
+            browsers.prefer(driver, "dark")
+            browsers.resize(driver, width=PHONE, height=800)
+            driver.refresh()
+            _until(driver, "#graph", "OrderFailed")
+            take(driver, IMAGES / "phone.png", width=PHONE)
+            browsers.prefer(driver, "light")
+            browsers.resize(driver, width=WIDTH, height=800)
+            driver.get(url)
+            _until(driver, "#executions", "fulfilled")
+            _until(driver, "#verdict", "held by")
+            take(driver, IMAGES / "home.png", width=WIDTH)
+    return 0
+
+
+def _run(driver: WebDriver, url: str, preset: str) -> None:
+    driver.get(url)
+    next(one for one in driver.find_elements(By.CSS_SELECTOR, ".preset") if one.text == preset).click()
+    _until(driver, "#verdict", "every step" if EXPECTED[preset].status == "SUCCEEDED" else "will refuse")
+    driver.find_element(By.ID, "submit").click()
+    _until(driver, "#outcome", "fulfilled" if EXPECTED[preset].status == "SUCCEEDED" else "rolled back")
+    _until(driver, "#graph", EXPECTED[preset].states[-1])
+
+
+def _until(driver: WebDriver, selector: str, word: str) -> None:
+    def there(_driver: WebDriver) -> bool:
+        found = driver.find_elements(By.CSS_SELECTOR, selector)
+        return bool(found) and word.lower() in found[0].text.lower()
+
+    WebDriverWait(driver, WITHIN).until(there, f"{word} in {selector}")
+
+
+def take(driver: WebDriver, file: Path, *, width: int) -> None:
+    """A picture of the whole page."""
+    driver.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": True})
+    browsers.resize(driver, width=width, height=200)
+    height = driver.execute_script("return document.documentElement.scrollHeight")
+    browsers.resize(driver, width=width, height=height)
+    driver.save_screenshot(str(file))
+    print(f"{file.relative_to(PROJECT)}: {width}x{height}, {file.stat().st_size // 1024} KiB")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
