@@ -86,7 +86,11 @@ def _add_pages(app: Flask, sagas: Sagas, *, presets: tuple[Preset, ...], token: 
     @app.get("/")
     def home_page() -> str:
         return render_template(
-            "home.html", **stack, statuses=STATUSES, presets=[preset.told() for preset in presets], fields=orders.SCHEMA.fields
+            "home.html",
+            **stack,
+            statuses=STATUSES,
+            presets=[preset.told() for preset in presets],
+            fields=orders.SCHEMA.fields,
         )
 
     @app.get("/execution")
