@@ -52,6 +52,16 @@ def driver() -> Iterator[WebDriver]:
         yield driver
 
 
+TEXTS = """
+return [...document.querySelectorAll(arguments[0])].filter((one) => one.checkVisibility())
+  .map((one) => one.innerText ?? one.textContent);
+"""
+STATES = """
+return [...document.querySelectorAll("#timeline > li")]
+  .map((one) => [one.dataset.state, one.querySelector(".badge").innerText.split(" ").at(-1)]);
+"""
+
+
 class Page:
     """What a person does with the page, and sees of it."""
 
@@ -62,10 +72,12 @@ class Page:
         driver.get(url)
 
     def text(self, selector: str) -> str:
-        return self.driver.find_element(By.CSS_SELECTOR, selector).text
+        return " ".join(self.texts(selector))
 
     def texts(self, selector: str) -> list[str]:
-        return [one.text for one in self.driver.find_elements(By.CSS_SELECTOR, selector)]
+        """What can be read there; all at once, since the page changes while it is looked at."""
+        found: list[str] = self.driver.execute_script(TEXTS, selector)
+        return found
 
     def click(self, selector: str) -> None:
         self.driver.find_element(By.CSS_SELECTOR, selector).click()
@@ -96,11 +108,7 @@ class Page:
 
     def states(self) -> dict[str, str]:
         """The states of the timeline and the words beside them, in order."""
-        items = self.driver.find_elements(By.CSS_SELECTOR, "#timeline > li")
-        badges = self.texts("#timeline .badge")
-        return {
-            str(item.get_attribute("data-state")): badge.split()[-1] for item, badge in zip(items, badges, strict=True)
-        }
+        return dict(self.driver.execute_script(STATES))
 
     def problems(self) -> list[str]:
         """What the browser's log has against the pages since it was read last."""
@@ -327,7 +335,7 @@ def test_on_a_phone_nothing_is_wider_than_the_page(page: Page) -> None:
     for url in (None, order, page.url):
         if url:
             page.driver.get(url)
-            page.until("main", "ORDER" if "order?" in url else "fulfilled")
+            page.until("main", "ORDER" if "order?" in url else "rolled back")
         widths = page.driver.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
         assert widths[0] <= widths[1] == 360, page.driver.current_url
 
