@@ -51,6 +51,8 @@ def serve(sagas: Sagas, address: Address, *, presets: Path, ready: Callable[[str
         server = server_of(app, listener)
         ready(f"http://{_bracketed(address.host)}:{port}/")
         server.serve_forever()
+        # It ends by Ctrl-C alone, which Werkzeug keeps to itself.
+        raise KeyboardInterrupt
 
 
 def server_of(app: Flask, listener: socket.socket) -> BaseWSGIServer:

@@ -89,6 +89,18 @@ def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
     )
 
 
+def test_a_taken_port_of_the_console_is_told_before_anything_is_started(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind((HOST, 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with local(tmp_path, "serve", "--port", str(free_port()), "--console-port", str(port)) as process:
+            _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert f"{HOST}:{port} cannot be used" in err
+    assert "CONSOLE_PORT=" in err
+
+
 @pytest.mark.parametrize("port", ["0", "80", "70000", "http", ""])
 def test_a_port_that_is_none_is_one_clear_line(tmp_path: Path, port: str) -> None:
     with local(tmp_path, "serve", "--port", port) as process:

@@ -1,6 +1,10 @@
 """The web console in a real browser: what a person sees and does, on the local cloud."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -12,6 +16,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
+from local.cloud import HOST, LOOPBACK, free_port
 from local.demo import EXPECTED
 from local.deployment import Deployment
 from tests import browser as browsers
@@ -47,6 +52,16 @@ def driver() -> Iterator[WebDriver]:
         yield driver
 
 
+TEXTS = """
+return [...document.querySelectorAll(arguments[0])].filter((one) => one.checkVisibility())
+  .map((one) => one.innerText ?? one.textContent);
+"""
+STATES = """
+return [...document.querySelectorAll("#timeline > li")]
+  .map((one) => [one.dataset.state, one.querySelector(".badge").innerText.split(" ").at(-1)]);
+"""
+
+
 class Page:
     """What a person does with the page, and sees of it."""
 
@@ -57,10 +72,12 @@ class Page:
         driver.get(url)
 
     def text(self, selector: str) -> str:
-        return self.driver.find_element(By.CSS_SELECTOR, selector).text
+        return " ".join(self.texts(selector))
 
     def texts(self, selector: str) -> list[str]:
-        return [one.text for one in self.driver.find_elements(By.CSS_SELECTOR, selector)]
+        """What can be read there; all at once, since the page changes while it is looked at."""
+        found: list[str] = self.driver.execute_script(TEXTS, selector)
+        return found
 
     def click(self, selector: str) -> None:
         self.driver.find_element(By.CSS_SELECTOR, selector).click()
@@ -91,11 +108,7 @@ class Page:
 
     def states(self) -> dict[str, str]:
         """The states of the timeline and the words beside them, in order."""
-        items = self.driver.find_elements(By.CSS_SELECTOR, "#timeline > li")
-        badges = self.texts("#timeline .badge")
-        return {
-            str(item.get_attribute("data-state")): badge.split()[-1] for item, badge in zip(items, badges, strict=True)
-        }
+        return dict(self.driver.execute_script(STATES))
 
     def problems(self) -> list[str]:
         """What the browser's log has against the pages since it was read last."""
@@ -115,6 +128,29 @@ def page(driver: WebDriver, console: str) -> Page:
     return Page(driver, console)
 
 
+def test_the_console_of_the_local_cloud_serves_until_it_is_interrupted(deployment: Deployment) -> None:
+    port = free_port()
+    command = [
+        sys.executable,
+        "-m",
+        "local.console",
+        str(os.getpid()),
+        "--stack",
+        deployment.stack,
+        "--port",
+        str(port),
+    ]
+    environment = deployment.cloud.client_environment()
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().decode().split()[-1] == f"http://{HOST}:{port}/"
+        with LOOPBACK.open(f"http://{HOST}:{port}/", timeout=10) as answer:
+            assert answer.status == 200
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=10)
+    assert (process.returncode, err.decode().strip()) == (130, "Interrupted.")
+
+
 @pytest.mark.parametrize("preset", EXPECTED)
 def test_a_preset_runs_to_its_end_before_the_eyes_of_who_started_it(page: Page, preset: str) -> None:
     expected = EXPECTED[preset]
@@ -125,15 +161,14 @@ def test_a_preset_runs_to_its_end_before_the_eyes_of_who_started_it(page: Page, 
     page.until("#outcome", "fulfilled" if expected.status == "SUCCEEDED" else "rolled back")
     words = page.states()
     assert tuple(words) == expected.states
-    drawn = page.until("#graph .node", "CreateOrder")
     if expected.status == "SUCCEEDED":
         assert words == ALL_DONE
-        assert all(f"{number} ✓ done" in drawn for number in (1, 2, 3, 4))
+        page.until("#graph .node", *(f"{number} ✓ done" for number in (1, 2, 3, 4)))
     else:
         undone = [state for state, word in words.items() if word == "undone"]
         assert list(words.values())[-len(undone) - 2 :] == ["failed", *["undone"] * len(undone), "failed"]
-        assert page.driver.find_elements(By.CSS_SELECTOR, "#graph .node.undone .label-container")
-        assert "∅ skipped" in drawn
+        page.until("#graph .node", "∅ skipped")
+        assert len(page.driver.find_elements(By.CSS_SELECTOR, "#graph .node.undone .label-container")) == len(undone)
     rows = page.until("#rows", *expected.statuses.values())
     assert all(f"{entity} " in rows for entity in expected.statuses)
     assert page.problems() == []
@@ -300,7 +335,7 @@ def test_on_a_phone_nothing_is_wider_than_the_page(page: Page) -> None:
     for url in (None, order, page.url):
         if url:
             page.driver.get(url)
-            page.until("main", "ORDER" if "order?" in url else "fulfilled")
+            page.until("main", "ORDER" if "order?" in url else "rolled back")
         widths = page.driver.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
         assert widths[0] <= widths[1] == 360, page.driver.current_url
 
