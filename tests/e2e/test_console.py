@@ -25,7 +25,8 @@ from tests.e2e.conftest import Faults
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.xdist_group("cloud"),
+    # A cloud of its own, beside that of the other tests: the slowest group decides how long all of them take.
+    pytest.mark.xdist_group("console"),
     pytest.mark.skipif(browsers.missing() is not None, reason=browsers.missing() or ""),
 ]
 
