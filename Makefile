@@ -15,7 +15,7 @@ CDK := $(RUN) node node_modules/aws-cdk/bin/cdk
 .PHONY: help install demo local console docs screenshots test chaos bench lint format synth diff compare deploy destroy lock clean
 
 help: ## This list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-9s%s\n", $$1, $$2 }'
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s%s\n", $$1, $$2 }'
 
 install: .venv/installed node_modules/installed ## All that is needed, into .venv and node_modules
 
