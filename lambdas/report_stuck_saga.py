@@ -5,14 +5,17 @@ promises no more than its best effort, and encrypted executions keep their data 
 Functions is asked: an execution that ended cleanly after all, or that runs again, is not reported.
 """
 
+from lambdas.shared import startup
+
+# isort: split
 import json
 import os
 from typing import TYPE_CHECKING, Any
 
-import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from lambdas.shared.aws import client
 from lambdas.shared.causes import in_words, without_card
 from lambdas.shared.observability import logger
 
@@ -23,8 +26,8 @@ if TYPE_CHECKING:
 _CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3})
 _QUEUE_URL = os.environ["QUEUE_URL"]
 _CLEAN_ERROR = os.environ["CLEAN_ERROR"]
-_stepfunctions: "SFNClient" = boto3.client("stepfunctions", config=_CONFIG)
-_sqs: "SQSClient" = boto3.client("sqs", config=_CONFIG)
+_stepfunctions: "SFNClient" = client("stepfunctions", _CONFIG)
+_sqs: "SQSClient" = client("sqs", _CONFIG)
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, bool]:
@@ -74,3 +77,6 @@ def _stopped_in(arn: str) -> str | None:
     except ClientError:
         logger.exception("the execution's history cannot be read")
     return None
+
+
+startup.done()

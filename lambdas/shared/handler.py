@@ -13,6 +13,9 @@ which the following ones pass on and the execution ends with.
 The answer is ``{"order_id", "status"}``, or whatever the schema's key is, the same for a repeated delivery.
 """
 
+from lambdas.shared import startup
+
+# isort: split
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -170,3 +173,6 @@ def _caught(request: Request, name: str, caught: object) -> Failure:
         case _:
             error, reason = "Unknown", "the state machine did not say why"
     return {"step": name, "error": error, "reason": without_card(reason, request.order)[:MAX_REASON]}
+
+
+startup.done()

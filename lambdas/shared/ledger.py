@@ -15,18 +15,18 @@ Nothing is read first: DynamoDB returns the row together with a refusal
 (``ReturnValuesOnConditionCheckFailure``, Amazon DynamoDB API Reference, UpdateItem).
 """
 
+import functools
 import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-import boto3
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.config import Config
 
 from lambdas.shared import clock
+from lambdas.shared.aws import client
 from lambdas.shared.errors import OrderConflict, StepCompensated
-from lambdas.shared.rows import Entity, Key, Row
+from lambdas.shared.rows import Entity, Key, Row, attribute_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,9 +38,7 @@ if TYPE_CHECKING:
 CLIENT_CONFIG = Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 2})
 
 _TABLE_NAME = os.environ["TABLE_NAME"]
-_dynamodb: "DynamoDBClient" = boto3.client("dynamodb", config=CLIENT_CONFIG)
-_serialize = TypeSerializer().serialize
-_deserialize = TypeDeserializer().deserialize
+_dynamodb: "DynamoDBClient" = client("dynamodb", CLIENT_CONFIG)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +115,7 @@ def confirm(entity: Entity, key: Key, saga: Saga, status: str) -> None:
         raise OrderConflict(f"this saga does not hold {entity.name}: nothing was confirmed")
 
 
-def _bar(entity: Entity, key: Key, saga: Saga, condition: str) -> Row | None:
+def _bar(entity: Entity, key: Key, saga: Saga, condition: str) -> "Mapping[str, str] | None":
     """Make the row undone on the condition, or else see that this saga's action cannot come to it later.
 
     Returns None if it was made so, else the row that refused it: this saga's own or, barred, another's.
@@ -156,24 +154,26 @@ def _stamp(status: str, saga: Saga) -> Row:
     return {":status": status, ":saga_id": saga.id, ":nothing": [], ":event": [event]}
 
 
-def _update(entity: Entity, key: Key, update: str, condition: str, values: Row) -> Row | None:
-    """One conditional write. Returns None if it was made, else the row that refused it.
-
-    A ``#name`` in an expression stands for the attribute ``name``, which may be a reserved word.
-    """
-    names = {token: token[1:] for token in re.findall(r"#\w+", update + condition)}
+def _update(entity: Entity, key: Key, update: str, condition: str, values: Row) -> "Mapping[str, str] | None":
+    """One conditional write. Returns None if it was made, else the texts in the row that refused it."""
     try:
         _dynamodb.update_item(
             TableName=_TABLE_NAME,
             Key={key[0]: {"S": key[1]}, "entity": {"S": entity.name}},
             UpdateExpression=update,
             ConditionExpression=condition,
-            ExpressionAttributeNames=names,
-            ExpressionAttributeValues={name: _serialize(value) for name, value in values.items()},
+            ExpressionAttributeNames=_names(update + condition),
+            ExpressionAttributeValues={name: attribute_value(value) for name, value in values.items()},
             ReturnValuesOnConditionCheckFailure="ALL_OLD",
         )
     except _dynamodb.exceptions.ConditionalCheckFailedException as refusal:
         # The stubs of botocore do not know that this error brings the row.
         item = cast("Mapping[str, Mapping[str, AttributeValueTypeDef]]", refusal.response).get("Item", {})
-        return {name: _deserialize(value) for name, value in item.items()}
+        return {name: value["S"] for name, value in item.items() if "S" in value}
     return None
+
+
+@functools.cache
+def _names(expressions: str) -> dict[str, str]:
+    """A ``#name`` in an expression stands for the attribute ``name``, which may be a reserved word."""
+    return {token: token[1:] for token in re.findall(r"#\w+", expressions)}

@@ -6,17 +6,21 @@ Metrics are printed in CloudWatch's embedded metric format, so that counting cos
 
 import os
 
-from aws_lambda_powertools import Logger, single_metric
+from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import AmazonCloudWatchEMFProvider
 
 # The stack's name where it is deployed, so that stages of one account are counted apart.
 NAMESPACE = os.environ.get("POWERTOOLS_METRICS_NAMESPACE", "OrderSaga")
 
-logger = Logger(service="order-saga")
+logger = Logger(service=NAMESPACE)
+# Not Powertools' `Metrics`, which gives each metric the dimension `service`: no alarm would find it.
+_metrics = AmazonCloudWatchEMFProvider(namespace=NAMESPACE)
 
 
 def count(name: str, **dimensions: str) -> None:
     """Count one business event under its dimensions, for instance ``count("OrderConflict", step="CreateOrder")``."""
-    with single_metric(name=name, unit=MetricUnit.Count, value=1, namespace=NAMESPACE) as metric:
-        for dimension, value in dimensions.items():
-            metric.add_dimension(name=dimension, value=value)
+    _metrics.add_metric(name=name, unit=MetricUnit.Count, value=1)
+    for dimension, value in dimensions.items():
+        _metrics.add_dimension(name=dimension, value=value)
+    _metrics.flush_metrics()

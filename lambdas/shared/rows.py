@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from decimal import Decimal
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
 Value: TypeAlias = "str | Decimal | list[Value] | Mapping[str, Value]"
 Row: TypeAlias = Mapping[str, Value]
@@ -24,3 +25,20 @@ class Entity:
     live: str
     undone: str
     confirmed: str | None = None
+
+
+def attribute_value(value: Value) -> "AttributeValueTypeDef":
+    """The value as DynamoDB's API has it (Amazon DynamoDB API Reference, AttributeValue). Raises TypeError.
+
+    Numbers are exact decimals: binary floating point would not keep an amount of money as it was said.
+    """
+    match value:
+        case str():
+            return {"S": value}
+        case Decimal() if value.is_finite():
+            return {"N": str(value)}
+        case list():
+            return {"L": [attribute_value(item) for item in value]}
+        case Mapping():
+            return {"M": {name: attribute_value(item) for name, item in value.items()}}
+    raise TypeError(f"{type(value).__name__} is no value of a row: use text, a finite Decimal, a list or a mapping")

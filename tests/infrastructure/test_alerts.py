@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from aws_cdk import App
 from aws_cdk.assertions import Template as Assertions
+from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import AmazonCloudWatchEMFProvider
 
 from lambdas.shared import observability
 from saga_stack.settings import STAGES
@@ -133,7 +134,7 @@ def test_a_fault_alarm_watches_what_the_functions_count(
 ) -> None:
     """An alarm on a metric that nobody sends, by one letter or one dimension, stays silent for ever."""
     namespace = functions(template)[compensation]["Environment"]["Variables"]["POWERTOOLS_METRICS_NAMESPACE"]
-    monkeypatch.setattr(observability, "NAMESPACE", namespace)
+    monkeypatch.setattr(observability, "_metrics", AmazonCloudWatchEMFProvider(namespace=namespace))
     failed = {"Error": "States.Timeout", "Cause": ""}
     saga = {"id": "s", "started_at": "2026-01-01T00:00:00.000Z"}
     importlib.import_module(f"lambdas.{compensation}").handler({"saga": saga, "order": ORDER, "failure": failed}, None)

@@ -14,7 +14,7 @@ from saga_stack import packaging
 from tests.infrastructure.templates import FUNCTIONS, REPORTER
 
 # What AWS's Python runtime brings: boto3 and what that needs (AWS Lambda Developer Guide, "Python runtimes").
-BROUGHT = ("boto3", "botocore", "s3transfer", "dateutil", "six", "urllib3")
+BROUGHT = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six", "urllib3")
 
 
 @pytest.fixture(scope="module")
