@@ -30,8 +30,8 @@ def run(progress: Callable[[str], None]) -> Part:
         text=[
             (
                 "All functions share one asset ([decision 0002](adr/0002-one-asset-for-six-functions.md))."
-                " boto3, botocore and what these need come with AWS's Python runtime, so they are not in it. The packages"
-                " named in `lambdas/requirements.txt` are listed with what each adds."
+                " boto3, botocore and what these need come with AWS's Python runtime, so they are not in it. The"
+                " packages named in `lambdas/requirements.txt` are listed with what each adds."
             ),
         ],
         tables=[
