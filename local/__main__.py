@@ -91,23 +91,25 @@ class _Steps:
         console.print(f"[dim]{time.monotonic() - self._began:5.1f} s[/dim]  {escape(doing)}")
 
 
-def _deployed(cloud: LocalCloud, step: _Steps, example: demo.Example = demo.ORDER_SAGA) -> Deployment:
+def _deployed(
+    cloud: LocalCloud, step: _Steps, example: demo.Example = demo.ORDER_SAGA, service: demo.Service | None = None
+) -> Deployment:
     step("cdk bootstrap")
     with console.status("cdk bootstrap"):
         bootstrap(cloud)
     step("cdk deploy: a table, functions, a state machine, two queues; about 20 s")
     app = f"{sys.executable} -m {example.module}" if example.module else None
     with console.status("cdk deploy"):
-        return deploy(cloud, app=app, name=example.stack)
+        return deploy(cloud, app=app, name=example.stack, context=service.context if service else None)
 
 
 def _demo(example: demo.Example) -> int:
     step = _Steps()
     step("starting the local cloud on loopback, IAM policies enforced")
-    with local_cloud(free_port()) as cloud:
-        orders = Orders(_deployed(cloud, step, example), key=example.key)
+    with example.service() as service, local_cloud(free_port()) as cloud:
+        orders = Orders(_deployed(cloud, step, example, service), key=example.key)
         step(f"{len(example.expected)} {example.noun}s")
-        differences = demo.run(orders, console, example)
+        differences = demo.run(orders, console, example, service)
         console.print()
         step("stopping the local cloud")
     if differences:

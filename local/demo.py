@@ -2,9 +2,12 @@
 
 import importlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
+from typing import Protocol
 
 from rich.console import Console
 from rich.markup import escape
@@ -28,12 +31,44 @@ class Expected:
     error: str | None = None
 
 
+class Service(Protocol):
+    """A service outside that the functions call for money, and that runs here on loopback in its place."""
+
+    @property
+    def context(self) -> Mapping[str, str]:
+        """What the CDK app is told of it: where it is."""
+        ...
+
+    def books(self, order_id: str) -> str:
+        """What it has done for an order, in words."""
+        ...
+
+    def net(self, order_id: str) -> Decimal:
+        """What it has taken for an order and not given back."""
+        ...
+
+
+class Serving(Protocol):
+    """Runs the service while the block runs; ``hold_seconds`` is how long it keeps an answer that is to come late."""
+
+    def __call__(self, *, hold_seconds: float = ...) -> AbstractContextManager[Service | None]:
+        """Begin."""
+        ...
+
+
+@contextmanager
+def no_service(*, hold_seconds: float = 0) -> Iterator[None]:  # noqa: ARG001 (it is a Serving)
+    """For a saga that calls none."""
+    yield None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Example:
     """A saga to be shown: its app, its orders, whatever they are called, and how they end.
 
     ``stack`` is what the name of its stack begins with, ``module`` the CDK app if it is not the project's own,
     ``key`` the field that identifies an order, and ``entities`` the rows in the order in which they are shown.
+    If the functions call a ``service``, ``price`` is the field of the order that says what that is to take.
     """
 
     noun: str
@@ -43,6 +78,8 @@ class Example:
     entities: tuple[str, ...]
     scenarios: Path
     expected: Mapping[str, Expected]
+    service: Serving = no_service
+    price: str = ""
 
     def scenario(self, name: str) -> dict[str, object]:
         """The order of a scenario, by the name of its file."""
@@ -114,18 +151,29 @@ def example(name: str | None) -> Example:
     return found
 
 
-def run(orders: Orders, console: Console, shown: Example = ORDER_SAGA) -> list[str]:
+def run(orders: Orders, console: Console, shown: Example = ORDER_SAGA, service: Service | None = None) -> list[str]:
     """Run the example's orders and show each. Returns what differs from the contract, in words; empty is good."""
     differences = []
     for name, expected in shown.expected.items():
         order = shown.scenario(name)
+        order_id = str(order[shown.key])
         with console.status(f"{name} is running"):
             ended = orders.end(orders.start(order))
-            rows = orders.rows(str(order[shown.key]))
-        _show(console, shown, name=name, expected=expected, order=order, ended=ended, rows=rows)
+            rows = orders.rows(order_id)
+        books = None if service is None else service.books(order_id)
+        _show(console, shown, name=name, expected=expected, order=order, ended=ended, rows=rows, books=books)
         statuses = {entity: row["status"]["S"] for entity, row in rows.items()}
-        differences += [f"{name}: {difference}" for difference in compare(expected, ended, statuses)]
+        found = compare(expected, ended, statuses)
+        if service is not None:
+            found += unbalanced(ended, order[shown.price], service.net(order_id))
+        differences += [f"{name}: {difference}" for difference in found]
     return differences
+
+
+def unbalanced(ended: Ended, price: object, net: Decimal) -> list[str]:
+    """Whether the service has taken anything else than the price of an order that succeeded, in words."""
+    due = Decimal(str(price)) if ended.status == "SUCCEEDED" else Decimal(0)
+    return [] if net == due else [f"the service holds {net}, expected {due}"]
 
 
 def compare(expected: Expected, ended: Ended, statuses: Mapping[str, str]) -> list[str]:
@@ -148,6 +196,7 @@ def _show(
     order: Mapping[str, object],
     ended: Ended,
     rows: Mapping[str, Mapping[str, Mapping[str, object]]],
+    books: str | None,
 ) -> None:
     good = ended.status == "SUCCEEDED"
     console.print()
@@ -166,6 +215,8 @@ def _show(
         facts.add_row("output", escape(ended.output))
     for entity in shown.entities:
         facts.add_row("rows" if entity == shown.entities[0] else "", _row(entity, rows.get(entity)))
+    if books is not None:
+        facts.add_row("outside", escape(books))
     console.print(facts)
 
 

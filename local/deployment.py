@@ -50,18 +50,26 @@ def bootstrap(cloud: LocalCloud) -> None:
     s3.delete_bucket_policy(Bucket=BOOTSTRAP_BUCKET)
 
 
-def deploy(cloud: LocalCloud, *, stage: str = "dev", app: str | None = None, name: str = "OrderSaga") -> Deployment:
+def deploy(
+    cloud: LocalCloud,
+    *,
+    stage: str = "dev",
+    app: str | None = None,
+    name: str = "OrderSaga",
+    context: Mapping[str, str] | None = None,
+) -> Deployment:
     """Deploy the stage to the bootstrapped cloud; ``app`` is the command of another CDK app than the project's.
 
-    The stack is ``<name>-<stage>``.
+    The stack is ``<name>-<stage>``; ``context`` is what the app is told beside the stage.
 
     Raises LocalError if the CDK CLI is not installed or fails; its full output is then on standard error.
     """
     stack = f"{name}-{stage}"
     outputs = cloud.folder / "outputs.json"
+    settings = [f"--context={name}={value}" for name, value in {"stage": stage, **(context or {})}.items()]
     _cdk(
         cloud,
-        ["deploy", stack, "--context", f"stage={stage}", "--require-approval=never", f"--outputs-file={outputs}"],
+        ["deploy", stack, *settings, "--require-approval=never", f"--outputs-file={outputs}"],
         cwd=PROJECT,
         app=app,
     )

@@ -74,7 +74,7 @@ class LoggedFunction(lambda_.Function):
 class SagaFunctions(Construct):
     """One function for each name, that may update rows of the table and do nothing else but log and trace.
 
-    ``timeouts`` has the timeout of each by its name.
+    ``timeouts`` has the timeout of each by its name; ``environment`` is what all are told beyond the table's name.
     """
 
     def __init__(
@@ -83,6 +83,7 @@ class SagaFunctions(Construct):
         id_: str,
         *,
         timeouts: Mapping[str, Duration],
+        environment: Mapping[str, str],
         handler: str,
         code: lambda_.Code,
         table: dynamodb.ITable,
@@ -101,7 +102,7 @@ class SagaFunctions(Construct):
                 log_retention=log_retention,
                 removal_policy=removal_policy,
                 key=key,
-                environment={"TABLE_NAME": table.table_name},
+                environment={"TABLE_NAME": table.table_name, **environment},
             )
             for name, timeout in timeouts.items()
         }

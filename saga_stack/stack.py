@@ -1,6 +1,7 @@
 """The stack, read top down: a table, the functions, the saga over them, and the watch on its outcome."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol
 
 from aws_cdk import CfnOutput, Duration, Stack
@@ -34,7 +35,8 @@ class SagaStack(Stack):
     ``state_machine`` is how the name of the state machine ends, ``partition_key`` the field of the input that the
     table is keyed by, ``failed`` the Fail state and its error. ``completion`` is for a saga whose last write is a
     state. ``packages`` are folders with functions beside ``lambdas``, and ``handler`` says where in the asset a
-    function is, ``{}`` standing for its name.
+    function is, ``{}`` standing for its name. ``environment`` is what the functions are told, such as the URL of a
+    service that they call; it is no place for a secret.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class SagaStack(Stack):
         completion: Completion | None = None,
         packages: Sequence[str] = (),
         handler: str = "lambdas.{}.handler",
+        environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         require_saga(steps)
         super().__init__(scope, id_, description=description, termination_protection=settings.protected)
@@ -77,6 +80,7 @@ class SagaStack(Stack):
                 for step in tasks_of(steps)
                 for name in functions_of(step)
             },
+            environment=environment,
             handler=handler,
             code=code,
             table=table,

@@ -97,7 +97,7 @@ class Result:
 def run_trials(kind: str, shape: Shape, trials: Sequence[Trial]) -> Result:
     """Run trials of one saga on an interpreter of their own."""
     result = Result(kind)
-    with _silence(), interpreter(shape) as machine:
+    with _silence(), interpreter(shape, SAGAS[trials[0].saga].example) as machine:
         for one in trials:
             order = fresh(SAGAS[one.saga].example.scenario(one.scenario), shape.key)
             _, problems = trial(machine, order, one.faults, backwards=one.backwards)

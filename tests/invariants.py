@@ -6,6 +6,7 @@ definition, and the rows from the list of steps that the functions are made of.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Protocol
 
 from tests.shape import Shape
@@ -28,12 +29,21 @@ class Ended(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Kept:
-    """The row of one step: its action, its key, the statuses that are live, in order, and the undone one."""
+    """The row of one step: its action, its key, the statuses that are live, in order, and the undone one.
+
+    ``undoing`` is the one before it in which a service outside is still to undo its part, if there is such a service.
+    """
 
     action: str
     entity: str
     live: tuple[str, ...]
     undone: str
+    undoing: str | None = None
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """The statuses in which the row is no other saga's business, and in which a clean failure leaves no row."""
+        return (*self.live, self.undoing) if self.undoing else self.live
 
 
 def broken(shape: Shape, kept: Iterable[Kept], executions: Iterable[Ended], rows: Rows) -> list[str]:
@@ -43,6 +53,19 @@ def broken(shape: Shape, kept: Iterable[Kept], executions: Iterable[Ended], rows
     for execution in executions:
         found += [f"{execution.arn.rsplit(':', 1)[-1]}: {problem}" for problem in _of(shape, kept, execution, rows)]
     return found
+
+
+def unbalanced(shape: Shape, executions: Iterable[tuple[Ended, Decimal]], net: Decimal) -> list[str]:
+    """What a payment provider's books of one order break; ``net`` is charged and not refunded.
+
+    It holds the price of the execution that succeeded, else nothing; and at no time more than one price.
+    """
+    executions = tuple(executions)
+    due = [price for execution, price in executions if execution.status == "SUCCEEDED"]
+    stuck = [price for execution, price in executions if is_stuck(shape, execution)]
+    if sum(due) <= net <= max((*due, *stuck, Decimal(0))):
+        return []
+    return [f"9: the provider holds {net}; due: {due}, of stuck executions: {stuck}"]
 
 
 def is_stuck(shape: Shape, execution: Ended) -> bool:
@@ -72,7 +95,7 @@ def _of(shape: Shape, kept: tuple[Kept, ...], execution: Ended, rows: Rows) -> I
 def _counts(shape: Shape, kept: tuple[Kept, ...], execution: Ended, rows: Rows) -> Iterable[str]:
     for row in kept:
         statuses = [event["status"] for event in _events(row, rows) if event["saga_id"] == execution.arn]
-        for status in (*row.live, row.undone):
+        for status in (*row.held, row.undone):
             if statuses.count(status) > 1:
                 yield f"4: {statuses.count(status)} times {status}"
         did, undid = row.live[0] in statuses, row.undone in statuses
@@ -115,7 +138,7 @@ def _history(row: Kept, kept: Mapping[str, Any] | None) -> Iterable[str]:
     for event in kept["history"]:
         if holder not in (None, event["saga_id"]):
             yield f"5: {row.entity} of {holder} was made {event['status']} by {event['saga_id']}"
-        holder = event["saga_id"] if event["status"] in row.live else None
+        holder = event["saga_id"] if event["status"] in row.held else None
     last = kept["history"][-1]
     if (last["status"], last["saga_id"]) != (kept["status"], kept["saga_id"]):
         yield f"5: {row.entity} is {kept['status']}, its history ends with {last['status']}"
@@ -131,4 +154,4 @@ def _holds(row: Kept, status: str, saga_id: str, rows: Rows) -> bool:
 
 
 def _live_for(row: Kept, saga_id: str, rows: Rows) -> bool:
-    return any(_holds(row, status, saga_id, rows) for status in row.live)
+    return any(_holds(row, status, saga_id, rows) for status in row.held)

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from aws_cdk import Stack
 
+from examples.ticket_sale.app import TicketSagaStack
+from examples.ticket_sale.demo import EXAMPLE as TICKETS
 from examples.trip_booking.app import TripSagaStack
 from examples.trip_booking.demo import EXAMPLE as TRIPS
 from local.demo import ORDER_SAGA, Example
@@ -37,6 +39,7 @@ SAGAS = {
     for saga in (
         Saga(name="order", stack=OrderSagaStack, example=ORDER_SAGA),
         Saga(name="trip", stack=TripSagaStack, example=TRIPS),
+        Saga(name="ticket", stack=TicketSagaStack, example=TICKETS),
     )
 }
 # What takes the fixture `saga`, or one that is made of it, runs on the order saga alone, unless it says so.

@@ -1,5 +1,7 @@
 """The one shape of all functions: read the request, make one write, answer.
 
+The functions of a step that calls a service outside write before and after it (outside.py).
+
 A function takes either the bare order, when it is invoked directly, or what the state machine sends::
 
     {"saga": {"id": ..., "started_at": ...}, "order": ..., "failure": ...}
@@ -20,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from lambdas.shared import clock, ledger
+from lambdas.shared import clock, ledger, outside
 from lambdas.shared.causes import in_words, without_card
 from lambdas.shared.errors import BUSINESS_ERRORS, BusinessError, InvalidOrder, OrderConflict
 from lambdas.shared.observability import count, logger
@@ -43,13 +45,21 @@ class Request:
     failure: object
 
 
-def action(step: Step) -> Handler:
-    """The function that does the step. It raises the business errors, and botocore's if DynamoDB fails."""
+def action(step: Step, call: outside.Call | None = None) -> Handler:
+    """The function that does the step, by ``call`` if a service outside is needed for it.
+
+    It raises the business errors, botocore's if DynamoDB fails, and what the call raises.
+    """
+    _require_statuses(step, call)
 
     def write(request: Request) -> Answer:
         order = step.schema.read(request.order)
         order_id = step.schema.id_of(order)
-        ledger.act(step.entity, (step.schema.key, order_id), request.saga, step.stored(order))
+        key = (step.schema.key, order_id)
+        if call is None:
+            ledger.act(step.entity, key, request.saga, step.stored(order))
+        else:
+            outside.act(step, key, request.saga, order, call)
         return {step.schema.key: order_id, "status": step.entity.live}
 
     return _refusing(step, write)
@@ -69,14 +79,22 @@ def confirmation(step: Step) -> Handler:
     return _refusing(step, write)
 
 
-def compensation(step: Step) -> Handler:
-    """The function that undoes the step. It raises no business error, and botocore's if DynamoDB fails."""
+def compensation(step: Step, call: outside.Call | None = None) -> Handler:
+    """The function that undoes the step, by ``call`` if a service outside is needed for it.
+
+    It raises no business error, botocore's if DynamoDB fails, and what the call raises.
+    """
+    _require_statuses(step, call)
 
     def handle(event: object, _context: object) -> Answer:
         request, order_id = _undoing(step, event)
         # Without a valid id the action cannot have written, now or later: nothing to undo, nothing to bar.
         if order_id is not None:
-            ledger.compensate(step.entity, (step.schema.key, order_id), request.saga)
+            key = (step.schema.key, order_id)
+            if call is None:
+                ledger.compensate(step.entity, key, request.saga)
+            else:
+                outside.compensate(step, key, request.saga, step.schema.read(request.order), call)
         logger.info("undone", extra={"status": step.entity.undone})
         count("StepCompensated", step=step.name)
         answer: Answer = {step.schema.key: order_id, "status": step.entity.undone}
@@ -90,6 +108,8 @@ def resolution(step: Step) -> Handler:
 
     Its answer has a member more: ``committed``.
     """
+    # Between its two writes a step that calls a service is neither done nor not done: the row cannot tell.
+    _require_statuses(step, None)
 
     def handle(event: object, _context: object) -> Answer:
         request, order_id = _undoing(step, event)
@@ -102,6 +122,16 @@ def resolution(step: Step) -> Handler:
         )
 
     return handle
+
+
+def _require_statuses(step: Step, call: outside.Call | None) -> None:
+    """Refuse, when the function is loaded, a step whose row cannot say whether its service may have been called."""
+    named = [status is not None for status in (step.entity.doing, step.entity.undoing)]
+    if named != [call is not None] * 2:
+        raise ValueError(
+            f"{step.entity.name}: a step whose functions call a service has the statuses `doing` and `undoing` in its "
+            "Entity, any other has neither"
+        )
 
 
 def _refusing(step: Step, write: Callable[[Request], Answer]) -> Handler:

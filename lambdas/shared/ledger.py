@@ -1,5 +1,7 @@
 """The write barrier: one conditional write for each kind of call, be it an action or what undoes it.
 
+A step that calls a service outside makes two, one before and one after (outside.py says when and why).
+
 A step of an order is one row: ``status``, ``saga_id``, ``fence``, ``history`` and what the step stores.
 ``fence`` is the newest start time of any saga that wrote here or was barred here (see clock.py for its form).
 
@@ -55,28 +57,30 @@ def act(entity: Entity, key: Key, saga: Saga, stored: Row) -> None:
     Raises StepCompensated if this saga has undone the row, OrderConflict if another saga holds it or one
     that started no earlier has undone or barred it, botocore's errors if DynamoDB fails.
     """
+    _take(entity, key, saga, entity.live, stored)
+
+
+def begin_action(entity: Entity, key: Key, saga: Saga, stored: Row) -> bool:
+    """Make the row this saga's, ``doing``, before its service is called; whether the call is still to be made.
+
+    Raises as ``act`` does, and then nothing may be called.
+    """
+    found = _take(entity, key, saga, _named(entity, entity.doing, "doing"), stored)
+    return found is None or found["status"] == entity.doing
+
+
+def end_action(entity: Entity, key: Key, saga: Saga, told: Row) -> None:
+    """Make the row live, holding what its service has told too; done already is success. Raises as ``act`` does."""
     row = _update(
         entity,
         key,
-        f"SET {_STAMP}, #fence = :started_at" + "".join(f", #{name} = :{name}" for name in stored),
-        # A row that nobody holds, and that no saga as new as this one has passed: without the fence, a late
-        # action would outlive the compensation that came before it to a row of an earlier attempt.
-        "attribute_not_exists(#entity) OR (#status = :undone AND #fence < :started_at)",
-        {
-            **_stamp(entity.live, saga),
-            ":started_at": saga.started_at,
-            ":undone": entity.undone,
-            **{f":{name}": value for name, value in stored.items()},
-        },
+        f"SET {_STAMP}{_each(told)}",
+        # This saga's row, and nothing came in between: neither the same call, nor the compensation, behind
+        # whose back a slow answer would make the row live again.
+        "saga_id = :saga_id AND #status = :doing",
+        {**_stamp(entity.live, saga), ":doing": _named(entity, entity.doing, "doing"), **_values(told)},
     )
-    if row is None or (row["saga_id"] == saga.id and row["status"] != entity.undone):
-        return
-    if row["saga_id"] == saga.id:
-        raise StepCompensated(f"this saga has already compensated {entity.name}: its action comes too late")
-    raise OrderConflict(
-        f"another saga ({row['saga_id']}) has {entity.name} of this order, {row['status']}: "
-        "nothing was changed; use another order_id, or try again in case that saga is undone"
-    )
+    _require_own(entity, saga, row)
 
 
 def compensate(entity: Entity, key: Key, saga: Saga) -> None:
@@ -87,6 +91,43 @@ def compensate(entity: Entity, key: Key, saga: Saga) -> None:
     # No row: leave the mark that bars the late action. A row of this saga, live: undo it. A row that this saga has
     # undone, or that another one holds, is not touched.
     _bar(entity, key, saga, "attribute_not_exists(#entity) OR (saga_id = :saga_id AND #status <> :status)")
+
+
+def begin_compensation(entity: Entity, key: Key, saga: Saga) -> bool:
+    """Bar the action before its service is told to undo it; whether there may be anything to undo there.
+
+    Until ``end_compensation`` no other saga can have the row. Raises botocore's errors if DynamoDB fails.
+    """
+    # No row, or another saga's: this saga's action has not come so far as to call its service, for it would have
+    # left a row, and from now on it never will.
+    row = _bar(entity, key, saga, "attribute_not_exists(#entity)")
+    if row is None or row["saga_id"] != saga.id:
+        return False
+    row = _update(
+        entity,
+        key,
+        f"SET {_STAMP}",
+        # This saga's row, and not being undone or undone already: a repeated delivery adds nothing to the history.
+        "saga_id = :saga_id AND #status <> :status AND #status <> :undone",
+        {**_stamp(_named(entity, entity.undoing, "undoing"), saga), ":undone": entity.undone},
+    )
+    return row is None or (row["saga_id"], row["status"]) == (saga.id, entity.undoing)
+
+
+def end_compensation(entity: Entity, key: Key, saga: Saga, told: Row) -> None:
+    """Make the row undone, holding what its service has told too; done already is success.
+
+    Raises botocore's errors if DynamoDB fails.
+    """
+    _update(
+        entity,
+        key,
+        f"SET {_STAMP}{_each(told)}",
+        # This saga's row, of which nobody knew yet that it is undone: a repeated delivery may find it so, or find
+        # the row of a later saga, which is not to be touched.
+        "saga_id = :saga_id AND #status = :undoing",
+        {**_stamp(entity.undone, saga), ":undoing": _named(entity, entity.undoing, "undoing"), **_values(told)},
+    )
 
 
 def resolve(entity: Entity, key: Key, saga: Saga) -> bool:
@@ -113,6 +154,34 @@ def confirm(entity: Entity, key: Key, saga: Saga, status: str) -> None:
     )
     if row is not None and (row.get("saga_id"), row.get("status")) != (saga.id, status):
         raise OrderConflict(f"this saga does not hold {entity.name}: nothing was confirmed")
+
+
+def _take(entity: Entity, key: Key, saga: Saga, status: str, stored: Row) -> Row | None:
+    """Give the row to this saga, if nobody has it. Returns None if it was given, else the row, which is its already."""
+    row = _update(
+        entity,
+        key,
+        f"SET {_STAMP}, #fence = :started_at{_each(stored)}",
+        # A row that nobody holds, and that no saga as new as this one has passed: without the fence, a late
+        # action would outlive the compensation that came before it to a row of an earlier attempt. A row that is
+        # being undone is held: else two sagas would be at its service at once.
+        "attribute_not_exists(#entity) OR (#status = :undone AND #fence < :started_at)",
+        {**_stamp(status, saga), ":started_at": saga.started_at, ":undone": entity.undone, **_values(stored)},
+    )
+    _require_own(entity, saga, row)
+    return row
+
+
+def _require_own(entity: Entity, saga: Saga, row: Row | None) -> None:
+    """Raise StepCompensated or OrderConflict if the row that refused a write is not live for this saga."""
+    if row is None or (row.get("saga_id") == saga.id and row["status"] not in entity.barred):
+        return
+    if row.get("saga_id") == saga.id:
+        raise StepCompensated(f"this saga has already compensated {entity.name}: its action comes too late")
+    raise OrderConflict(
+        f"another saga ({row.get('saga_id')}) has {entity.name} of this order, {row.get('status')}: "
+        "nothing was changed; use another order_id, or try again in case that saga is undone"
+    )
 
 
 def _bar(entity: Entity, key: Key, saga: Saga, condition: str) -> "Mapping[str, str] | None":
@@ -152,6 +221,20 @@ _STAMP = "#status = :status, saga_id = :saga_id, history = list_append(if_not_ex
 def _stamp(status: str, saga: Saga) -> Row:
     event: Row = {"status": status, "saga_id": saga.id, "at": clock.now()}
     return {":status": status, ":saga_id": saga.id, ":nothing": [], ":event": [event]}
+
+
+def _each(stored: Row) -> str:
+    return "".join(f", #{name} = :{name}" for name in stored)
+
+
+def _values(stored: Row) -> Row:
+    return {f":{name}": value for name, value in stored.items()}
+
+
+def _named(entity: Entity, status: str | None, field: str) -> str:
+    if status is None:
+        raise ValueError(f"{entity.name} has no status `{field}`: name one in its Entity")
+    return status
 
 
 def _update(entity: Entity, key: Key, update: str, condition: str, values: Row) -> "Mapping[str, str] | None":

@@ -19,6 +19,6 @@ def shape(saga: Saga) -> Shape:
 
 
 @pytest.fixture
-def machine(shape: Shape) -> Iterator[Interpreter]:
-    with interpreter(shape) as machine:
+def machine(saga: Saga, shape: Shape) -> Iterator[Interpreter]:
+    with interpreter(shape, saga.example) as machine:
         yield machine

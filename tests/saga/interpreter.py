@@ -5,6 +5,7 @@ import importlib
 import io
 import itertools
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguagePa
 from moto.stepfunctions.parser.backend import execution_worker
 
 from lambdas.shared import ledger
+from local.demo import ORDER_SAGA, Example, Service
 from tests.fixtures import TABLE, create_table
 from tests.shape import Shape
 
@@ -69,10 +71,13 @@ class Interpreter:
     ``through`` stands between Step Functions and every task; it gets the state's name, the payload (for a
     write of its own, the parameters of that) and the call itself. Tests put faults there. ``requests`` counts
     what DynamoDB was asked, by operation. ``backwards`` runs the branches of Parallel states in the other order.
+    ``service`` is what the functions of the example call outside, if they call anything.
     """
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Shape, example: Example, service: Service | None) -> None:
         self.shape = shape
+        self.example = example
+        self.service = service
         self.through: Through = lambda _state, _payload, deliver: deliver()
         self.backwards = False
         self.requests: list[str] = []
@@ -256,10 +261,20 @@ def _raise_timeout(error: TaskFailed) -> None:
 
 
 @contextmanager
-def interpreter(shape: Shape) -> Iterator[Interpreter]:
-    """An interpreter with an empty table. Executions run synchronously, and no wait of a retry is waited."""
-    with mock_aws(config={"stepfunctions": {"execute_state_machine": True}}):
-        machine = Interpreter(shape)
+def interpreter(shape: Shape, example: Example = ORDER_SAGA) -> Iterator[Interpreter]:
+    """An interpreter with an empty table. Executions run synchronously, and no wait of a retry is waited.
+
+    An answer of an outside service that comes too late does not come at all, so that nobody need wait for it.
+    """
+    with (
+        mock_aws(config={"stepfunctions": {"execute_state_machine": True}}),
+        example.service(hold_seconds=0) as service,
+        # What the stack makes of the context: provider_url becomes PROVIDER_URL.
+        mock.patch.dict(
+            os.environ, {name.upper(): value for name, value in (service.context if service else {}).items()}
+        ),
+    ):
+        machine = Interpreter(shape, example, service)
         counted = (ledger._dynamodb.meta.events, machine._completing.meta.events)
         for client in counted:
             client.register("before-call.dynamodb", machine.count)

@@ -2,11 +2,12 @@
 
 import inspect
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from lambdas.shared.errors import BUSINESS_ERRORS
-from tests.invariants import Kept, broken, is_stuck
+from tests.invariants import Kept, broken, is_stuck, unbalanced
 from tests.saga.faults import Faults, Injector
 from tests.saga.interpreter import Execution, Interpreter, TaskFailed, function
 from tests.shape import Shape
@@ -30,7 +31,14 @@ def kept(shape: Shape) -> tuple[Kept, ...]:
 def _kept(shape: Shape, action: str) -> Kept:
     step: Step = inspect.getclosurevars(function(shape, action)).nonlocals["step"]
     confirmed = (step.entity.confirmed,) if step.entity.confirmed else ()
-    return Kept(action=action, entity=step.entity.name, live=(step.entity.live, *confirmed), undone=step.entity.undone)
+    doing = (step.entity.doing,) if step.entity.doing else ()
+    return Kept(
+        action=action,
+        entity=step.entity.name,
+        live=(*doing, step.entity.live, *confirmed),
+        undoing=step.entity.undoing,
+        undone=step.entity.undone,
+    )
 
 
 def fresh(order: Mapping[str, Any], key: str = "order_id") -> dict[str, Any]:
@@ -67,7 +75,16 @@ def trial(
 def check(machine: Interpreter, executions: list[Execution]) -> list[str]:
     """The invariants of one order's executions."""
     rows = machine.rows(executions[0].order[machine.shape.key])
-    return broken(machine.shape, kept(machine.shape), executions, rows)
+    return broken(machine.shape, kept(machine.shape), executions, rows) + books(machine, executions)
+
+
+def books(machine: Interpreter, executions: Sequence[Execution]) -> list[str]:
+    """The invariants of the books of the service outside, if the saga has one."""
+    if machine.service is None:
+        return []
+    prices = [Decimal(str(execution.order[machine.example.price])) for execution in executions]
+    net = machine.service.net(executions[0].order[machine.shape.key])
+    return unbalanced(machine.shape, list(zip(executions, prices, strict=True)), net)
 
 
 def refused_for_ever(machine: Interpreter, execution: Execution) -> list[str]:
