@@ -16,7 +16,7 @@ from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from saga_stack.steps import Step, state_name
+from saga_stack.steps import Part, Retriable, Step, state_name, tasks_of, undoable
 from saga_stack.stuck_sagas import StuckSagas
 
 PERIOD = Duration.minutes(5)
@@ -47,7 +47,7 @@ class Monitoring(Construct):
         scope: Construct,
         id_: str,
         *,
-        steps: Sequence[Step],
+        steps: Sequence[Part],
         functions: Mapping[str, lambda_.Function],
         state_machine: sfn.StateMachine,
         table: dynamodb.Table,
@@ -58,7 +58,8 @@ class Monitoring(Construct):
     ) -> None:
         super().__init__(scope, id_)
         self._stack = Stack.of(self).stack_name
-        self._steps = steps
+        self._steps = undoable(steps)
+        self._retriables = [step.action for step in tasks_of(steps) if isinstance(step, Retriable)]
         self._functions = functions
         self._state_machine = state_machine
         self._table = table
@@ -146,11 +147,12 @@ class Monitoring(Construct):
                 metric=self._failed(step, "fault"),
                 description=f"Orders are rolled back because {step.action} does not work; refused orders do not count",
             )
+        for name in (*(step.compensation for step in self._steps), *self._retriables):
             yield Alarm(
-                name=f"Errors-{step.compensation}",
-                metric=self._functions[step.compensation].metric_errors(period=PERIOD, statistic="Sum"),
+                name=f"Errors-{name}",
+                metric=self._functions[name].metric_errors(period=PERIOD, statistic="Sum"),
                 periods=2,
-                description=f"{step.compensation} fails; it is retried for many minutes, then its sagas are stuck",
+                description=f"{name} fails; it is retried for many minutes, then its sagas are stuck",
             )
         for name, function in self._functions.items():
             yield Alarm(

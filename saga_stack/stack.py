@@ -16,7 +16,7 @@ from saga_stack.monitoring import Monitoring
 from saga_stack.saga import Saga
 from saga_stack.settings import Settings
 from saga_stack.state_machine import SagaStateMachine
-from saga_stack.steps import Part, functions_of, require_saga, tasks_of, undoable
+from saga_stack.steps import Part, functions_of, require_saga, tasks_of
 from saga_stack.stuck_sagas import StuckSagas
 from saga_stack.table import SagaTable
 
@@ -127,7 +127,7 @@ class SagaStack(Stack):
         Monitoring(
             self,
             "Monitoring",
-            steps=undoable(steps),
+            steps=steps,
             functions=functions.by_name,
             state_machine=machine,
             table=table,

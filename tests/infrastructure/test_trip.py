@@ -114,3 +114,11 @@ def test_the_state_machine_writes_to_no_table(trip: dict[str, Any]) -> None:
     policies = [p for p in of_type(trip, "AWS::IAM::Policy") if p["Roles"] == [{"Ref": role}]]
     assert policies
     assert "dynamodb" not in str([policy["PolicyDocument"] for policy in policies])
+
+
+def test_an_alarm_watches_every_function_that_is_retried_until_it_works(trip: dict[str, Any]) -> None:
+    alarms = {alarm["AlarmName"] for alarm in of_type(trip, "AWS::CloudWatch::Alarm")}
+    patient = ("cancel_flight", "cancel_hotel", "resolve_payment", "confirm_flight", "confirm_hotel")
+    assert {f"TripSaga-dev-Errors-{name}" for name in (*patient, "report_stuck_saga")} == {
+        alarm for alarm in alarms if "Errors-" in alarm
+    }
