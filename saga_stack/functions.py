@@ -3,17 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
-from aws_cdk import Duration, RemovalPolicy, Stack
+from aws_cdk import Duration, Stack
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from saga_stack import packaging
 from saga_stack.encryption import may_use_through
 from saga_stack.findings import acknowledge
+from saga_stack.storage import Storage
 
 
 class LoggedFunction(lambda_.Function):
@@ -29,22 +29,13 @@ class LoggedFunction(lambda_.Function):
         *,
         name: str,
         code: lambda_.Code,
-        log_retention: logs.RetentionDays,
-        removal_policy: RemovalPolicy,
-        key: kms.IKey | None,
+        storage: Storage,
         environment: Mapping[str, str],
         handler: str = "lambdas.{}.handler",
         **settings: Any,
     ) -> None:
         full_name = f"{Stack.of(scope).stack_name}-{name}"
-        log_group = logs.LogGroup(
-            scope,
-            f"{name}-log",
-            log_group_name=f"/aws/lambda/{full_name}",
-            retention=log_retention,
-            removal_policy=removal_policy,
-            encryption_key=key,
-        )
+        log_group = storage.log_group(scope, f"{name}-log", f"/aws/lambda/{full_name}")
         # Not the role that the CDK makes by default, which may write to every log group of the account.
         role = iam.Role(scope, f"{name}-role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
         log_group.grant_write(role)
@@ -87,9 +78,7 @@ class SagaFunctions(Construct):
         handler: str,
         code: lambda_.Code,
         table: dynamodb.ITable,
-        log_retention: logs.RetentionDays,
-        removal_policy: RemovalPolicy,
-        key: kms.IKey | None,
+        storage: Storage,
     ) -> None:
         super().__init__(scope, id_)
         self.by_name: Mapping[str, lambda_.Function] = {
@@ -99,15 +88,13 @@ class SagaFunctions(Construct):
                 handler=handler,
                 code=code,
                 timeout=timeout,
-                log_retention=log_retention,
-                removal_policy=removal_policy,
-                key=key,
+                storage=storage,
                 environment={"TABLE_NAME": table.table_name, **environment},
             )
             for name, timeout in timeouts.items()
         }
         for function in self.by_name.values():
-            may_update(_role(function), table, key)
+            may_update(_role(function), table, storage.key)
 
 
 def may_update(role: iam.IRole, table: dynamodb.ITable, key: kms.IKey | None) -> None:

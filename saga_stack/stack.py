@@ -17,6 +17,7 @@ from saga_stack.saga import Saga
 from saga_stack.settings import Settings
 from saga_stack.state_machine import SagaStateMachine
 from saga_stack.steps import Part, functions_of, require_saga, tasks_of
+from saga_stack.storage import Storage
 from saga_stack.stuck_sagas import StuckSagas
 from saga_stack.table import SagaTable
 
@@ -57,21 +58,14 @@ class SagaStack(Stack):
     ) -> None:
         require_saga(steps)
         super().__init__(scope, id_, description=description, termination_protection=settings.protected)
-        removal_policy, log_retention = settings.removal_policy, settings.log_retention
         task_timeout = Duration.seconds(settings.task_timeout)
         code = packaging.code(*packages)
 
         key = None
         if settings.customer_managed_key:
-            key = EncryptionKey(self, "Encryption", removal_policy=removal_policy).key
-        table = SagaTable(
-            self,
-            "Table",
-            partition_key=partition_key,
-            removal_policy=removal_policy,
-            protected=settings.protected,
-            key=key,
-        )
+            key = EncryptionKey(self, "Encryption", removal_policy=settings.removal_policy).key
+        storage = Storage(removal_policy=settings.removal_policy, log_retention=settings.log_retention, key=key)
+        table = SagaTable(self, "Table", partition_key=partition_key, protected=settings.protected, storage=storage)
         functions = SagaFunctions(
             self,
             "Functions",
@@ -84,9 +78,7 @@ class SagaStack(Stack):
             handler=handler,
             code=code,
             table=table,
-            log_retention=log_retention,
-            removal_policy=removal_policy,
-            key=key,
+            storage=storage,
         )
         saga = Saga(
             self,
@@ -109,9 +101,7 @@ class SagaStack(Stack):
             definition=saga.start,
             functions=functions.by_name.values(),
             table=table if completion else None,
-            log_retention=log_retention,
-            removal_policy=removal_policy,
-            key=key,
+            storage=storage,
         ).state_machine
         stuck = StuckSagas(
             self,
@@ -120,9 +110,7 @@ class SagaStack(Stack):
             state_machine_name=state_machine_name,
             failed=failed,
             code=code,
-            log_retention=log_retention,
-            removal_policy=removal_policy,
-            key=key,
+            storage=storage,
         )
         Monitoring(
             self,

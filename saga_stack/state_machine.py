@@ -2,18 +2,17 @@
 
 from collections.abc import Iterable
 
-from aws_cdk import ArnFormat, RemovalPolicy, Stack
+from aws_cdk import ArnFormat, Stack
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_logs as logs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from saga_stack.encryption import may_encrypt_log_deliveries, may_use_for
 from saga_stack.findings import acknowledge
 from saga_stack.functions import may_update
+from saga_stack.storage import Storage
 
 
 class SagaStateMachine(Construct):
@@ -32,9 +31,7 @@ class SagaStateMachine(Construct):
         definition: sfn.IChainable,
         functions: Iterable[lambda_.IFunction],
         table: dynamodb.ITable | None,
-        log_retention: logs.RetentionDays,
-        removal_policy: RemovalPolicy,
-        key: kms.IKey | None,
+        storage: Storage,
     ) -> None:
         super().__init__(scope, id_)
         role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("states.amazonaws.com"))
@@ -44,9 +41,9 @@ class SagaStateMachine(Construct):
             )
         )
         if table is not None:
-            may_update(role, table, key)
-        may_use_for(role, key, _arn(self, name), ("kms:Decrypt", "kms:GenerateDataKey"))
-        may_encrypt_log_deliveries(role, key)
+            may_update(role, table, storage.key)
+        may_use_for(role, storage.key, _arn(self, name), ("kms:Decrypt", "kms:GenerateDataKey"))
+        may_encrypt_log_deliveries(role, storage.key)
         _may_log_and_trace(role)
         self.state_machine = sfn.StateMachine(
             self,
@@ -57,20 +54,13 @@ class SagaStateMachine(Construct):
             # What the tasks would add to the role is more than they need: every version of each function.
             role=role.without_policy_updates(),
             logs=sfn.LogOptions(
-                destination=logs.LogGroup(
-                    self,
-                    "Log",
-                    # Names that start so are never in the way of the account's limit on resource policies.
-                    log_group_name=f"/aws/vendedlogs/states/{name}",
-                    retention=log_retention,
-                    removal_policy=removal_policy,
-                    encryption_key=key,
-                ),
+                # Names that start so are never in the way of the account's limit on resource policies.
+                destination=storage.log_group(self, "Log", f"/aws/vendedlogs/states/{name}"),
                 level=sfn.LogLevel.ALL,
                 include_execution_data=False,
             ),
             tracing_enabled=True,
-            encryption_configuration=sfn.CustomerManagedEncryptionConfiguration(key) if key else None,
+            encryption_configuration=sfn.CustomerManagedEncryptionConfiguration(storage.key) if storage.key else None,
         )
         self.state_machine.node.add_dependency(role)
 

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 
-from aws_cdk import ArnFormat, Duration, RemovalPolicy, Stack
+from aws_cdk import ArnFormat, Duration, Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
@@ -16,6 +15,7 @@ from constructs import Construct
 from saga_stack.encryption import SEND, may_use_for, may_use_through
 from saga_stack.findings import acknowledge
 from saga_stack.functions import LoggedFunction
+from saga_stack.storage import Storage
 
 # The longest that SQS keeps a message, and as long as Step Functions lets an execution be redriven.
 KEPT = Duration.days(14)
@@ -40,26 +40,22 @@ class StuckSagas(Construct):
         state_machine_name: str,
         failed: str,
         code: lambda_.Code,
-        log_retention: logs.RetentionDays,
-        removal_policy: RemovalPolicy,
-        key: kms.IKey | None,
+        storage: Storage,
     ) -> None:
         super().__init__(scope, id_)
         self._state_machine = state_machine
-        self.undelivered = _queue(self, "Undelivered", key)
-        self.queue = _queue(self, "Queue", key, dead_letters=self.undelivered)
+        self.undelivered = _queue(self, "Undelivered", storage.key)
+        self.queue = _queue(self, "Queue", storage.key, dead_letters=self.undelivered)
         self.reporter = LoggedFunction(
             self,
             name="report_stuck_saga",
             code=code,
-            log_retention=log_retention,
-            removal_policy=removal_policy,
-            key=key,
+            storage=storage,
             timeout=Duration.seconds(60),
             environment={"QUEUE_URL": self.queue.queue_url, "CLEAN_ERROR": failed},
             dead_letter_queue=self.undelivered,
         )
-        self._let_it_look_and_tell(state_machine_name, key)
+        self._let_it_look_and_tell(state_machine_name, storage.key)
         # An event without the field `error` may be of a clean failure; the function finds out.
         self._call_on("Failed", {"status": ["FAILED"], "error": [{"anything-but": failed}, {"exists": False}]})
         self._call_on("CutOff", {"status": ["TIMED_OUT", "ABORTED"]})
