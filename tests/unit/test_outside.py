@@ -377,20 +377,22 @@ class Trial:
 def run(trial: Trial, calls: Sequence[Running], schedule: Iterator[int], killed: set[int]) -> None:
     """Let the calls go on in turns. A call begins at its first turn."""
     begun: set[int] = set()
-    for index in schedule:
-        call = calls[index]
-        if index not in begun:
-            begun.add(index)
-            call.begin()
-        if not call.ended:
-            call.step()
-        trial.check()
-    for index in begun:
-        if index in killed:
-            calls[index].kill()
-        while not calls[index].ended:
-            calls[index].step()
+    try:
+        for index in schedule:
+            call = calls[index]
+            if index not in begun:
+                begun.add(index)
+                call.begin()
+            if not call.ended:
+                call.step()
             trial.check()
+        for index in begun - killed:
+            while not calls[index].ended:
+                calls[index].step()
+                trial.check()
+    finally:
+        for index in begun:
+            calls[index].kill()
     trial.settle()
 
 
