@@ -220,6 +220,22 @@ def test_a_slow_answer_does_not_make_the_row_live_again(sales: "DynamoDBClient",
     assert fake.books("1") == "provider: nothing was charged"
 
 
+def test_a_refund_delivered_twice_at_once_does_not_touch_what_a_later_saga_has_by_then(
+    sales: "DynamoDBClient", fake: Direct
+) -> None:
+    charge()
+
+    def the_other_one_and_then_a_later_saga(_path: str) -> None:
+        fake.before = nothing
+        refund()
+        charge("later", at=LATER)
+
+    fake.before = the_other_one_and_then_a_later_saga
+    refund()
+    assert (row(sales)["status"], row(sales)["saga_id"]) == ({"S": "CHARGED"}, {"S": "later"})
+    assert fake.net("1") == PRICE
+
+
 def test_a_sale_that_was_refunded_can_be_tried_again_and_is_charged_under_another_key(
     sales: "DynamoDBClient", fake: Direct
 ) -> None:
