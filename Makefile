@@ -10,6 +10,7 @@ EXAMPLES := $(patsubst examples/%/app.py,%,$(wildcard examples/*/app.py))
 BIN := .venv/bin
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 CDK := $(RUN) node node_modules/aws-cdk/bin/cdk
+APP := $(if $(EXAMPLE),--app "python -m examples.$(EXAMPLE).app")
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo local console docs screenshots test chaos bench lint format synth diff compare deploy destroy lock clean
@@ -52,7 +53,7 @@ screenshots: install ## The pictures of the web console in docs/images (needs Ch
 test: install ## All tests, in a few minutes (ARGS= for pytest)
 	@$(BIN)/python -m pytest $(ARGS)
 
-chaos: install ## Every pair of faults and every order of deliveries, of both sagas (SAGA= for one, SEED= for the random part)
+chaos: install ## Every pair of faults and every order of deliveries, of all sagas (SAGA= for one, SEED= for the random part)
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SAGA),--saga $(SAGA))
 	@echo "200 orders at 16 at a time on the local cloud, functions killed and crashing at random"
 	@ORDERS=200 $(BIN)/python -m pytest --numprocesses=0 --quiet tests/e2e/test_processes.py -k many_orders
@@ -77,22 +78,22 @@ format: install ## Put the code into shape
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-synth: install ## The CloudFormation template (STAGE=dev|prod)
-	@$(CDK) synth --context stage=$(STAGE)
+synth: install ## The CloudFormation template (STAGE=dev|prod; EXAMPLE= for another saga, ARGS= for the CDK CLI)
+	@$(CDK) synth --context stage=$(STAGE) $(APP) $(ARGS)
 
-diff: install ## What a deployment would change (STAGE=dev|prod)
-	@$(CDK) diff --context stage=$(STAGE)
+diff: install ## What a deployment would change (likewise)
+	@$(CDK) diff --context stage=$(STAGE) $(APP) $(ARGS)
 
 compare: install ## What prod has that dev has not, as a diff of their templates
 	@$(CDK) synth --quiet --context stage=dev
 	@sed 's/OrderSaga-dev/OrderSaga-prod/g; s/OrderSagadev/OrderSagaprod/g' cdk.out/OrderSaga-dev.template.json > cdk.out/dev-as-prod.json
 	@$(CDK) diff --context stage=prod --template cdk.out/dev-as-prod.json
 
-deploy: install ## Deploy to your AWS account (STAGE=dev|prod)
-	@$(CDK) deploy --context stage=$(STAGE)
+deploy: install ## Deploy to your AWS account (likewise)
+	@$(CDK) deploy --context stage=$(STAGE) $(APP) $(ARGS)
 
-destroy: install ## Remove it from your AWS account (STAGE=dev|prod)
-	@$(CDK) destroy --context stage=$(STAGE)
+destroy: install ## Remove it from your AWS account (likewise)
+	@$(CDK) destroy --context stage=$(STAGE) $(APP) $(ARGS)
 
 lock: .venv/installed ## Renew the pins of all transitive Python packages
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv

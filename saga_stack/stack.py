@@ -6,6 +6,7 @@ from typing import Protocol
 
 from aws_cdk import CfnOutput, Duration, Stack
 from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
@@ -37,7 +38,7 @@ class SagaStack(Stack):
     table is keyed by, ``failed`` the Fail state and its error. ``completion`` is for a saga whose last write is a
     state. ``packages`` are folders with functions beside ``lambdas``, and ``handler`` says where in the asset a
     function is, ``{}`` standing for its name. ``environment`` is what the functions are told, such as the URL of a
-    service that they call; it is no place for a secret.
+    service that they call; it is no place for a secret. ``functions`` has them by name, to be granted more.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class SagaStack(Stack):
             table=table,
             storage=storage,
         )
+        self.functions: Mapping[str, lambda_.Function] = functions.by_name
         saga = Saga(
             self,
             "Saga",

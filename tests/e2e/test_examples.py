@@ -26,4 +26,4 @@ def test_an_example_that_is_none_is_one_clear_line(tmp_path: Path, name: str) ->
     with local(tmp_path, "demo", "--example", name) as process:
         _, err = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert err == f"error: there is no example {name!r}: use EXAMPLE= with one of trip_booking\n"
+    assert err == f"error: there is no example {name!r}: use EXAMPLE= with one of ticket_sale, trip_booking\n"

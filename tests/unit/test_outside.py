@@ -26,6 +26,8 @@ from lambdas.shared import ledger
 from lambdas.shared.errors import BusinessError, InvalidOrder, OrderConflict, StepCompensated
 from lambdas.shared.handler import action, compensation, resolution
 from lambdas.shared.outside import idempotency_key
+from local.demo import unbalanced
+from local.orders import Ended
 from tests.fixtures import TABLE, create_table
 
 if TYPE_CHECKING:
@@ -44,13 +46,21 @@ def sales() -> Iterator["DynamoDBClient"]:
         yield create_table("sale_id")
 
 
+def nothing(_path: str) -> None:
+    pass
+
+
+def no_answer(_path: str) -> None:
+    raise provider.ProviderError("no answer")
+
+
 class Direct(FakeProvider):
     """The provider without HTTP: ``asked`` has the requests, and ``before`` is called before each."""
 
     def __init__(self) -> None:
         super().__init__(hold_seconds=0)
         self.asked: list[str] = []
-        self.before: Callable[[str], object] = lambda _path: None
+        self.before: Callable[[str], object] = nothing
 
     def post(self, path: str, key: str, body: dict[str, Any]) -> tuple[int, Any]:
         self.before(path)
@@ -165,8 +175,35 @@ def test_as_long_as_a_saga_may_have_money_another_one_is_refused_before_it_calls
     assert fake.asked == requests
 
 
-def no_answer(_path: str) -> None:
-    raise provider.ProviderError("no answer")
+def test_a_refund_that_dies_at_the_provider_bars_the_action_and_is_finished_by_its_next_delivery(
+    sales: "DynamoDBClient", fake: Direct
+) -> None:
+    charge()
+    fake.before = no_answer
+    with pytest.raises(provider.ProviderError):
+        refund()
+    requests = list(fake.asked)
+    with pytest.raises(StepCompensated):
+        charge()
+    assert fake.asked == requests
+    fake.before = nothing
+    assert refund()["status"] == "REFUNDED"
+    assert history(sales) == ["CHARGING", "CHARGED", "REFUNDING", "REFUNDED"]
+    assert fake.net("1") == 0
+
+
+def test_an_answer_that_comes_while_the_refund_is_under_way_is_refused(sales: "DynamoDBClient", fake: Direct) -> None:
+    def refund_that_dies(path: str) -> None:
+        if path == "/charges":
+            with pytest.raises(provider.ProviderError):
+                refund()
+        else:
+            no_answer(path)
+
+    fake.before = refund_that_dies
+    with pytest.raises(StepCompensated):
+        charge()
+    assert row(sales)["status"] == {"S": "REFUNDING"}
 
 
 def test_a_slow_answer_does_not_make_the_row_live_again(sales: "DynamoDBClient", fake: Direct) -> None:
@@ -181,6 +218,22 @@ def test_a_slow_answer_does_not_make_the_row_live_again(sales: "DynamoDBClient",
         charge()
     assert history(sales) == ["CHARGING", "REFUNDING", "REFUNDED"]
     assert fake.books("1") == "provider: nothing was charged"
+
+
+def test_a_refund_delivered_twice_at_once_does_not_touch_what_a_later_saga_has_by_then(
+    sales: "DynamoDBClient", fake: Direct
+) -> None:
+    charge()
+
+    def the_other_one_and_then_a_later_saga(_path: str) -> None:
+        fake.before = nothing
+        refund()
+        charge("later", at=LATER)
+
+    fake.before = the_other_one_and_then_a_later_saga
+    refund()
+    assert (row(sales)["status"], row(sales)["saga_id"]) == ({"S": "CHARGED"}, {"S": "later"})
+    assert fake.net("1") == PRICE
 
 
 def test_a_sale_that_was_refunded_can_be_tried_again_and_is_charged_under_another_key(
@@ -377,20 +430,22 @@ class Trial:
 def run(trial: Trial, calls: Sequence[Running], schedule: Iterator[int], killed: set[int]) -> None:
     """Let the calls go on in turns. A call begins at its first turn."""
     begun: set[int] = set()
-    for index in schedule:
-        call = calls[index]
-        if index not in begun:
-            begun.add(index)
-            call.begin()
-        if not call.ended:
-            call.step()
-        trial.check()
-    for index in begun:
-        if index in killed:
-            calls[index].kill()
-        while not calls[index].ended:
-            calls[index].step()
+    try:
+        for index in schedule:
+            call = calls[index]
+            if index not in begun:
+                begun.add(index)
+                call.begin()
+            if not call.ended:
+                call.step()
             trial.check()
+        for index in begun - killed:
+            while not calls[index].ended:
+                calls[index].step()
+                trial.check()
+    finally:
+        for index in begun:
+            calls[index].kill()
     trial.settle()
 
 
@@ -520,3 +575,23 @@ def test_no_row_log_error_or_book_holds_the_card_number(
     seen = [str(sales.scan(TableName=TABLE)["Items"]), told.out, told.err, *raised, repr(vars(served))]
     assert len(raised) == 7
     assert not [text for text in seen if "1987" in text.replace("'card_last4': {'S': '1987'}", "") or "987-650" in text]
+
+
+# The demo.
+
+
+@pytest.mark.parametrize(
+    ("status", "net", "found"),
+    [
+        ("SUCCEEDED", "60", []),
+        ("FAILED", "0", []),
+        ("SUCCEEDED", "120", ["the service holds 120, expected 60"]),
+        ("SUCCEEDED", "0", ["the service holds 0, expected 60"]),
+        ("FAILED", "60", ["the service holds 60, expected 0"]),
+    ],
+)
+def test_a_demo_differs_from_the_contract_if_the_provider_holds_anything_but_the_price(
+    status: str, net: str, found: list[str]
+) -> None:
+    ended = Ended(arn="arn", status=status, error=None, cause=None, output=None, states=())
+    assert unbalanced(ended, SALE["price"], Decimal(net)) == found
