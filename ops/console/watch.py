@@ -12,6 +12,7 @@ from ops.documents import Document
 from ops.errors import UnknownOrder
 from ops.graph import CLASSES, mermaid
 from ops.model import Execution, Order, Outcome, Row, Saga, StuckSagas
+from ops.path import stopped_in
 from ops.progress import ICONS, progress_of
 from ops.sagas import Sagas
 
@@ -77,6 +78,7 @@ class Watch:
                 for direction in DIRECTIONS
             },
             "meaning": meaning(execution, saga),
+            "stopped_in": list(stopped_in(saga.path)) if execution.outcome is Outcome.STUCK else [],
             "can_tell_redrive": execution.redrive_status is not None,
             "redrivable_until": documents.moment(execution.redrivable_until),
         }
@@ -147,5 +149,6 @@ def meaning(execution: Execution, saga: Saga) -> str:
             )
         case Outcome.ROLLED_BACK:
             return "The order was refused or a step failed: all that was done for it is undone."
-    where = f" in {saga.path[-1].state}" if saga.path else ""
+    states = stopped_in(saga.path)
+    where = f" in {' and '.join(states)}" if states else ""
     return f"The saga is stuck: it stopped half way{where}. Mend the cause, then resume it."
