@@ -205,3 +205,34 @@ def test_without_links_and_without_what_is_in_a_group_the_saga_is_stuck_in_the_g
         5 0 ExecutionFailed       Broken
     """
     assert stopped_in(path_of(history(lines, linked=False))) == ("Group",)
+
+
+def test_a_state_that_was_entered_again_by_a_redrive_and_left_is_not_stuck_any_more() -> None:
+    lines = """
+        10 9  ExecutionRedriven
+        11 10 TaskStateEntered    Undo
+        12 11 TaskScheduled
+        13 12 TaskSucceeded
+        14 13 TaskStateExited     Undo
+        15 14 TaskStateEntered    Next
+        16 15 ExecutionFailed     Broken
+    """
+    assert stopped_in(path_of(history(IN_LINE, lines))) == ("Next",)
+
+
+def test_where_no_exits_are_told_a_state_ends_with_the_entrance_of_the_next() -> None:
+    lines = """
+        1 0 PassStateEntered  One
+        2 1 PassStateEntered  Two
+        3 2 ExecutionFailed   Broken
+    """
+    assert stopped_in(path_of(history(lines))) == ("Two",)
+
+
+def test_an_execution_that_fails_between_two_states_is_stuck_in_the_former() -> None:
+    lines = """
+        1 0 PassStateEntered  One
+        2 1 PassStateExited   One
+        3 2 ExecutionFailed   Broken
+    """
+    assert stopped_in(path_of(history(lines))) == ("One",)
