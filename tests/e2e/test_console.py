@@ -8,6 +8,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import pytest
@@ -16,9 +17,11 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
+from local.__main__ import _web_console
 from local.cloud import HOST, LOOPBACK, free_port
 from local.demo import EXPECTED
 from local.deployment import Deployment
+from local.errors import LocalError
 from tests import browser as browsers
 from tests.consoles import console_of
 from tests.e2e.conftest import Faults
@@ -150,6 +153,25 @@ def test_the_console_of_the_local_cloud_serves_until_it_is_interrupted(deploymen
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=10)
     assert (process.returncode, err.decode().strip()) == (130, "Interrupted.")
+
+
+def test_make_local_tells_of_the_console_when_it_answers(deployment: Deployment) -> None:
+    port = free_port()
+    with (
+        _web_console(deployment.cloud, deployment, port) as process,
+        LOOPBACK.open(f"http://{HOST}:{port}/", timeout=10) as answer,
+    ):
+        assert answer.status == 200
+    assert process is not None
+    assert process.poll() is not None, "it ends with the block"
+
+
+def test_make_local_says_why_the_console_does_not_start(deployment: Deployment) -> None:
+    with (
+        pytest.raises(LocalError, match="the web console ended with exit status 2: error: there is no stack None"),
+        _web_console(deployment.cloud, replace(deployment, stack="None"), free_port()),
+    ):
+        pass
 
 
 @pytest.mark.parametrize("preset", EXPECTED)

@@ -251,6 +251,8 @@ def test_documents_are_renewed_in_place(tmp_path: Path, definition: dict[str, An
         (["--definition", "no such file"], "error: no such file cannot be read"),
         (["--definition", "{definition}", "--into", "{plain}"], "has no place for a drawing"),
         (["--definition", "{plain}"], "holds no definition of a state machine"),
+        (["--definition", "{definition}", "mine"], "leave out --definition or EXECUTION"),
+        (["--definition", "{definition}", "--into", "{plain}", "--format", "svg"], "leave out --into or --format svg"),
     ],
 )
 def test_what_cannot_be_drawn_is_one_line(
