@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions.type_defs import HistoryEventTypeDef
 
 _CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3})
+_ENDS = ("ExecutionFailed", "ExecutionAborted", "ExecutionTimedOut")
 _QUEUE_URL = os.environ["QUEUE_URL"]
 _CLEAN_ERROR = os.environ["CLEAN_ERROR"]
 _stepfunctions: "SFNClient" = boto3.client("stepfunctions", config=_CONFIG)
@@ -84,8 +85,12 @@ def _unfinished(newest_first: "Iterable[HistoryEventTypeDef]") -> str | None:
     are described in ops/path.py.
     """
     linked: int | None = None
-    left = set()
+    left: set[str] = set()
     for event in newest_first:
+        if event["type"] in _ENDS:
+            # Local clouds let the task under way go on, and tell of it after the end.
+            linked = None
+            left.clear()
         if "stateExitedEventDetails" in event:
             left.add(event["stateExitedEventDetails"]["name"])
         if linked in (None, event["id"]):

@@ -144,10 +144,15 @@ class _Reader:
         # By the ids of events.
         self._stay_of: dict[int, _Stay] = {}
         self._input: str | None = None
+        # Local clouds let the task under way go on, and tell of it after the end.
+        self._over = False
 
     def read(self, event: "HistoryEventTypeDef") -> None:
         """Note what the event tells."""
         type_, at = event["type"], event["timestamp"]
+        self._over = self._over and type_ != "ExecutionRedriven"
+        if self._over:
+            return
         stay = self._stay_of.get(event.get("previousEventId", 0)) or (self.stays[-1] if self.stays else None)
         if type_ == "ExecutionStarted":
             self._input = _details(event).get("input")
@@ -161,6 +166,7 @@ class _Reader:
         elif type_.startswith(_GROUPS) and not type_.endswith("StateEntered"):
             stay = self._group_event(type_, at, stay)
         elif type_ in _ENDS or type_ == "ExecutionSucceeded":
+            self._over = True
             for one in self.stays:
                 one.finish(End.HELD if type_ in _ENDS else End.LEFT, at)
         else:

@@ -78,6 +78,16 @@ IN_LINE = """
     9  8  ExecutionFailed       Broken
 """
 
+# As a local cloud writes it: the task that was under way is told to its end.
+ABORTED_LOCALLY = """
+    1  0  ExecutionStarted
+    2  0  TaskStateEntered      One
+    3  0  TaskScheduled
+    4  0  ExecutionAborted
+    5  0  TaskSucceeded
+    6  0  TaskStateExited       One
+"""
+
 
 def history(*lines: str, linked: bool = True) -> Any:
     """The events; without links as MiniStack gives them."""

@@ -7,7 +7,7 @@ import pytest
 
 from ops.model import End, PathStep
 from ops.path import path_of, stopped_in
-from tests.histories import ABORTED_GROUP, CAUGHT, FAILED_GROUP, IN_LINE, RESUMED, START, history
+from tests.histories import ABORTED_GROUP, ABORTED_LOCALLY, CAUGHT, FAILED_GROUP, IN_LINE, RESUMED, START, history
 
 Event: TypeAlias = tuple[str, dict[str, Any]]
 
@@ -236,3 +236,8 @@ def test_an_execution_that_fails_between_two_states_is_stuck_in_the_former() -> 
         3 2 ExecutionFailed   Broken
     """
     assert stopped_in(path_of(history(lines))) == ("One",)
+
+
+def test_what_a_task_does_after_the_end_of_its_execution_is_no_exit() -> None:
+    (step,) = path_of(history(ABORTED_LOCALLY, linked=False))
+    assert (step.end, step.left_at) == (End.HELD, START + timedelta(seconds=3))

@@ -10,7 +10,7 @@ from botocore.stub import Stubber
 
 from lambdas import report_stuck_saga
 from local.demo import scenario
-from tests.histories import ABORTED_GROUP, FAILED_GROUP, IN_LINE, history
+from tests.histories import ABORTED_GROUP, ABORTED_LOCALLY, FAILED_GROUP, IN_LINE, history
 from tests.saga.faults import Fault, Faults, Injector
 from tests.saga.interpreter import Deliver, Execution, Interpreter, TaskFailed
 from tests.saga.trial import fresh
@@ -144,8 +144,16 @@ def told_of(stepfunctions: Stubber, status: str, *pages: Any, more: bool = False
         ("TIMED_OUT", ABORTED_GROUP.replace("ExecutionAborted", "ExecutionTimedOut"), True, "ReserveHotel"),
         ("FAILED", IN_LINE, True, "Undo"),
         ("FAILED", IN_LINE, False, "Undo"),
+        ("ABORTED", ABORTED_LOCALLY, False, "One"),
     ],
-    ids=["a group failed", "a group was stopped", "a group was out of time", "no group", "no links"],
+    ids=[
+        "a group failed",
+        "a group was stopped",
+        "a group was out of time",
+        "no group",
+        "no links",
+        "more after the end",
+    ],
 )
 def test_the_state_that_is_told_is_the_one_that_failed_or_was_under_way(
     messages: Messages, stepfunctions: Stubber, status: str, lines: str, *, linked: bool, state: str
