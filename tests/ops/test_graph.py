@@ -15,8 +15,9 @@ from ops.graph import mermaid
 from ops.markdown import BEGIN, END, with_graph
 from ops.model import Execution, Saga
 from ops.path import path_of, stopped_in
-from ops.pictures import BROWSERS, MERMAID
+from ops.pictures import MERMAID
 from ops.progress import Status, progress_of
+from tests import browser as browsers
 from tests.histories import ABORTED_GROUP, FAILED_GROUP, START, history
 from tests.ops.conftest import World
 from tests.saga.faults import Fault, Injector
@@ -283,7 +284,22 @@ def test_without_a_browser_a_picture_is_refused_in_one_line(
     assert err.count("\n") == 1
 
 
-@pytest.mark.skipif(not any(map(shutil.which, BROWSERS)), reason="there is no browser on PATH")
+def test_a_browser_that_does_not_run_is_told_in_one_line(
+    tmp_path: Path, definition: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As Ubuntu's package does, which is but a hint."""
+    hint = tmp_path / "chromium"
+    hint.write_text("#!/bin/sh\necho install the snap >&2\necho of chromium >&2\nexit 1\n")
+    hint.chmod(0o755)
+    monkeypatch.setattr(shutil, "which", lambda _name: str(hint))
+    assert browsers.missing.__wrapped__() == f"{hint} does not run: install the snap of chromium"
+    file = tmp_path / "definition.json"
+    file.write_text(json.dumps(definition))
+    assert main(["graph", "--definition", str(file), "--format", "svg"]) == 2
+    assert capsys.readouterr().err == f"error: {hint} did not draw the graph: install the snap of chromium\n"
+
+
+@pytest.mark.skipif(browsers.missing() is not None, reason=browsers.missing() or "")
 @pytest.mark.skipif(not MERMAID.is_file(), reason="Mermaid is not installed")
 def test_a_picture_shows_every_state(
     tmp_path: Path, definition: dict[str, Any], capsys: pytest.CaptureFixture[str]
