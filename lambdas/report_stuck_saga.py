@@ -20,10 +20,14 @@ from lambdas.shared.causes import in_words, without_card
 from lambdas.shared.observability import logger
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_stepfunctions import SFNClient
+    from mypy_boto3_stepfunctions.type_defs import HistoryEventTypeDef
 
 _CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3})
+_ENDS = ("ExecutionFailed", "ExecutionAborted", "ExecutionTimedOut")
 _QUEUE_URL = os.environ["QUEUE_URL"]
 _CLEAN_ERROR = os.environ["CLEAN_ERROR"]
 _stepfunctions: "SFNClient" = client("stepfunctions", _CONFIG)
@@ -65,17 +69,42 @@ def _execution(arn: str) -> dict[str, Any] | None:
 
 
 def _stopped_in(arn: str) -> str | None:
-    """The last state that the execution entered."""
+    """The state that failed; of an execution that was stopped, the one under way that was entered last."""
     try:
         pages = _stepfunctions.get_paginator("get_execution_history").paginate(
             executionArn=arn, reverseOrder=True, includeExecutionData=False
         )
-        for page in pages:
-            for event in page["events"]:
-                if event["type"].endswith("StateEntered"):
-                    return event["stateEnteredEventDetails"]["name"]
+        return _unfinished(event for page in pages for event in page["events"])
     except ClientError:
         logger.exception("the execution's history cannot be read")
+    return None
+
+
+def _unfinished(newest_first: "Iterable[HistoryEventTypeDef]") -> str | None:
+    """The state that the newest event links back to; without links, the last one that was entered and not left.
+
+    ExecutionFailed links to the failure, and that step by step to the entrance of the state that failed; in a parallel
+    group another state may have been entered later. ExecutionAborted and ExecutionTimedOut link to nothing. The links
+    are described in ops/path.py.
+    """
+    linked: int | None = None
+    left: set[str] = set()
+    for event in newest_first:
+        if event["type"] in _ENDS:
+            # Local clouds let the task under way go on, and tell of it after the end.
+            linked = None
+            left.clear()
+        if "stateExitedEventDetails" in event:
+            left.add(event["stateExitedEventDetails"]["name"])
+        if linked in (None, event["id"]):
+            linked = event.get("previousEventId", 0)
+        elif linked:
+            continue
+        if "stateEnteredEventDetails" in event:
+            name = event["stateEnteredEventDetails"]["name"]
+            if name not in left:
+                return name
+            left.discard(name)
     return None
 
 

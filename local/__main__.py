@@ -8,6 +8,7 @@ import argparse
 import contextlib
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -19,7 +20,16 @@ from rich.console import Console
 from rich.markup import escape
 
 from local import demo
-from local.cloud import HOST, PROJECT, LocalCloud, free_port, last_line, local_cloud, refuse_taken_port
+from local.cloud import (
+    HOST,
+    PROJECT,
+    READY_WITHIN_SECONDS,
+    LocalCloud,
+    free_port,
+    last_line,
+    local_cloud,
+    refuse_taken_port,
+)
 from local.deployment import Deployment, bootstrap, deploy
 from local.errors import LocalError
 from local.orders import Orders
@@ -130,6 +140,8 @@ def _demo(example: demo.Example) -> int:
 
 def _serve(port: int, console_port: int | None) -> int:
     step = _Steps()
+    if console_port == port:
+        raise LocalError(f"PORT and CONSOLE_PORT are both {port}: choose another port with CONSOLE_PORT=")
     if console_port:
         refuse_taken_port(console_port, option="CONSOLE_PORT=")
     step(f"starting the local cloud on 127.0.0.1:{port}, IAM policies enforced")
@@ -151,7 +163,10 @@ def _serve(port: int, console_port: int | None) -> int:
 def _web_console(
     cloud: LocalCloud, deployment: Deployment, port: int | None
 ) -> Iterator["subprocess.Popen[bytes] | None"]:
-    """Serve the web console while the block runs, with the local cloud's credentials and none of the caller's."""
+    """Serve the web console while the block runs, with the local cloud's credentials and none of the caller's.
+
+    It answers when the block begins. Raises LocalError if it does not.
+    """
     if port is None:
         yield None
         return
@@ -161,7 +176,18 @@ def _web_console(
         (cloud.folder / CONSOLE_LOG).open("wb") as log,
         running([*command, *options], cwd=PROJECT, env=cloud.client_environment(), output=log) as process,
     ):
+        _wait_until_served(port, process, cloud)
         yield process
+
+
+def _wait_until_served(port: int, process: "subprocess.Popen[bytes]", cloud: LocalCloud) -> None:
+    deadline = time.monotonic() + READY_WITHIN_SECONDS
+    while time.monotonic() < deadline:
+        _require_running(process, cloud)
+        with contextlib.suppress(OSError), socket.create_connection((HOST, port), timeout=1):
+            return
+        time.sleep(0.05)
+    raise LocalError(f"the web console did not start within {READY_WITHIN_SECONDS} s")
 
 
 def _require_running(web_console: "subprocess.Popen[bytes] | None", cloud: LocalCloud) -> None:

@@ -70,6 +70,10 @@ def add_console(commands: "_SubParsersAction[argparse.ArgumentParser]", common: 
 
 def draw(sagas: Sagas | None, options: argparse.Namespace) -> int:
     """Print or write the graph; without ``sagas``, that of the definition in a file."""
+    if options.definition and options.execution:
+        raise OpsError("an execution is drawn in its own definition: leave out --definition or EXECUTION")
+    if options.into and options.format != "mermaid":
+        raise OpsError(f"Markdown files hold Mermaid: leave out --into or --format {options.format}")
     text = _graph(sagas, options)
     if options.into:
         for file in options.into:

@@ -10,8 +10,9 @@ Times are ISO 8601 text, UTC, milliseconds, ``Z``; durations are seconds; what i
 
 EXECUTION   {"execution_arn", "name", "status", "outcome": "running" | "fulfilled" | "rolled_back" | "stuck",
             "order_id", "started_at", "stopped_at", "error", "cause", "redrive_count"}
-STEP        {"state", "entered_at", "left_at", "seconds",
-            "attempts": [{"started_at", "ended_at", "error", "cause"}]}
+STEP        {"state", "entered_at", "left_at", "seconds", "end": null | "left" | "held" | "stopped", "within", "after",
+            "attempts": [{"started_at", "ended_at", "error", "cause"}]}; ``end``, ``within`` (the group) and ``after``
+            (the state before it) as in ops/model.py
 STUCK       EXECUTION and {"state", "redrivable_until", "redrive_status"}
 """
 
@@ -105,6 +106,9 @@ def _step(step: PathStep) -> Document:
         "entered_at": moment(step.entered_at),
         "left_at": moment(step.left_at),
         "seconds": step.took.total_seconds() if step.took is not None else None,
+        "end": step.end.value if step.end else None,
+        "within": step.within,
+        "after": step.after,
         "attempts": [
             {
                 "started_at": moment(attempt.started_at),

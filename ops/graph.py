@@ -24,6 +24,7 @@ CLASSES: Mapping[Status, str] = {
     Status.UNDONE: "undone",
     Status.FAILED: "failed",
     Status.STUCK: "stuck",
+    Status.STOPPED: "stopped",
     Status.SKIPPED: "skipped",
 }
 # Dark text on light colours, at a contrast of 7 to 1 or more, whatever the theme of the page is.
@@ -35,6 +36,7 @@ _COLOURS = {
     "undone": "fill:#fef3c7,stroke:#b45309,color:#451a03",
     "failed": "fill:#fee2e2,stroke:#b91c1c,color:#450a0a",
     "stuck": "fill:#7f1d1d,stroke:#450a0a,color:#ffffff,stroke-width:3px",
+    "stopped": "fill:#f4f4f5,stroke:#3f3f46,color:#3f3f46,stroke-width:2px",
     "skipped": "fill:#f4f4f5,stroke:#a1a1aa,color:#52525b,stroke-dasharray:4 3",
 }
 

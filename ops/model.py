@@ -94,14 +94,29 @@ class Attempt:
     cause: str | None
 
 
+class End(StrEnum):
+    """How an execution's stay in a state ended."""
+
+    LEFT = "left"  # to what follows, be it after an error that was caught
+    HELD = "held"  # never left: it failed and nothing caught it, or the execution ended while it was under way
+    STOPPED = "stopped"  # by the end of its group: another branch had failed
+
+
 @dataclass(frozen=True, kw_only=True)
 class PathStep:
-    """A state on an execution's path; ``left_at`` is None while it is there. A Fail state makes no attempt."""
+    """A state on an execution's path. A Fail state makes no attempt.
+
+    ``left_at`` and ``end`` are None while it is there; ``left_at`` is the time of any end.
+    ``within`` is the group (Parallel, Map) that it is a part of, ``after`` the state that led to it; None if none is.
+    """
 
     state: str
     entered_at: datetime
     left_at: datetime | None
     attempts: tuple[Attempt, ...]
+    end: End | None
+    within: str | None
+    after: str | None
 
     @property
     def took(self) -> timedelta | None:
@@ -129,7 +144,10 @@ class Order:
 
 @dataclass(frozen=True, kw_only=True)
 class StuckSaga:
-    """A saga that ended in neither of the clean ways, and the state it stopped in, if it came to one."""
+    """A saga that ended in neither of the clean ways, and the state it stopped in, if it came to one.
+
+    The state is the one that failed; of several that were under way when the execution was stopped, the last entered.
+    """
 
     execution: Execution
     state: str | None

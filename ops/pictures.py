@@ -89,6 +89,9 @@ def _document(browser: str, page: Path, folder: Path) -> str:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise OpsError(f"{browser} did not draw the graph: {error}") from None
+    if done.returncode and not done.stdout:
+        said = " ".join(done.stderr.split()) or f"it ended with exit status {done.returncode}"
+        raise OpsError(f"{browser} did not draw the graph: {said}")
     return done.stdout
 
 

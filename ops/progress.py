@@ -4,14 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from itertools import pairwise
 
 from ops.definition import Definition
-from ops.model import Execution, Outcome, PathStep, Saga
+from ops.model import End, Execution, Outcome, PathStep, Saga
 
 
 class Status(StrEnum):
-    """What became of a state. A state that a Catch leads to is a compensation, and says ``undone`` when it is done."""
+    """What became of a state. A state that a Catch leads to is a compensation, and says ``undone`` when it is done.
+
+    What is stopped was under way in a group when another of its branches failed.
+    """
 
     WAITING = "not yet"
     RUNNING = "running"
@@ -20,6 +22,7 @@ class Status(StrEnum):
     UNDONE = "undone"
     FAILED = "failed"
     STUCK = "stuck"
+    STOPPED = "stopped"
     SKIPPED = "skipped"
 
 
@@ -32,6 +35,7 @@ ICONS: Mapping[Status, str] = {
     Status.UNDONE: "↶",
     Status.FAILED: "✗",
     Status.STUCK: "⚠",
+    Status.STOPPED: "■",
     Status.SKIPPED: "∅",
 }
 
@@ -68,29 +72,30 @@ def progress_of(definition: Definition, saga: Saga) -> Progress:
     unseen = Status.WAITING if execution.outcome is Outcome.RUNNING else Status.SKIPPED
     visits = {name: Visit(status=unseen) for name in definition.states}
     for number, step in enumerate(saga.path, start=1):
-        is_last = number == len(saga.path)
-        visits[step.state] = _visit(definition, step, number, execution, is_last=is_last)
+        visits[step.state] = _visit(definition, step, number, execution)
     return Progress(
         visits=visits,
-        taken=frozenset((before.state, after.state) for before, after in pairwise(saga.path)),
+        taken=frozenset((step.after, step.state) for step in saga.path if step.after),
         outcome=execution.outcome,
     )
 
 
-def _visit(definition: Definition, step: PathStep, number: int, execution: Execution, *, is_last: bool) -> Visit:
+def _visit(definition: Definition, step: PathStep, number: int, execution: Execution) -> Visit:
     failures = sum(1 for attempt in step.attempts if attempt.error or attempt.cause)
     return Visit(
-        status=_status(definition, step, execution, failures=failures, is_last=is_last),
+        status=_status(definition, step, execution, failures=failures),
         number=number,
         took=step.took,
         failures=failures,
     )
 
 
-def _status(definition: Definition, step: PathStep, execution: Execution, *, failures: int, is_last: bool) -> Status:
-    if is_last and execution.outcome is Outcome.STUCK:
+def _status(definition: Definition, step: PathStep, execution: Execution, *, failures: int) -> Status:
+    if step.end is End.STOPPED:
+        return Status.STOPPED
+    if step.end is not End.LEFT and execution.outcome is Outcome.STUCK:
         return Status.STUCK
-    if is_last and step.left_at is None and execution.outcome is Outcome.RUNNING:
+    if step.end is None and execution.outcome is Outcome.RUNNING:
         return Status.RETRYING if failures else Status.RUNNING
     last = step.attempts[-1] if step.attempts else None
     if step.state in definition.failing or (last and (last.error or last.cause)):

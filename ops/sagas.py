@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 
 from ops.errors import NotResumable, UnknownExecution, UnknownOrder
 from ops.model import Change, Execution, Order, Outcome, Page, Row, Saga, StuckSaga, StuckSagas
-from ops.path import last_state, order_id_of, path_of
+from ops.path import order_id_of, path_of, stopped_in
 from ops.stuck_queue import Look, Message, StuckQueue
 from ops.words import cause_in_words, order_id_in, parsed, printable, without_card
 
@@ -311,7 +311,8 @@ class Sagas:
 
     def _as_stuck(self, execution: Execution) -> StuckSaga:
         found, events = self._with_history(execution)
-        return StuckSaga(execution=found, state=last_state(events))
+        states = stopped_in(path_of(events))
+        return StuckSaga(execution=found, state=states[-1] if states else None)
 
     def _remove(self, look: Look, messages: Sequence[Message]) -> int:
         """Remove messages; none if this is not allowed, as for somebody who may only look."""

@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 from rich.cells import cell_len
 from rich.text import Text
 
-from ops.model import Attempt, Execution, Order, Outcome, PathStep, Row, Saga, StuckSaga, StuckSagas
+from ops.model import Attempt, End, Execution, Order, Outcome, PathStep, Row, Saga, StuckSaga, StuckSagas
+from ops.path import stopped_in
 from ops.words import printable
 
 _STYLES = {
@@ -130,6 +131,9 @@ def _saga(saga: Saga, *, now: datetime) -> Iterable[Text]:
     if execution.redrive_count:
         facts.append(("resumed", _text(_counted(execution.redrive_count, "time"))))
     if execution.outcome is Outcome.STUCK:
+        facts.append(
+            ("stopped", _text(f"in {' and '.join(stopped_in(saga.path))}" if saga.path else "before its first state"))
+        )
         facts.append(("resume", _text(_left(execution, now=now))))
     yield from _columns([[_text(name, _DIM), value] for name, value in facts], indent=2)
     yield from _columns([cells for step in saga.path for cells in _step(step)], indent=4)
@@ -139,7 +143,13 @@ def _step(step: PathStep) -> Iterable[list[Text]]:
     """The state with its time, and below it what went wrong; the same error many times over is one line."""
     count = len(step.attempts)
     took = duration(step.took) if step.took is not None else "not left"
-    yield [_text(step.state), _text(took), _text(_counted(count, "attempt") if count else "")]
+    if step.end is End.STOPPED:
+        took += ", stopped"
+    yield [
+        _text(f"  {step.state}" if step.within else step.state),
+        _text(took),
+        _text(_counted(count, "attempt") if count else ""),
+    ]
     for error, cause, times in _errors(step.attempts):
         yield [Text(), Text(), _text(f"{_counted(times, 'time')} {error}" + (f": {cause}" if cause else ""), "yellow")]
 

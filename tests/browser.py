@@ -1,7 +1,9 @@
 """A headless Chromium, driven by WebDriver; it talks to this machine alone and keeps nothing."""
 
+import functools
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,14 +13,27 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.chrome.webdriver import WebDriver
 
-from ops.pictures import BROWSERS, browser_options
+from ops.errors import OpsError
+from ops.pictures import BROWSERS, browser_options, find_browser
 
 
+@functools.cache
 def missing() -> str | None:
-    """What is missing on PATH for a browser, as the reason why a test is skipped; None if nothing is."""
-    if not _browser():
+    """What is missing for a browser, as the reason why a test is skipped; None if nothing is.
+
+    What is on PATH is run: on Ubuntu, the package of that name is but a hint to another way of installing it.
+    """
+    try:
+        programs = [find_browser(), shutil.which("chromedriver")]
+    except OpsError:
         return f"there is no browser on PATH (none of {', '.join(BROWSERS)})"
-    return None if shutil.which("chromedriver") else "there is no chromedriver on PATH"
+    for program in programs:
+        if program is None:
+            return "there is no chromedriver on PATH"
+        done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False, timeout=60)
+        if done.returncode:
+            return f"{program} does not run: {' '.join((done.stderr or done.stdout).split())}"
+    return None
 
 
 @contextmanager
@@ -26,7 +41,7 @@ def browser() -> Iterator[WebDriver]:
     """A browser with an empty profile while the block runs. Whatever a page logs can be had as its log."""
     with tempfile.TemporaryDirectory(prefix="order-saga-", ignore_cleanup_errors=True) as folder:
         options = webdriver.ChromeOptions()
-        options.binary_location = _browser() or ""
+        options.binary_location = find_browser()
         for option in browser_options(Path(folder)):
             options.add_argument(option)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
@@ -56,7 +71,3 @@ def logged(driver: WebDriver, log: str) -> list[str]:
     """The messages of the log ``browser`` or ``performance`` since it was read last."""
     entries = driver.get_log(log)  # type: ignore[no-untyped-call]  # Selenium has no types for it
     return [str(entry["message"]) for entry in entries]
-
-
-def _browser() -> str | None:
-    return next((found for name in BROWSERS if (found := shutil.which(name))), None)

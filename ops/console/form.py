@@ -13,12 +13,14 @@ from typing import TypeAlias
 from lambdas.shared import orders
 from lambdas.shared.errors import InvalidOrder
 from ops.errors import OpsError
+from ops.model import Row
 from ops.words import CARD_FIELD, parsed
 
 Order: TypeAlias = dict[str, object]
 
 PRESETS = Path(__file__).parent.parent.parent / "local" / "scenarios"
 STEPS = (orders.ORDER, orders.PAYMENT, orders.SHIPMENT)
+_UNDONE = {step.entity.name: step.entity.undone for step in STEPS}
 
 
 class BadForm(OpsError):  # noqa: N818 (says what it is)
@@ -90,6 +92,11 @@ def refusal_of(order: Order) -> Refusal | None:
         except InvalidOrder as error:
             return Refusal(step=step.name, reason=str(error))
     return None
+
+
+def is_undone(row: Row) -> bool:
+    """Whether no saga holds the row any more."""
+    return row.status == _UNDONE.get(row.entity)
 
 
 def _as_meant(name: str, text: str) -> object:

@@ -7,11 +7,13 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, cast
 
 from ops import documents
+from ops.console.form import is_undone
 from ops.definition import Definition, read_definition
 from ops.documents import Document
 from ops.errors import UnknownOrder
 from ops.graph import CLASSES, mermaid
 from ops.model import Execution, Order, Outcome, Row, Saga, StuckSagas
+from ops.path import stopped_in
 from ops.progress import ICONS, progress_of
 from ops.sagas import Sagas
 
@@ -56,7 +58,7 @@ class Watch:
         saga = self.sagas.saga(name)
         execution = cast("Execution", saga.execution)
         progress = progress_of(self._definition(execution), saga)
-        shown = documents.shown(Order(order_id=execution.order_id or "", rows=self._rows(execution), sagas=(saga,)))
+        shown = _shown(Order(order_id=execution.order_id or "", rows=self._rows(execution), sagas=(saga,)))
         (told,) = cast("list[Document]", shown["sagas"])
         return {
             **told,
@@ -77,13 +79,14 @@ class Watch:
                 for direction in DIRECTIONS
             },
             "meaning": meaning(execution, saga),
+            "stopped_in": list(stopped_in(saga.path)) if execution.outcome is Outcome.STUCK else [],
             "can_tell_redrive": execution.redrive_status is not None,
             "redrivable_until": documents.moment(execution.redrivable_until),
         }
 
     def order(self, order_id: str) -> Document:
-        """The document of ``show``: the order's rows with their history, and its sagas."""
-        return documents.shown(self.sagas.order(order_id))
+        """The document of ``show``: the order's rows with their history and whether they are undone, and its sagas."""
+        return _shown(self.sagas.order(order_id))
 
     def stuck(self) -> Document:
         """The document of ``stuck``: what the queue tells of, and what the list has shown. It takes nothing away."""
@@ -99,9 +102,7 @@ class Watch:
 
     def holder(self, order_id: str) -> Row | None:
         """The row of an order that a saga holds, be it under way or fulfilled; None if the order is free."""
-        undone = ("DELETED", "REFUNDED", "CANCELLED")
-        rows = [row for row in self.sagas.rows(order_id) if row.status not in undone]
-        return rows[0] if rows else None
+        return next((row for row in self.sagas.rows(order_id) if not is_undone(row)), None)
 
     def _execution(self, arn: str) -> Execution:
         with self._lock:
@@ -133,6 +134,12 @@ class Watch:
             return ()
 
 
+def _shown(order: Order) -> Document:
+    shown = documents.shown(order)
+    rows = zip(cast("list[Document]", shown["rows"]), order.rows, strict=True)
+    return {**shown, "rows": [{**told, "undone": is_undone(row)} for told, row in rows]}
+
+
 def meaning(execution: Execution, saga: Saga) -> str:
     """What the state of an execution means for its order, in a sentence or two."""
     match execution.outcome:
@@ -147,5 +154,6 @@ def meaning(execution: Execution, saga: Saga) -> str:
             )
         case Outcome.ROLLED_BACK:
             return "The order was refused or a step failed: all that was done for it is undone."
-    where = f" in {saga.path[-1].state}" if saga.path else ""
+    states = stopped_in(saga.path)
+    where = f" in {' and '.join(states)}" if states else ""
     return f"The saga is stuck: it stopped half way{where}. Mend the cause, then resume it."

@@ -101,9 +101,18 @@ def test_a_taken_port_of_the_console_is_told_before_anything_is_started(tmp_path
     assert "CONSOLE_PORT=" in err
 
 
+def test_one_port_for_both_is_told_before_anything_is_started(tmp_path: Path) -> None:
+    port = str(free_port())
+    with local(tmp_path, "serve", "--port", port, "--console-port", port) as process:
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (2, "")
+    assert err == f"error: PORT and CONSOLE_PORT are both {port}: choose another port with CONSOLE_PORT=\n"
+
+
+@pytest.mark.parametrize("option", ["--port", "--console-port"])
 @pytest.mark.parametrize("port", ["0", "80", "70000", "http", ""])
-def test_a_port_that_is_none_is_one_clear_line(tmp_path: Path, port: str) -> None:
-    with local(tmp_path, "serve", "--port", port) as process:
+def test_a_port_that_is_none_is_one_clear_line(tmp_path: Path, option: str, port: str) -> None:
+    with local(tmp_path, "serve", option, port) as process:
         _, err = process.communicate(timeout=60)
     assert process.returncode == 2
     assert f"{port!r} is no port: expected a number from 1024 to 65535" in err

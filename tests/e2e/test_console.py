@@ -8,6 +8,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import pytest
@@ -16,9 +17,11 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
+from local.__main__ import _web_console
 from local.cloud import HOST, LOOPBACK, free_port
 from local.demo import EXPECTED
 from local.deployment import Deployment
+from local.errors import LocalError
 from tests import browser as browsers
 from tests.consoles import console_of
 from tests.e2e.conftest import Faults
@@ -152,6 +155,25 @@ def test_the_console_of_the_local_cloud_serves_until_it_is_interrupted(deploymen
     assert (process.returncode, err.decode().strip()) == (130, "Interrupted.")
 
 
+def test_make_local_tells_of_the_console_when_it_answers(deployment: Deployment) -> None:
+    port = free_port()
+    with (
+        _web_console(deployment.cloud, deployment, port) as process,
+        LOOPBACK.open(f"http://{HOST}:{port}/", timeout=10) as answer,
+    ):
+        assert answer.status == 200
+    assert process is not None
+    assert process.poll() is not None, "it ends with the block"
+
+
+def test_make_local_says_why_the_console_does_not_start(deployment: Deployment) -> None:
+    with (
+        pytest.raises(LocalError, match="the web console ended with exit status 2: error: there is no stack None"),
+        _web_console(deployment.cloud, replace(deployment, stack="None"), free_port()),
+    ):
+        pass
+
+
 @pytest.mark.parametrize("preset", EXPECTED)
 def test_a_preset_runs_to_its_end_before_the_eyes_of_who_started_it(page: Page, preset: str) -> None:
     expected = EXPECTED[preset]
@@ -174,6 +196,14 @@ def test_a_preset_runs_to_its_end_before_the_eyes_of_who_started_it(page: Page, 
     assert all(f"{entity} " in rows for entity in expected.statuses)
     assert page.problems() == []
     assert page.requested() == {urlsplit(page.url).netloc}
+
+
+def test_a_preset_can_be_started_with_one_button(page: Page) -> None:
+    """Its order may be held by a run before; what is shown is the execution of its name."""
+    page.click('[aria-label="Start 5-failed-shipment as it is"]')
+    WebDriverWait(page.driver, WITHIN).until(
+        lambda _: page.text("#outcome") == "↶ rolled back" or "exists already" in page.text("#verdict")
+    )
 
 
 def test_an_execution_is_shown_within_a_second_of_its_events(page: Page) -> None:
@@ -299,7 +329,7 @@ def test_everything_can_be_done_by_keyboard_alone(page: Page) -> None:
             focused.send_keys(Keys.TAB)
         raise AssertionError(f"the keyboard does not get to {selector}")
 
-    tab_to(".preset:nth-of-type(2)")
+    tab_to(".pair:nth-of-type(2) .preset")
     page.driver.switch_to.active_element.send_keys(Keys.SPACE)
     tab_to("#field-order_id")
     order_id = str(uuid.uuid4())

@@ -1,7 +1,10 @@
 """What the files around the code promise: CI, the image, updates of dependencies, and the documents."""
 
 import json
+import os
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -174,3 +177,47 @@ def test_every_decision_is_in_the_list_of_decisions() -> None:
     folder = ROOT / "docs/adr"
     listed = re.findall(r"^- \[\d{4}\]\((.*?)\): ", (folder / "README.md").read_text(), re.MULTILINE)
     assert listed == sorted(path.name for path in folder.glob("0*.md"))
+
+
+@pytest.mark.parametrize(
+    ("user", "reasons", "apt", "asked", "warned"),
+    [
+        (0, [""], 0, [], ""),
+        (0, ["no browser", ""], 0, ["update", "install"], ""),
+        (0, ["no browser", "no browser"], 1, ["update", "install"], "cannot install Chromium"),
+        (1000, ["no browser", "no browser"], 0, [], "will be skipped: no browser"),
+    ],
+    ids=["there", "installed", "not to be had", "not root"],
+)
+def test_ci_installs_a_browser_where_it_may_and_goes_on_without(
+    tmp_path: Path, user: int, reasons: list[str], apt: int, asked: list[str], warned: str
+) -> None:
+    """``reasons`` is what is missing, one question after the other; the last one stays."""
+    shutil.copy(ROOT / ".ci/run", folder(tmp_path / ".ci") / "run")
+    (tmp_path / "reasons").write_text("".join(f"{reason}\n" for reason in reasons))
+    ask = """reason=$(head -1 reasons); tail -n +2 reasons >rest; [ ! -s rest ] || mv rest reasons
+        [ -z "$reason" ] || { echo "$reason" >&2; exit 1; }"""
+    script(folder(tmp_path / ".venv/bin") / "python", ask)
+    stubs = folder(tmp_path / "stubs")
+    script(stubs / "id", f"echo {user}")
+    script(stubs / "make", 'echo "make $1" >>calls')
+    script(
+        stubs / "apt-get", f'for word; do case $word in update|install) echo "$word" >>calls; esac; done; exit {apt}'
+    )
+    path = f"{stubs}:{os.environ['PATH']}"
+    done = subprocess.run([tmp_path / ".ci/run"], env={"PATH": path}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert calls == ["make install", *asked, "make lint", "make test"]
+    assert warned in done.stderr
+    assert bool(warned) == bool(done.stderr)
+
+
+def folder(path: Path) -> Path:
+    path.mkdir(parents=True)
+    return path
+
+
+def script(path: Path, text: str) -> None:
+    path.write_text(f"#!/usr/bin/env bash\n{text}\n")
+    path.chmod(0o755)

@@ -25,6 +25,7 @@ from ops.errors import UnknownStack
 from ops.sagas import Sagas
 from ops.tables import duration
 from ops.words import printable
+from tests.histories import FAILED_GROUP, history
 from tests.ops.conftest import CARD, World
 
 OUTPUTS = {"StateMachineArn": "arn:machine", "TableName": "table", "StuckSagasQueueUrl": "https://queue"}
@@ -102,6 +103,23 @@ def test_show_tells_of_rows_path_and_errors(world: World, ops: Ops) -> None:
     assert "36 times RuntimeError: no network" in told
 
 
+def test_show_tells_of_each_branch_of_a_group_what_became_of_it(
+    world: World, ops: Ops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.run_into_a_stop("1")
+    monkeypatch.setattr(world.sagas, "_history", lambda _arn: history(FAILED_GROUP))
+    told = [" ".join(line.split()) for line in ops("show", "1").out.splitlines()]
+    assert "stopped in CancelFlight" in told
+    assert told[-6:] == [
+        "UndoReservations 16.0 s 1 attempt",
+        "1 time Broken",
+        "CancelFlight 14.0 s 2 attempts",
+        "2 times Broken",
+        "CancelHotel 13.0 s, stopped 2 attempts",
+        "1 time Throttled",
+    ]
+
+
 def test_stuck_tells_state_cause_and_time_left(world: World, ops: Ops) -> None:
     ended = world.run_into_a_stop("1")
     world.report(ended.arn)
@@ -138,7 +156,10 @@ EXECUTION = dict.fromkeys(
 ) | {"redrive_count": None}
 STUCK: dict[str, object] = {**EXECUTION, "state": None, "redrivable_until": None, "redrive_status": None}
 ATTEMPT = dict.fromkeys(("started_at", "ended_at", "error", "cause"))
-STEP = {**dict.fromkeys(("state", "entered_at", "left_at", "seconds")), "attempts": [ATTEMPT]}
+STEP = {
+    **dict.fromkeys(("state", "entered_at", "left_at", "seconds", "end", "within", "after")),
+    "attempts": [ATTEMPT],
+}
 ROW = {
     **dict.fromkeys(("entity", "status", "saga_id")),
     "history": [dict.fromkeys(("status", "saga_id", "at"))],

@@ -223,10 +223,30 @@ def test_an_execution_is_told_with_its_graphs_rows_and_meaning(client: Client, w
     told = client.get("/api/execution", name="1").json or {}
     assert told["meaning"].startswith("The order was refused or a step failed")
     assert [row["status"] for row in told["rows"]] == ["DELETED", "REFUNDED", "CANCELLED"]
+    assert [row["undone"] for row in told["rows"]] == [True, True, True]
     assert told["graphs"]["LR"].startswith("flowchart LR\n")
     assert told["graphs"]["TD"].startswith("flowchart TD\n")
     assert "classDef" not in told["graphs"]["LR"], "the page has its own colours"
     assert {state["state"]: state["word"] for state in told["states"]}["RefundPayment"] == "undone"
+
+
+def test_the_rows_of_an_order_are_told_with_whether_they_are_undone(client: Client, world: World) -> None:
+    world.run_into_a_stop("1")
+    told = client.get("/api/order", id="1").json or {}
+    assert [(row["status"], row["undone"]) for row in told["rows"]] == [
+        ("PENDING", False),
+        ("CHARGED", False),
+        ("CANCELLED", True),
+    ]
+
+
+def test_a_stuck_execution_is_told_with_the_state_that_it_is_stuck_in(client: Client, world: World) -> None:
+    world.run_into_a_stop("1", name="1")
+    told = client.get("/api/execution", name="1").json or {}
+    assert told["stopped_in"] == ["RefundPayment"]
+    assert "it stopped half way in RefundPayment." in told["meaning"]
+    world.run("2", name="2")
+    assert (client.get("/api/execution", name="2").json or {})["stopped_in"] == []
 
 
 def test_a_duplicate_is_told_to_have_changed_nothing(client: Client, world: World) -> None:

@@ -13,9 +13,16 @@ from ops.definition import Definition, read_definition
 from ops.errors import OpsError
 from ops.graph import mermaid
 from ops.markdown import BEGIN, END, with_graph
-from ops.pictures import BROWSERS, MERMAID
+from ops.model import Execution, Saga
+from ops.path import path_of, stopped_in
+from ops.pictures import MERMAID
 from ops.progress import Status, progress_of
+from tests import browser as browsers
+from tests.histories import ABORTED_GROUP, FAILED_GROUP, START, history
 from tests.ops.conftest import World
+from tests.saga.faults import Fault, Injector
+from tests.saga.interpreter import interpreter
+from tests.sagas import SAGAS
 
 README = Path(__file__).parent.parent.parent / "README.md"
 TASK: dict[str, Any] = {"Type": "Task", "Resource": "arn:x"}
@@ -138,7 +145,84 @@ def test_a_running_execution_shows_where_it_is_and_that_it_is_retried(world: Wor
 
 
 def _not_left(step: Any, **changes: Any) -> Any:
-    return step.__class__(**{**vars(step), "left_at": None, **changes})
+    return step.__class__(**{**vars(step), "left_at": None, "end": None, **changes})
+
+
+@pytest.fixture(scope="module")
+def trip() -> Definition:
+    return read_definition(json.dumps(SAGAS["trip"].shape().definition), where="the template")
+
+
+def progress_in(trip: Definition, execution: Any, events: Any) -> dict[str, str]:
+    """The words beside the states that were entered."""
+    saga = Saga(saga_id="x", execution=execution, path=path_of(events))
+    return {name: str(visit.status) for name, visit in progress_of(trip, saga).visits.items() if visit.number}
+
+
+def an_execution(status: str) -> Execution:
+    known = {"arn": "x", "name": "x", "status": status, "started_at": START}
+    unknown = ("stopped_at", "error", "cause", "order_id", "redrive_status", "redrive_status_reason")
+    return Execution(**known, **dict.fromkeys(unknown), redrive_count=0)  # type: ignore[arg-type]  # values of many types
+
+
+def test_branches_run_at_once_and_are_retried_each_for_itself(trip: Definition) -> None:
+    under_way = FAILED_GROUP.splitlines()[:-5]
+    assert progress_in(trip, an_execution("RUNNING"), history(*under_way)) == {
+        "UndoReservations": "running",
+        "CancelFlight": "retrying",
+        "CancelHotel": "retrying",
+    }
+    assert progress_in(trip, an_execution("RUNNING"), history(*under_way[:9])) == {
+        "UndoReservations": "running",
+        "CancelFlight": "running",
+        "CancelHotel": "running",
+    }
+
+
+def test_the_branch_that_failed_is_stuck_and_its_sibling_stopped(trip: Definition) -> None:
+    assert progress_in(trip, an_execution("FAILED"), history(FAILED_GROUP)) == {
+        "UndoReservations": "stuck",
+        "CancelFlight": "stuck",
+        "CancelHotel": "stopped",
+    }
+    assert progress_in(trip, an_execution("ABORTED"), history(ABORTED_GROUP)) == {
+        "Reservations": "stuck",
+        "ReserveFlight": "stuck",
+        "ReserveHotel": "stuck",
+        "ReserveCar": "done",
+    }
+
+
+@pytest.mark.parametrize("broken", ["CancelFlight", "CancelHotel"])
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_trip_that_is_stuck_in_a_group_shows_which_branch_it_is(
+    trip: Definition, broken: str, *, backwards: bool
+) -> None:
+    with interpreter(SAGAS["trip"].shape()) as machine:
+        machine.through = Injector(machine, {"TakePayment": (Fault.BROKEN,), broken: (Fault.BROKEN,)})
+        machine.backwards = backwards
+        ended = machine.run(SAGAS["trip"].example.scenario("1-success"))
+        events = machine._stepfunctions.get_execution_history(executionArn=ended.arn)["events"]
+    words = progress_in(trip, an_execution("FAILED"), events)
+    assert {name for name, word in words.items() if word == "stuck"} == {"UndoReservations", broken}
+    assert words["TakePayment"] == "failed"
+    assert {words["ReserveFlight"], words["ReserveHotel"], words["Reservations"]} == {"done"}
+    assert stopped_in(path_of(events)) == (broken,)
+
+
+def test_the_ways_that_were_taken_are_thick_within_groups_and_behind_them(trip: Definition) -> None:
+    with interpreter(SAGAS["trip"].shape()) as machine:
+        order = {**SAGAS["trip"].example.scenario("1-success"), "hotel": None}
+        ended = machine.run(order)
+        events = machine._stepfunctions.get_execution_history(executionArn=ended.arn)["events"]
+    saga = Saga(saga_id="x", execution=an_execution("FAILED"), path=path_of(events))
+    taken = {line for line in arrows(mermaid(trip, progress=progress_of(trip, saga))) if "==>" in line}
+    assert taken == {
+        'ReserveHotel ==>|"any error"| ReserveHotelFailed',
+        "Reservations ==> ReservationsComplete",
+        'ReservationsComplete ==>|"if"| UndoReservations',
+        "UndoReservations ==> TripFailed",
+    }
 
 
 def _without_end(saga: Any, path: Any) -> Any:
@@ -168,6 +252,8 @@ def test_documents_are_renewed_in_place(tmp_path: Path, definition: dict[str, An
         (["--definition", "no such file"], "error: no such file cannot be read"),
         (["--definition", "{definition}", "--into", "{plain}"], "has no place for a drawing"),
         (["--definition", "{plain}"], "holds no definition of a state machine"),
+        (["--definition", "{definition}", "mine"], "leave out --definition or EXECUTION"),
+        (["--definition", "{definition}", "--into", "{plain}", "--format", "svg"], "leave out --into or --format svg"),
     ],
 )
 def test_what_cannot_be_drawn_is_one_line(
@@ -198,7 +284,22 @@ def test_without_a_browser_a_picture_is_refused_in_one_line(
     assert err.count("\n") == 1
 
 
-@pytest.mark.skipif(not any(map(shutil.which, BROWSERS)), reason="there is no browser on PATH")
+def test_a_browser_that_does_not_run_is_told_in_one_line(
+    tmp_path: Path, definition: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As Ubuntu's package does, which is but a hint."""
+    hint = tmp_path / "chromium"
+    hint.write_text("#!/bin/sh\necho install the snap >&2\necho of chromium >&2\nexit 1\n")
+    hint.chmod(0o755)
+    monkeypatch.setattr(shutil, "which", lambda _name: str(hint))
+    assert browsers.missing.__wrapped__() == f"{hint} does not run: install the snap of chromium"
+    file = tmp_path / "definition.json"
+    file.write_text(json.dumps(definition))
+    assert main(["graph", "--definition", str(file), "--format", "svg"]) == 2
+    assert capsys.readouterr().err == f"error: {hint} did not draw the graph: install the snap of chromium\n"
+
+
+@pytest.mark.skipif(browsers.missing() is not None, reason=browsers.missing() or "")
 @pytest.mark.skipif(not MERMAID.is_file(), reason="Mermaid is not installed")
 def test_a_picture_shows_every_state(
     tmp_path: Path, definition: dict[str, Any], capsys: pytest.CaptureFixture[str]

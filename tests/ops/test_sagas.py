@@ -9,6 +9,7 @@ import pytest
 
 from ops.errors import NotResumable, UnknownExecution, UnknownOrder
 from ops.model import Outcome
+from tests.histories import FAILED_GROUP, history
 from tests.ops.conftest import CARD, World
 from tests.saga.interpreter import TaskFailed
 
@@ -207,6 +208,14 @@ def test_what_is_no_report_of_this_stack_is_counted_and_left_alone(world: World)
     world.report("arn:aws:states:us-east-1:123456789012:execution:another:1")
     found = world.sagas.stuck()
     assert (found.sagas, found.removed, found.unreadable) == ((), 0, 3)
+
+
+def test_a_saga_that_is_stuck_in_a_group_is_told_with_the_branch_that_failed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = world.run_into_a_stop("1")
+    monkeypatch.setattr(world.sagas, "_history", lambda _arn: history(FAILED_GROUP))
+    assert world.sagas.stuck_saga(ended.arn).state == "CancelFlight"
 
 
 def test_a_scan_finds_the_stuck_sagas_that_nobody_reported(world: World) -> None:

@@ -10,9 +10,11 @@ from botocore.stub import Stubber
 
 from lambdas import report_stuck_saga
 from local.demo import scenario
+from tests.histories import ABORTED_GROUP, ABORTED_LOCALLY, FAILED_GROUP, IN_LINE, history
 from tests.saga.faults import Fault, Faults, Injector
 from tests.saga.interpreter import Deliver, Execution, Interpreter, TaskFailed
 from tests.saga.trial import fresh
+from tests.sagas import SAGAS
 
 ARN = "arn:aws:states:us-east-1:123456789012:execution:saga:1"
 
@@ -122,3 +124,70 @@ def test_if_step_functions_does_not_answer_the_saga_is_told_all_the_same(
     (message,) = messages.received()
     assert (message["executionArn"], message["status"], message["state"]) == (ARN, status, None)
     assert (message["error"], message["cause"]) == (None, "no cause was given")
+
+
+def told_of(stepfunctions: Stubber, status: str, *pages: Any, more: bool = False) -> dict[str, Any]:
+    """Have Step Functions tell of an execution with this history; to ask for the page after the last is an error."""
+    described = {"executionArn": ARN, "stateMachineArn": ARN, "status": status, "startDate": 1}
+    stepfunctions.add_response("describe_execution", described)
+    for number, page in enumerate(pages, start=1):
+        token = {"nextToken": str(number)} if more or number < len(pages) else {}
+        stepfunctions.add_response("get_execution_history", {"events": page, **token})
+    return event(ARN, status)
+
+
+@pytest.mark.parametrize(
+    ("status", "lines", "linked", "state"),
+    [
+        ("FAILED", FAILED_GROUP, True, "CancelFlight"),
+        ("ABORTED", ABORTED_GROUP, True, "ReserveHotel"),
+        ("TIMED_OUT", ABORTED_GROUP.replace("ExecutionAborted", "ExecutionTimedOut"), True, "ReserveHotel"),
+        ("FAILED", IN_LINE, True, "Undo"),
+        ("FAILED", IN_LINE, False, "Undo"),
+        ("ABORTED", ABORTED_LOCALLY, False, "One"),
+    ],
+    ids=[
+        "a group failed",
+        "a group was stopped",
+        "a group was out of time",
+        "no group",
+        "no links",
+        "more after the end",
+    ],
+)
+def test_the_state_that_is_told_is_the_one_that_failed_or_was_under_way(
+    messages: Messages, stepfunctions: Stubber, status: str, lines: str, *, linked: bool, state: str
+) -> None:
+    """In a parallel group another state may have been entered after it."""
+    newest_first = history(lines, linked=linked)  # the fixture turns it round
+    report_stuck_saga.handler(told_of(stepfunctions, status, newest_first), None)
+    (message,) = messages.received()
+    assert message["state"] == state
+
+
+def test_a_state_is_found_however_many_pages_its_attempts_take(messages: Messages, stepfunctions: Stubber) -> None:
+    events = history(FAILED_GROUP)
+    pages = [[events[-1]], events[10:-1], events[:10]]
+    report_stuck_saga.handler(told_of(stepfunctions, "FAILED", *pages), None)
+    (message,) = messages.received()
+    assert message["state"] == "CancelFlight"
+
+
+def test_no_more_of_the_history_is_read_than_is_needed(messages: Messages, stepfunctions: Stubber) -> None:
+    report_stuck_saga.handler(told_of(stepfunctions, "FAILED", history(IN_LINE)[-4:], more=True), None)
+    (message,) = messages.received()
+    assert message["state"] == "Undo"
+
+
+@pytest.mark.parametrize("saga", ["trip"], indirect=True)
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("broken", ["CancelFlight", "CancelHotel"])
+def test_of_a_parked_group_the_branch_that_failed_is_told(
+    machine: Interpreter, messages: Messages, broken: str, *, backwards: bool
+) -> None:
+    machine.through = Injector(machine, {"TakePayment": (Fault.BROKEN,), broken: (Fault.BROKEN,)})
+    machine.backwards = backwards
+    parked = machine.run(SAGAS["trip"].example.scenario("1-success"))
+    report_stuck_saga.handler(event(parked.arn), None)
+    (message,) = messages.received()
+    assert message["state"] == broken

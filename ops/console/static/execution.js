@@ -33,7 +33,7 @@ get("resume-button").addEventListener("click", () => {
     {
       name,
       arn: last.execution.execution_arn,
-      state: last.path.at(-1)?.state,
+      state: last.stopped_in.join(" and "),
       order_id: last.execution.order_id,
       can_tell_redrive: last.can_tell_redrive,
     },
@@ -92,7 +92,7 @@ function show_timeline() {
       element("span", { className: `badge ${state.status}` }, element("span", { text: `${state.icon} `, "aria-hidden": "true" }), state.word),
       " ",
       element("strong", { text: step.state }),
-      " ",
+      step.within ? ` in ${step.within} ` : " ",
       element("span", { className: "help", text: step.seconds === null ? "under way" : duration(step.seconds) }),
     );
     return element("li", { "data-state": step.state, "data-number": index + 1 }, head, ...attempts(step));

@@ -55,8 +55,13 @@ repeat(() => look(false));
 
 // The form
 
-for (const button of document.querySelectorAll(".preset")) {
+for (const pair of document.querySelectorAll(".pair")) {
+  const button = pair.querySelector(".preset");
   button.addEventListener("click", () => choose(button));
+  pair.querySelector(".run").addEventListener("click", () => {
+    choose(button);
+    form.requestSubmit();
+  });
 }
 
 function choose(button) {

@@ -51,8 +51,6 @@ export function saga_link(saga_id) {
   return execution_link(saga_id.split(":").at(-1));
 }
 
-const UNDONE = new Set(["DELETED", "REFUNDED", "CANCELLED"]);
-
 // The rows of an order with their history, into the list and with it the note that there are none.
 export function show_rows(rows, list, none) {
   none.hidden = rows.length > 0;
@@ -61,7 +59,7 @@ export function show_rows(rows, list, none) {
       element(
         "li",
         { "data-entity": row.entity },
-        element("p", { className: "row-head" }, element("strong", { text: row.entity }), " ", row_badge(row.status)),
+        element("p", { className: "row-head" }, element("strong", { text: row.entity }), " ", row_badge(row)),
         element(
           "ol",
           { className: "history" },
@@ -74,8 +72,7 @@ export function show_rows(rows, list, none) {
   );
 }
 
-function row_badge(status) {
-  const undone = UNDONE.has(status);
+function row_badge({ status, undone }) {
   const icon = element("span", { text: undone ? "↶ " : "✓ ", "aria-hidden": "true" });
   return element("span", { className: `badge ${undone ? "rolled_back" : "fulfilled"}` }, icon, status);
 }
