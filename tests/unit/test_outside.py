@@ -24,6 +24,7 @@ from examples.ticket_sale.lambdas import handlers, provider
 from examples.ticket_sale.lambdas.sales import PAYMENT, SEAT
 from lambdas.shared import ledger
 from lambdas.shared.errors import BusinessError, InvalidOrder, OrderConflict, StepCompensated
+from lambdas.shared.fields import Fields
 from lambdas.shared.handler import action, compensation, resolution
 from lambdas.shared.outside import idempotency_key
 from local.demo import unbalanced
@@ -251,6 +252,52 @@ def test_a_declined_card_is_refused_for_good_and_undone(sales: "DynamoDBClient",
         charge(sale=sale)
     refund(sale=sale)
     assert history(sales) == ["CHARGING", "REFUNDING", "REFUNDED"]
+
+
+class Forgetful:
+    """A provider that knows keys and refunds, but can neither cancel by a key nor bar one."""
+
+    def __init__(self) -> None:
+        self.charges: dict[str, Decimal] = {}
+        self.refunded: set[str] = set()
+        self.before: Callable[[], object] = lambda: None
+
+    def charge(self, sale: Fields, key: str) -> dict[str, str]:
+        self.before()
+        self.charges.setdefault(key, Decimal(str(sale["price"])))
+        return {"charge_id": f"charge-{key}"}
+
+    def charge_again_and_refund(self, sale: Fields, key: str) -> dict[str, str]:
+        self.refunded.add(self.charge(sale, key)["charge_id"])
+        return {}
+
+    def net(self) -> Decimal:
+        return sum(
+            (amount for key, amount in self.charges.items() if f"charge-{key}" not in self.refunded), start=Decimal(0)
+        )
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_with_a_provider_that_cannot_cancel_by_key_the_compensation_charges_again_with_it_and_refunds_that(
+    sales: "DynamoDBClient", *, late: bool
+) -> None:
+    forgetful = Forgetful()
+    charge_card = action(PAYMENT, call=forgetful.charge)
+    refund_card = compensation(PAYMENT, call=forgetful.charge_again_and_refund)
+
+    def first_refund() -> None:
+        forgetful.before = lambda: None
+        refund_card(by_saga("s"), None)
+
+    if late:
+        forgetful.before = first_refund
+        with pytest.raises(StepCompensated):
+            charge_card(by_saga("s"), None)
+    else:
+        charge_card(by_saga("s"), None)
+        refund_card(by_saga("s"), None)
+    assert len(forgetful.charges) == 1
+    assert forgetful.net() == 0
 
 
 # The idempotency key.
