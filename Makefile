@@ -44,7 +44,7 @@ console: install ## The web console of a stack on AWS (STAGE=dev|prod, CONSOLE_P
 
 docs: install ## Draw the state machine in the documents anew
 	@$(CDK) synth --quiet --context stage=dev
-	@$(BIN)/python -m tests.infrastructure.definitions cdk.out
+	@$(RUN) $(BIN)/python -m tests.infrastructure.definitions cdk.out
 	@$(BIN)/python -m ops graph --definition cdk.out/OrderSaga-dev.asl.json --into README.md
 
 screenshots: install ## The pictures of the web console in docs/images (needs Chromium and chromedriver)

@@ -151,7 +151,10 @@ def test_the_console_of_the_local_cloud_serves_until_it_is_interrupted(deploymen
         with LOOPBACK.open(f"http://{HOST}:{port}/", timeout=10) as answer:
             assert answer.status == 200
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=10)
+        try:
+            _, err = process.communicate(timeout=10)
+        finally:
+            process.kill()
     assert (process.returncode, err.decode().strip()) == (130, "Interrupted.")
 
 

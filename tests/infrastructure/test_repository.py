@@ -179,6 +179,14 @@ def test_every_decision_is_in_the_list_of_decisions() -> None:
     assert listed == sorted(path.name for path in folder.glob("0*.md"))
 
 
+def test_what_needs_nodejs_finds_that_of_the_venv() -> None:
+    """The CDK's library and the tools of npm; a system need not have a Node.js, or has one that is too old."""
+    recipes = (ROOT / "Makefile").read_text().replace("\\\n", "").splitlines()
+    needing = [line for line in recipes if "tests.infrastructure.definitions" in line or "node_modules/.bin" in line]
+    assert len(needing) > 2
+    assert [line for line in needing if "$(RUN)" not in line] == []
+
+
 @pytest.mark.parametrize(
     ("user", "reasons", "apt", "asked", "warned"),
     [
