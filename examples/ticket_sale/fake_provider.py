@@ -12,7 +12,8 @@ import threading
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+from socketserver import ThreadingTCPServer
 
 SLOW_ONCE = Decimal("0.01")  # makes the charge, and answers the first request for it too late
 SILENT = Decimal("0.02")  # makes the charge, and never answers
@@ -95,8 +96,9 @@ def serving(*, hold_seconds: float = HOLD_SECONDS) -> Iterator[FakeProvider]:
         def log_message(self, *_: object) -> None:
             """Nothing: a request holds a card number."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        provider.context = {"provider_url": f"http://127.0.0.1:{server.server_port}"}
+    # Not http.server's own server: that asks the network for this machine's name first.
+    with ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        provider.context = {"provider_url": f"http://127.0.0.1:{server.server_address[1]}"}
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:

@@ -1,6 +1,7 @@
 """A step that calls a service outside: what is written and what is asked of it, in whatever order things come."""
 
 import contextlib
+import io
 import itertools
 import json
 import random
@@ -10,7 +11,9 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
+from socketserver import TCPServer
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,7 +21,9 @@ from moto import mock_aws
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.dynamodb.models import dynamodb_backends
 from moto.dynamodb.models.dynamo_type import DynamoType
+from rich.console import Console
 
+from examples.ticket_sale.demo import EXAMPLE
 from examples.ticket_sale.fake_provider import DECLINES, SILENT, SLOW_ONCE, FakeProvider, serving
 from examples.ticket_sale.lambdas import handlers, provider
 from examples.ticket_sale.lambdas.sales import PAYMENT, SEAT
@@ -27,7 +32,8 @@ from lambdas.shared.errors import BusinessError, InvalidOrder, OrderConflict, St
 from lambdas.shared.fields import Fields
 from lambdas.shared.handler import action, compensation, resolution
 from lambdas.shared.outside import idempotency_key
-from local.demo import unbalanced
+from local.demo import Expected
+from local.demo import run as run_demo
 from local.orders import Ended
 from tests.fixtures import TABLE, create_table
 
@@ -588,8 +594,8 @@ def answering(status: int, body: str) -> type[BaseHTTPRequestHandler]:
 def test_an_answer_that_is_none_is_an_unknown_outcome_and_is_not_repeated(
     monkeypatch: pytest.MonkeyPatch, status: int, body: str
 ) -> None:
-    with HTTPServer(("127.0.0.1", 0), answering(status, body)) as server:
-        monkeypatch.setenv("PROVIDER_URL", f"http://127.0.0.1:{server.server_port}")
+    with TCPServer(("127.0.0.1", 0), answering(status, body)) as server:
+        monkeypatch.setenv("PROVIDER_URL", f"http://127.0.0.1:{server.server_address[1]}")
         thread = threading.Thread(target=server.handle_request)
         thread.start()
         with pytest.raises(provider.ProviderError) as raised:
@@ -641,4 +647,10 @@ def test_a_demo_differs_from_the_contract_if_the_provider_holds_anything_but_the
     status: str, net: str, found: list[str]
 ) -> None:
     ended = Ended(arn="arn", status=status, error=None, cause=None, output=None, states=())
-    assert unbalanced(ended, SALE["price"], Decimal(net)) == found
+    orders: Any = SimpleNamespace(start=lambda _sale: "arn", end=lambda _arn: ended, rows=lambda _sale_id: {})
+    service: Any = SimpleNamespace(books=lambda _sale_id: "its books", net=lambda _sale_id: Decimal(net))
+    expected = {"1-success": Expected(title="any", status=status, states=(), statuses={})}
+    shown = io.StringIO()
+    differences = run_demo(orders, Console(file=shown), replace(EXAMPLE, expected=expected), service)
+    assert differences == [f"1-success: {problem}" for problem in found]
+    assert "its books" in shown.getvalue()
