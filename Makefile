@@ -45,7 +45,7 @@ console: install ## The web console of a stack on AWS (STAGE=dev|prod, CONSOLE_P
 docs: install ## Draw the state machine in the documents anew
 	@$(CDK) synth --quiet --context stage=dev
 	@$(RUN) $(BIN)/python -m tests.infrastructure.definitions cdk.out
-	@$(BIN)/python -m ops graph --definition cdk.out/OrderSaga-dev.asl.json --into README.md
+	@$(BIN)/python -m ops graph --definition cdk.out/OrderSaga-dev.asl.json --into README.md docs/how-it-works.md
 
 screenshots: install ## The pictures of the web console in docs/images (needs Chromium and chromedriver)
 	@$(BIN)/python -m tests.screenshots

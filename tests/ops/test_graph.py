@@ -24,7 +24,7 @@ from tests.saga.faults import Fault, Injector
 from tests.saga.interpreter import interpreter
 from tests.sagas import SAGAS
 
-README = Path(__file__).parent.parent.parent / "README.md"
+PROJECT = Path(__file__).parent.parent.parent
 TASK: dict[str, Any] = {"Type": "Task", "Resource": "arn:x"}
 
 
@@ -37,9 +37,18 @@ def arrows(text: str) -> set[str]:
     return {line.strip() for line in text.splitlines() if re.search(r"--|-\.-|==", line)}
 
 
-def test_the_drawing_in_the_readme_is_that_of_the_synthesized_definition(drawn: Definition) -> None:
-    written = README.read_text(encoding="utf-8")
-    assert with_graph(written, mermaid(drawn), where="README.md") == written, "renew it with `make docs`"
+@pytest.mark.parametrize("document", ["README.md", "docs/how-it-works.md"])
+def test_the_drawing_in_the_documents_is_that_of_the_synthesized_definition(drawn: Definition, document: str) -> None:
+    written = (PROJECT / document).read_text(encoding="utf-8")
+    assert with_graph(written, mermaid(drawn), where=document) == written, "renew it with `make docs`"
+
+
+def test_no_document_has_a_drawing_of_states_made_by_hand() -> None:
+    documents = [PROJECT / "README.md", *(PROJECT / "docs").rglob("*.md")]
+    by_hand = {
+        file.name: with_graph(f"{BEGIN}{END}{file.read_text(encoding='utf-8')}", "", where="") for file in documents
+    }
+    assert [name for name, text in by_hand.items() if re.search("flowchart|stateDiagram", text)] == []
 
 
 def test_every_state_and_every_transition_is_drawn(drawn: Definition) -> None:
