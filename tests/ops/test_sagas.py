@@ -9,7 +9,7 @@ import pytest
 
 from ops.errors import NotResumable, UnknownExecution, UnknownOrder
 from ops.model import Outcome
-from tests.histories import FAILED_GROUP, history
+from tests.histories import ABORTED_GROUP, FAILED_GROUP, history
 from tests.ops.conftest import CARD, World
 from tests.saga.interpreter import TaskFailed
 
@@ -216,6 +216,14 @@ def test_a_saga_that_is_stuck_in_a_group_is_told_with_the_branch_that_failed(
     ended = world.run_into_a_stop("1")
     monkeypatch.setattr(world.sagas, "_history", lambda _arn: history(FAILED_GROUP))
     assert world.sagas.stuck_saga(ended.arn).state == "CancelFlight"
+
+
+def test_of_several_states_that_were_stopped_at_once_the_last_one_entered_is_told(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = world.run_into_a_stop("1")
+    monkeypatch.setattr(world.sagas, "_history", lambda _arn: history(ABORTED_GROUP))
+    assert world.sagas.stuck_saga(ended.arn).state == "ReserveHotel"
 
 
 def test_a_scan_finds_the_stuck_sagas_that_nobody_reported(world: World) -> None:
