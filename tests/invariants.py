@@ -77,15 +77,17 @@ def _of(shape: Shape, kept: tuple[Kept, ...], execution: Ended, rows: Rows) -> I
     live = {row.entity for row in kept if _live_for(row, execution.arn, rows)}
     complete = all(_holds(row, row.live[-1], execution.arn, rows) for row in kept)
     path = shape.path(execution.states)
+    last, stuck = shape.parts[-1], is_stuck(shape, execution)
     if execution.status == "SUCCEEDED":
         if not complete:
             yield "1: succeeded, but not every row is complete and its own"
-    elif complete and path[-1] not in shape.parts[-1].does:
-        # Stuck in the last step, the last write may have been made all the same; resumed, it succeeds.
+    elif complete and path[-1] not in (last.does + last.decides + last.undoes if stuck else last.does):
+        # Stuck in the last step or in what undoes it, the last write may have been made all the same; resumed, it
+        # succeeds, or is rolled back.
         yield f"1: every row is complete and its own, but it ended {execution.status}"
     if execution.error == shape.failed and live:
         yield f"2: failed cleanly, but {', '.join(sorted(live))} is live"
-    if is_stuck(shape, execution) and path[-1] not in shape.must_succeed:
+    if stuck and path[-1] not in shape.must_succeed:
         yield f"3: stuck in {path[-1]}"
     yield from _counts(shape, kept, execution, rows)
     yield from _path(shape, execution.status, execution.error, path)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -56,8 +57,8 @@ def type_in(clone: Path, commands: str) -> str:
         try:
             printed, _ = process.communicate(timeout=200)
         except BaseException:
-            # What it has started ends by itself when its make is gone.
-            process.terminate()
+            # All that the commands have started; the demo ends what it has started itself.
+            os.killpg(process.pid, signal.SIGTERM)
             raise
     assert process.returncode == 0, printed
     return printed

@@ -5,7 +5,7 @@ import pytest
 from tests.invariants import is_stuck
 from tests.saga.faults import Fault, Injector
 from tests.saga.interpreter import Execution, Interpreter
-from tests.saga.trial import check
+from tests.saga.trial import check, trial
 from tests.sagas import SAGAS
 
 pytestmark = pytest.mark.parametrize("saga", ["ticket"], indirect=True)
@@ -58,4 +58,14 @@ def test_as_long_as_the_refund_fails_the_saga_is_stuck_and_the_charge_is_on_the_
     assert machine.rows("1")["PAYMENT"]["status"] == "CHARGED"
     machine.through = lambda _state, _payload, deliver: deliver()
     assert machine.resume(execution).error == machine.shape.failed
+    assert books(machine) == "provider: charged 60, refunded 60"
+
+
+def test_a_saga_stuck_in_undoing_its_last_step_which_was_done_is_rolled_back_when_it_is_resumed(
+    machine: Interpreter,
+) -> None:
+    """The only one of the sagas here whose last step can be undone."""
+    execution, problems = trial(machine, SALE, {"IssueTicket": (Fault.SLOW,), "VoidTicket": (Fault.BROKEN,)})
+    assert not problems
+    assert execution.states[-1] == "VoidTicket"
     assert books(machine) == "provider: charged 60, refunded 60"
