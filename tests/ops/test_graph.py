@@ -171,7 +171,7 @@ def progress_in(trip: Definition, execution: Any, events: Any) -> dict[str, str]
 def an_execution(status: str) -> Execution:
     known = {"arn": "x", "name": "x", "status": status, "started_at": START}
     unknown = ("stopped_at", "error", "cause", "order_id", "redrive_status", "redrive_status_reason")
-    return Execution(**known, **dict.fromkeys(unknown), redrive_count=0)  # type: ignore[arg-type]  # values of many types
+    return Execution(**known, **dict.fromkeys(unknown), failed_cleanly=False, redrive_count=0)  # type: ignore[arg-type]  # values of many types
 
 
 def test_branches_run_at_once_and_are_retried_each_for_itself(trip: Definition) -> None:
