@@ -21,7 +21,7 @@ class Outcome(StrEnum):
 class Execution:
     """An execution as Step Functions describes it. ``order_id`` is None if nothing but its input tells it.
 
-    ``failed_cleanly`` says whether its error is a Fail state's: by the contract, nothing of its saga is live then.
+    ``failed_cleanly`` says whether a Fail state ended it: by the contract, nothing of its saga is live then.
     ``redrive_status`` and its reason are None where the service does not say, as in local clouds.
     """
 
@@ -40,12 +40,12 @@ class Execution:
 
     @property
     def outcome(self) -> Outcome:
-        """How it stands. An error counts only with ``FAILED``: whoever aborts an execution can name any error."""
+        """How it stands."""
         if self.status in ("RUNNING", "PENDING_REDRIVE"):
             return Outcome.RUNNING
         if self.status == "SUCCEEDED":
             return Outcome.FULFILLED
-        if self.status == "FAILED" and self.failed_cleanly:
+        if self.failed_cleanly:
             return Outcome.ROLLED_BACK
         return Outcome.STUCK
 

@@ -272,6 +272,7 @@ class Sagas:
             error=told.get("error"),
             cause=without_card(cause_in_words(told.get("cause")), told.get("input")),
             order_id=order_id_in(parsed(told.get("output")), self.stack.key),
+            # Whoever aborts an execution can name any error.
             failed_cleanly=told["status"] == "FAILED" and self._is_clean(told.get("error"), arn),
             redrive_count=told.get("redriveCount", 0),
             redrive_status=told.get("redriveStatus"),

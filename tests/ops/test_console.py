@@ -289,6 +289,15 @@ def test_another_saga_is_started_by_json_and_shown_in_its_own_words(client: Clie
     assert f"An execution named mine exists already, perhaps of this very {example.noun}." in page_of(answer)
 
 
+@pytest.mark.parametrize("saga", ["ticket"], indirect=True)
+def test_rows_of_another_saga_are_not_judged_by_the_order_sagas_words(client: Client, world: World) -> None:
+    sale = world.machine.example.scenario("1-success")
+    world.machine.call("RefundCard", sale)
+    (row,) = (client.get("/api/order", id="1").json or {})["rows"]
+    assert (row["entity"], row["status"], row["undone"]) == ("PAYMENT", "REFUNDED", None)
+    assert (client.post("/api/check", {"input": json.dumps(sale)}).json or {})["held_by"] == "direct"
+
+
 @other_sagas
 @pytest.mark.parametrize(
     ("text", "says"),

@@ -1,6 +1,7 @@
 """What an operator is told of orders, executions and stuck sagas, and what resuming does."""
 
 import json
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest import mock
@@ -70,6 +71,13 @@ def test_a_saga_that_is_rolled_back_is_not_stuck_whatever_its_fail_state_is_call
         world.sagas.stuck_saga("execution-1")
 
 
+@each_saga
+def test_an_execution_that_has_succeeded_is_told_by_one_request(world: World) -> None:
+    ended = world.run("1")
+    world.refuse("GetExecutionHistory", "ThrottlingException")
+    assert world.sagas.execution(ended.arn).order_id == "1"
+
+
 def test_a_saga_of_an_older_definition_is_judged_by_that_one(world: World) -> None:
     before = world.run_into_a_failure("1")
     then = world.sagas.definition()
@@ -89,9 +97,16 @@ def test_definitions_are_asked_for_once_for_each_name_of_an_error(world: World) 
         world.run_into_a_stop(f"stuck {number}")
     world.run("fulfilled")
     asked: list[object] = []
-    world.stepfunctions.meta.events.register(
-        "before-call.stepfunctions.DescribeStateMachineForExecution", lambda **given: asked.append(given)
-    )
+    more = threading.Event()
+
+    def note(**given: object) -> None:
+        asked.append(given)
+        if len(asked) > 2:
+            more.set()
+        # Time for the others to ask as well, if they do.
+        more.wait(0.1)
+
+    world.stepfunctions.meta.events.register("before-call.stepfunctions.DescribeStateMachineForExecution", note)
     for _ in range(2):
         assert len(world.sagas.newest(status=None, count=9)) == 7
     assert len(asked) == 2, "OrderFailed and RuntimeError, though several are asked for at once"
