@@ -70,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m local", description="The order saga on a cloud of your own machine."
+        prog="python -m local", description="The order saga, or an example, on a cloud of your own machine."
     )
     commands = parser.add_subparsers(dest="command", required=True)
     show = commands.add_parser("demo", help="run a few orders on a local cloud and show how each one ends")
