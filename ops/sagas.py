@@ -125,6 +125,8 @@ class Sagas:
 
     def rows(self, order_id: str) -> tuple[Row, ...]:
         """The rows of an order with their history, in the order in which they were written first."""
+        if not _can_be_key(order_id):
+            return ()
         pages = self._dynamodb.get_paginator("query").paginate(
             TableName=self.stack.table,
             KeyConditionExpression="#key = :order_id",
@@ -142,7 +144,7 @@ class Sagas:
 
         Raises UnknownOrder if there is neither.
         """
-        rows = self.rows(order_id) if _can_be_key(order_id) else ()
+        rows = self.rows(order_id)
         changes = sorted((change for row in rows for change in row.history), key=lambda change: change.at)
         sagas = _at_once(self._saga_if_known, dict.fromkeys(change.saga_id for change in changes))
         known = {saga.saga_id for saga in sagas}

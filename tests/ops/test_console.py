@@ -323,6 +323,16 @@ def test_what_cannot_be_the_input_of_another_saga_is_refused_in_one_line(
     assert world.sagas.executions().executions == ()
 
 
+@pytest.mark.parametrize("saga", ["trip"], indirect=True)
+def test_an_id_that_no_table_can_hold_is_held_by_nobody(
+    client: Client, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DynamoDB, which refuses it, is not asked."""
+    monkeypatch.setattr(world.sagas, "_dynamodb", None)
+    given = {"input": json.dumps({world.machine.shape.key: "\ud800"})}
+    assert (client.post("/api/check", given).json or {})["held_by"] is None
+
+
 def test_the_form_of_orders_is_for_the_state_machine_with_its_steps_alone(world: World) -> None:
     definition = json.dumps(world.machine.shape.definition)
     assert is_of_orders(read_definition(definition, where="here"), "order_id")
