@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
         return (
             _demo(demo.example(options.example))
             if options.command == "demo"
-            else _serve(options.port, options.console_port)
+            else _serve(demo.example(options.example), options.port, options.console_port)
         )
     except LocalError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -70,12 +70,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m local", description="The order saga on a cloud of your own machine."
+        prog="python -m local", description="The order saga, or an example, on a cloud of your own machine."
     )
     commands = parser.add_subparsers(dest="command", required=True)
     show = commands.add_parser("demo", help="run a few orders on a local cloud and show how each one ends")
     show.add_argument("--example", metavar="NAME", help="a folder of examples/ instead of the order saga")
     serve = commands.add_parser("serve", help="keep a local cloud with the stack running until Ctrl-C")
+    serve.add_argument("--example", metavar="NAME", help="a folder of examples/ instead of the order saga")
     serve.add_argument("--port", type=_port, default=DEFAULT_PORT, help="port on 127.0.0.1 (default: %(default)s)")
     serve.add_argument("--console-port", type=_port, help="also serve the web console on this port of 127.0.0.1")
     return parser
@@ -138,18 +139,18 @@ def _demo(example: demo.Example) -> int:
     return 0
 
 
-def _serve(port: int, console_port: int | None) -> int:
+def _serve(example: demo.Example, port: int, console_port: int | None) -> int:
     step = _Steps()
     if console_port == port:
         raise LocalError(f"PORT and CONSOLE_PORT are both {port}: choose another port with CONSOLE_PORT=")
     if console_port:
         refuse_taken_port(console_port, option="CONSOLE_PORT=")
     step(f"starting the local cloud on 127.0.0.1:{port}, IAM policies enforced")
-    with local_cloud(port) as cloud:
-        deployment = _deployed(cloud, step)
+    with example.service() as service, local_cloud(port) as cloud:
+        deployment = _deployed(cloud, step, example, service)
         with _web_console(cloud, deployment, console_port) as web_console:
             step("ready")
-            console.print(f"\n{_what_to_paste(cloud, deployment)}", markup=False)
+            console.print(f"\n{_what_to_paste(cloud, deployment, example)}", markup=False)
             if console_port:
                 console.print(f"\nThe web console: http://{HOST}:{console_port}/", markup=False)
             console.print("\nCtrl-C stops it.", markup=False)
@@ -195,26 +196,35 @@ def _require_running(web_console: "subprocess.Popen[bytes] | None", cloud: Local
         raise LocalError(f"the web console ended with exit status {status}: {last_line(cloud.folder / CONSOLE_LOG)}")
 
 
-def _what_to_paste(cloud: LocalCloud, deployment: Deployment) -> str:
+def _what_to_paste(cloud: LocalCloud, deployment: Deployment, example: demo.Example) -> str:
     settings = "\n".join(f"  export {name}={value}" for name, value in cloud.client_settings.items())
+    name = next(iter(example.expected))
+    file = (example.scenarios / f"{name}.json").relative_to(PROJECT)
+    id_ = example.scenario(name)[example.key]
+    # A default of the command line names the order saga's stack.
+    stack = "" if example is demo.ORDER_SAGA else f" --stack {deployment.stack}"
     return f"""In another terminal, for the AWS CLI (`. .venv/bin/activate` brings one):
 {settings}
 
-Start an order, and see how it went:
+Start {"an" if example.noun[0] in "aeiou" else "a"} {example.noun}, and see how it went:
   EXECUTION=$(aws stepfunctions start-execution --query executionArn --output text \\
     --state-machine-arn {deployment.state_machine_arn} \\
-    --input file://local/scenarios/1-success.json)
+    --input file://{file})
   aws stepfunctions describe-execution --execution-arn $EXECUTION
   aws stepfunctions get-execution-history --execution-arn $EXECUTION \\
     --query 'events[].stateEnteredEventDetails.name'
 
-The rows of an order:
+Its rows:
   aws dynamodb query --table-name {deployment.table} \\
-    --key-condition-expression 'order_id = :id' --expression-attribute-values '{{":id": {{"S": "1"}}}}'
+    --key-condition-expression '{example.key} = :id' --expression-attribute-values '{{":id": {{"S": "{id_}"}}}}'
 
-What an operator sees, and what became of that order:
-  python -m ops list
-  python -m ops show 1
+What an operator sees, and what became of it:
+  python -m ops list{stack}
+  python -m ops show {id_}{stack}{_one_function(deployment) if example is demo.ORDER_SAGA else ""}"""
+
+
+def _one_function(deployment: Deployment) -> str:
+    return f"""
 
 One function directly:
   echo '{{"order_id":"6","total":100}}' | aws lambda invoke \\

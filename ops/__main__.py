@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     common = _common()
     parser = argparse.ArgumentParser(
         prog="python -m ops",
-        description="Operate the order saga of a stack. Credentials and region are AWS's usual ones.",
+        description="Operate the saga of a stack. Credentials and region are AWS's usual ones.",
         parents=[common],
     )
     commands = parser.add_subparsers(dest="command", required=True)
@@ -71,7 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     listing.set_defaults(run=_list)
 
     show = commands.add_parser("show", parents=[common], help="an order: its rows, their history, its sagas' paths")
-    show.add_argument("order", type=_order_id, metavar="ORDER", help="the order's id")
+    show.add_argument(
+        "order", type=_order_id, metavar="ORDER", help="the order's id, or whatever another saga is keyed by"
+    )
     show.set_defaults(run=_show)
 
     stuck = commands.add_parser("stuck", parents=[common], help="the sagas that stopped half way, oldest first")
@@ -99,7 +101,7 @@ def _common() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     which = common.add_argument_group("which stack")
     which.add_argument("--stage", type=_stage, help=f"its stage: the stack OrderSaga-STAGE (default: {DEFAULT_STAGE})")
-    which.add_argument("--stack", type=_stack, help="its whole name, rather than a stage")
+    which.add_argument("--stack", type=_stack, help="its whole name, rather than a stage: any saga's")
     which.add_argument("--profile", help="a profile of your AWS configuration")
     which.add_argument("--region", help="the AWS region")
     which.add_argument("--endpoint-url", type=_url, help="another endpoint than AWS's, such as a local cloud")
@@ -119,25 +121,25 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 def _list(sagas: Sagas, options: argparse.Namespace) -> int:
     executions = sagas.newest(status=options.status, count=options.limit)
-    _print(options, documents.listed(executions), tables.listed(executions))
+    _print(options, documents.listed(executions), tables.listed(executions, noun=sagas.stack.noun))
     return 0
 
 
 def _show(sagas: Sagas, options: argparse.Namespace) -> int:
     order = sagas.order(options.order)
-    _print(options, documents.shown(order), tables.shown(order, now=_now()))
+    _print(options, documents.shown(order), tables.shown(order, noun=sagas.stack.noun, now=_now()))
     return 0
 
 
 def _stuck(sagas: Sagas, options: argparse.Namespace) -> int:
     found = sagas.stuck_by_scan() if options.scan else sagas.stuck(keep=options.keep)
-    _print(options, documents.stuck(found), tables.stuck(found, now=_now()))
+    _print(options, documents.stuck(found), tables.stuck(found, noun=sagas.stack.noun, now=_now()))
     return 0
 
 
 def _resume(sagas: Sagas, options: argparse.Namespace) -> int:
     saga = sagas.stuck_saga(options.execution)
-    if not options.yes and not _agreed(saga):
+    if not options.yes and not _agreed(saga, noun=sagas.stack.noun):
         print("Nothing was done.", file=sys.stderr)
         return 1
     redriven_at = sagas.resume(saga)
@@ -150,11 +152,11 @@ def _resume(sagas: Sagas, options: argparse.Namespace) -> int:
     return 1 if ended and ended.outcome is Outcome.STUCK else 0
 
 
-def _agreed(saga: StuckSaga) -> bool:
+def _agreed(saga: StuckSaga, *, noun: str) -> bool:
     """Say what will happen and ask; standard output stays free for the result."""
     if not sys.stdin.isatty():
         raise NotResumable("there is no terminal to ask whether to resume it: say --yes")
-    _write(tables.stuck_saga(saga, now=_now()), to_error=True)
+    _write(tables.stuck_saga(saga, noun=noun, now=_now()), to_error=True)
     where = f"{saga.state}, with the input that it had" if saga.state else "its first state"
     print(f"\nIt will go on in {printable(where)}. Resume it? [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")

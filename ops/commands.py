@@ -48,7 +48,7 @@ def add_console(commands: "_SubParsersAction[argparse.ArgumentParser]", common: 
     from ops.console.form import PRESETS  # noqa: PLC0415
 
     console = commands.add_parser(
-        "console", parents=[common], help="a web page on this machine: start orders, watch, resume"
+        "console", parents=[common], help="a web page on this machine: start sagas, watch, resume"
     )
     console.add_argument("--port", type=port, default=DEFAULT_PORT, help="(default: %(default)s; 0 for any free one)")
     console.add_argument("--host", type=host, default=LOOPBACK, help="the address to listen on (default: %(default)s)")
@@ -63,7 +63,7 @@ def add_console(commands: "_SubParsersAction[argparse.ArgumentParser]", common: 
         type=Path,
         default=PRESETS,
         metavar="FOLDER",
-        help="orders to start from, NAME.json each (default: the four of the demo)",
+        help="orders to start from, NAME.json each; of the order saga alone (default: the four of the demo)",
     )
     console.set_defaults(run=serve_console)
 

@@ -12,6 +12,7 @@ from ops.sagas import Sagas, Stack
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_dynamodb import DynamoDBClient
 
 # The first question tells whether anybody answers at all; nobody wants to wait long for a no.
 _FIRST = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 2})
@@ -34,19 +35,22 @@ def connect(settings: Settings) -> Sagas:
     session = boto3.Session(profile_name=settings.profile, region_name=settings.region)
     try:
         cloudformation = session.client("cloudformation", endpoint_url=settings.endpoint_url, config=_FIRST)
-        stack = read_stack(cloudformation, settings.stack)
+        dynamodb = session.client("dynamodb", endpoint_url=settings.endpoint_url, config=_CONFIG)
         return Sagas(
-            stack=stack,
+            stack=read_stack(cloudformation, dynamodb, settings.stack),
             stepfunctions=session.client("stepfunctions", endpoint_url=settings.endpoint_url, config=_CONFIG),
-            dynamodb=session.client("dynamodb", endpoint_url=settings.endpoint_url, config=_CONFIG),
+            dynamodb=dynamodb,
             sqs=session.client("sqs", endpoint_url=settings.endpoint_url, config=_CONFIG),
         )
     except ValueError as error:  # what botocore makes of a URL that it cannot read
         raise OpsError(f"{error}: check --endpoint-url and AWS_ENDPOINT_URL") from None
 
 
-def read_stack(cloudformation: "CloudFormationClient", name: str) -> Stack:
-    """What the stack's outputs name. Raises UnknownStack, and botocore's errors."""
+def read_stack(cloudformation: "CloudFormationClient", dynamodb: "DynamoDBClient", name: str) -> Stack:
+    """What the stack's outputs name, and its table's key. Raises UnknownStack, and botocore's errors.
+
+    The key is asked of the table rather than of a further output, which stacks that are deployed already would lack.
+    """
     region = cloudformation.meta.region_name
     try:
         (found,) = cloudformation.describe_stacks(StackName=name)["Stacks"]
@@ -64,10 +68,16 @@ def read_stack(cloudformation: "CloudFormationClient", name: str) -> Stack:
             name=name,
             state_machine_arn=outputs["StateMachineArn"],
             table=outputs["TableName"],
+            key=_partition_key(dynamodb, outputs["TableName"]),
             stuck_sagas_queue_url=outputs["StuckSagasQueueUrl"],
         )
     except KeyError as missing:
         raise UnknownStack(
             f"the stack {name} in {region} ({found['StackStatus']}) has no output {missing.args[0]}: "
-            "it is none of the order saga, or not deployed to its end"
+            "it is none of a saga, or not deployed to its end"
         ) from None
+
+
+def _partition_key(dynamodb: "DynamoDBClient", table: str) -> str:
+    schema = dynamodb.describe_table(TableName=table)["Table"]["KeySchema"]
+    return next(part["AttributeName"] for part in schema if part["KeyType"] == "HASH")

@@ -53,6 +53,15 @@ class Definition:
         return frozenset(name for name, state in self.states.items() if state["Type"] == "Fail")
 
     @cached_property
+    def clean_errors(self) -> frozenset[str]:
+        """The errors that an execution fails with on purpose: those of the Fail states of the outermost level.
+
+        A Fail state within a group fails the group, which may be caught or not.
+        """
+        ends = (state for state in self.top["States"].values() if state["Type"] == "Fail")
+        return frozenset(state["Error"] for state in ends if "Error" in state)
+
+    @cached_property
     def compensations(self) -> frozenset[str]:
         """The states that are entered only after an error was caught, Fail states aside."""
         reached = {edge.after for edge in self.edges if edge.caught}

@@ -10,6 +10,7 @@ Times are ISO 8601 text, UTC, milliseconds, ``Z``; durations are seconds; what i
 
 EXECUTION   {"execution_arn", "name", "status", "outcome": "running" | "fulfilled" | "rolled_back" | "stuck",
             "order_id", "started_at", "stopped_at", "error", "cause", "redrive_count"}
+            ``order_id`` is the id of what the saga is about, whatever its table's key is called
 STEP        {"state", "entered_at", "left_at", "seconds", "end": null | "left" | "held" | "stopped", "within", "after",
             "attempts": [{"started_at", "ended_at", "error", "cause"}]}; ``end``, ``within`` (the group) and ``after``
             (the state before it) as in ops/model.py

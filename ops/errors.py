@@ -25,7 +25,7 @@ class OpsError(Exception):
 
 
 class UnknownStack(OpsError):  # noqa: N818 (says what it is)
-    """There is no such stack, or it is none of the order saga."""
+    """There is no such stack, or it is none of a saga."""
 
 
 class UnknownOrder(OpsError):  # noqa: N818 (says what it is)

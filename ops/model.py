@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-# The error of a saga that has failed and is rolled back, by the contract.
-CLEAN_ERROR = "OrderFailed"
 # RedriveExecution takes an execution that ended in the last 14 days (Step Functions API Reference).
 REDRIVABLE_FOR = timedelta(days=14)
 
@@ -23,6 +21,7 @@ class Outcome(StrEnum):
 class Execution:
     """An execution as Step Functions describes it. ``order_id`` is None if nothing but its input tells it.
 
+    ``failed_cleanly`` says whether a Fail state ended it: by the contract, nothing of its saga is live then.
     ``redrive_status`` and its reason are None where the service does not say, as in local clouds.
     """
 
@@ -34,18 +33,19 @@ class Execution:
     error: str | None
     cause: str | None
     order_id: str | None
+    failed_cleanly: bool
     redrive_count: int
     redrive_status: str | None
     redrive_status_reason: str | None
 
     @property
     def outcome(self) -> Outcome:
-        """How it stands. An error counts only with ``FAILED``: whoever aborts an execution can name any error."""
+        """How it stands."""
         if self.status in ("RUNNING", "PENDING_REDRIVE"):
             return Outcome.RUNNING
         if self.status == "SUCCEEDED":
             return Outcome.FULFILLED
-        if self.status == "FAILED" and self.error == CLEAN_ERROR:
+        if self.failed_cleanly:
             return Outcome.ROLLED_BACK
         return Outcome.STUCK
 

@@ -69,13 +69,16 @@ def stopped_in(path: Iterable[PathStep]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(step.state for step in unfinished if step.state not in groups))
 
 
-def order_id_of(events: "Iterable[HistoryEventTypeDef]") -> str | None:
-    """The order's id as the functions answered it; the execution's input, which holds the card, is not looked at."""
+def order_id_of(events: "Iterable[HistoryEventTypeDef]", key: str) -> str | None:
+    """The order's id as the functions answered it under the key.
+
+    The execution's input, which holds the card, is not looked at.
+    """
     for event in events:
         if event["type"] in _SUCCEEDS:
             output = parsed(_details(event).get("output"))
             payload = output.get("Payload") if isinstance(output, Mapping) else None
-            if order_id := order_id_in(payload):
+            if order_id := order_id_in(payload, key):
                 return order_id
     return None
 

@@ -8,6 +8,7 @@ Methods raise OpsError's kinds for what is unknown or cannot be, and botocore's 
 import contextlib
 import json
 import re
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -17,11 +18,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from boto3.dynamodb.types import TypeDeserializer
 from botocore.exceptions import ClientError
 
+from ops.definition import read_definition
 from ops.errors import NotResumable, UnknownExecution, UnknownOrder
 from ops.model import Change, Execution, Order, Outcome, Page, Row, Saga, StuckSaga, StuckSagas
 from ops.path import order_id_of, path_of, stopped_in
 from ops.stuck_queue import Look, Message, StuckQueue
-from ops.words import cause_in_words, order_id_in, parsed, printable, without_card
+from ops.words import cause_in_words, noun_of, order_id_in, parsed, printable, without_card
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -46,12 +48,18 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True, kw_only=True)
 class Stack:
-    """What the outputs of a stack name."""
+    """What the outputs of a stack name, and the partition key of its table."""
 
     name: str
     state_machine_arn: str
     table: str
+    key: str
     stuck_sagas_queue_url: str
+
+    @property
+    def noun(self) -> str:
+        """What its saga is about, in a word: ``order``, ``trip``."""
+        return noun_of(self.key)
 
 
 class Sagas:
@@ -64,6 +72,8 @@ class Sagas:
         self._stepfunctions = stepfunctions
         self._dynamodb = dynamodb
         self._queue = StuckQueue(sqs, stack.stuck_sagas_queue_url)
+        self._clean: dict[str, bool] = {}
+        self._asking = threading.Lock()
         self._executions = stack.state_machine_arn.replace(":stateMachine:", ":execution:", 1) + ":"
 
     def executions(
@@ -101,8 +111,7 @@ class Sagas:
         if execution is None:
             machine = self.stack.state_machine_arn
             return self._stepfunctions.describe_state_machine(stateMachineArn=machine)["definition"]
-        arn = self._described(execution).arn
-        return self._stepfunctions.describe_state_machine_for_execution(executionArn=arn)["definition"]
+        return self._definition_of(self._described(execution).arn)
 
     def execution(self, execution: str) -> Execution:
         """The execution of an ARN or a name. Raises UnknownExecution."""
@@ -116,11 +125,13 @@ class Sagas:
 
     def rows(self, order_id: str) -> tuple[Row, ...]:
         """The rows of an order with their history, in the order in which they were written first."""
+        if not _can_be_key(order_id):
+            return ()
         pages = self._dynamodb.get_paginator("query").paginate(
             TableName=self.stack.table,
-            KeyConditionExpression="order_id = :order_id",
+            KeyConditionExpression="#key = :order_id",
             ExpressionAttributeValues={":order_id": {"S": order_id}},
-            ExpressionAttributeNames={"#status": "status"},
+            ExpressionAttributeNames={"#key": self.stack.key, "#status": "status"},
             # No more than what is shown: the other attributes are the order's.
             ProjectionExpression="entity, #status, saga_id, history",
             ConsistentRead=True,
@@ -133,7 +144,7 @@ class Sagas:
 
         Raises UnknownOrder if there is neither.
         """
-        rows = self.rows(order_id) if _can_be_key(order_id) else ()
+        rows = self.rows(order_id)
         changes = sorted((change for row in rows for change in row.history), key=lambda change: change.at)
         sagas = _at_once(self._saga_if_known, dict.fromkeys(change.saga_id for change in changes))
         known = {saga.saga_id for saga in sagas}
@@ -141,7 +152,7 @@ class Sagas:
             sagas = [*sagas, named]
         if not rows and not sagas:
             raise UnknownOrder(
-                f"{self.stack.name} knows no order {printable(order_id)}: "
+                f"{self.stack.name} knows no {self.stack.noun} {printable(order_id)}: "
                 "ids are case sensitive; `python -m ops list` shows recent ones"
             )
         return Order(order_id=order_id, rows=rows, sagas=tuple(sagas))
@@ -182,7 +193,7 @@ class Sagas:
     def stuck_saga(self, execution: str) -> StuckSaga:
         """The stuck saga of an ARN or a name. Raises UnknownExecution, and NotResumable if it cannot be resumed."""
         found = self._described(execution)
-        _require_resumable(found)
+        _require_resumable(found, self.stack.noun)
         return self._as_stuck(found)
 
     def resume(self, saga: StuckSaga) -> datetime:
@@ -200,7 +211,8 @@ class Sagas:
             if code in _NO_SUCH_CALL:
                 raise _no_such_call(self.stack) from None
             if code == "ExecutionNotRedrivable":
-                raise NotResumable(_refusal(execution, error.response["Error"].get("Message", code))) from None
+                reason = error.response["Error"].get("Message", code)
+                raise NotResumable(_refusal(execution, reason, self.stack.noun)) from None
             raise
         # It runs again, whether its messages can be removed or not; `stuck` does it otherwise.
         with contextlib.suppress(ClientError), self._queue.looked_at() as look:
@@ -261,16 +273,36 @@ class Sagas:
             stopped_at=told.get("stopDate"),
             error=told.get("error"),
             cause=without_card(cause_in_words(told.get("cause")), told.get("input")),
-            order_id=order_id_in(parsed(told.get("output"))),
+            order_id=order_id_in(parsed(told.get("output")), self.stack.key),
+            # Whoever aborts an execution can name any error.
+            failed_cleanly=told["status"] == "FAILED" and self._is_clean(told.get("error"), arn),
             redrive_count=told.get("redriveCount", 0),
             redrive_status=told.get("redriveStatus"),
             redrive_status_reason=told.get("redriveStatusReason"),
         )
 
+    def _is_clean(self, error: str | None, arn: str) -> bool:
+        """Whether an execution that failed with this error has undone everything: whether it is a Fail state's.
+
+        The definition that the execution was started with says so; the present one may name its Fail state otherwise.
+        That is one request for each name of an error, not for each execution: no task fails with the name of a Fail
+        state, or nobody could tell what an execution ended by.
+        """
+        if error is None:
+            return False
+        with self._asking:
+            if error not in self._clean:
+                definition = read_definition(self._definition_of(arn), where=arn)
+                self._clean[error] = error in definition.clean_errors
+            return self._clean[error]
+
+    def _definition_of(self, arn: str) -> str:
+        return self._stepfunctions.describe_state_machine_for_execution(executionArn=arn)["definition"]
+
     def _with_history(self, execution: Execution) -> "tuple[Execution, list[HistoryEventTypeDef]]":
         """The execution with its order's id, and its events."""
         events = self._history(execution.arn)
-        order_id = execution.order_id or order_id_of(events) or self._id_that_is_its_name(execution)
+        order_id = execution.order_id or order_id_of(events, self.stack.key) or self._id_that_is_its_name(execution)
         return replace(execution, order_id=order_id), events
 
     def _id_that_is_its_name(self, execution: Execution) -> str | None:
@@ -371,7 +403,7 @@ def _tells_of(message: Message, execution: Execution) -> bool:
     return message.stopped_at + _SAME_STOP >= execution.stopped_at
 
 
-def _require_resumable(execution: Execution) -> None:
+def _require_resumable(execution: Execution, noun: str) -> None:
     match execution.outcome:
         case Outcome.RUNNING:
             raise NotResumable(f"{execution.name} is still running: wait for its end")
@@ -379,22 +411,22 @@ def _require_resumable(execution: Execution) -> None:
             raise NotResumable(f"{execution.name} has succeeded: there is nothing to resume")
         case Outcome.ROLLED_BACK:
             raise NotResumable(
-                f"{execution.name} has failed cleanly, everything is undone: start a new execution for the order"
+                f"{execution.name} has failed cleanly, everything is undone: start a new execution for the {noun}"
             )
     too_old = execution.redrivable_until is not None and execution.redrivable_until < datetime.now(UTC)
     if execution.redrive_status == "NOT_REDRIVABLE" or (execution.redrive_status is None and too_old):
-        raise NotResumable(_refusal(execution, execution.redrive_status_reason or "it ended over 14 days ago"))
+        raise NotResumable(_refusal(execution, execution.redrive_status_reason or "it ended over 14 days ago", noun))
 
 
-def _refusal(execution: Execution, reason: str) -> str:
+def _refusal(execution: Execution, reason: str, noun: str) -> str:
     return (
         f"{execution.name} can no longer be resumed: {reason.rstrip('.')}: "
-        "look at its rows with `python -m ops show` and settle the order by hand"
+        f"look at its rows with `python -m ops show` and settle the {noun} by hand"
     )
 
 
 def _no_such_call(stack: Stack) -> NotResumable:
     return NotResumable(
         f"the service that {stack.name} runs on has no RedriveExecution: on AWS this command continues the saga, "
-        "here it stays as it is; try the order again under another order_id"
+        f"here it stays as it is; try the {stack.noun} again under another {stack.key}"
     )

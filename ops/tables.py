@@ -1,7 +1,7 @@
 """What people read: lines of plain text, with colour where the terminal has it.
 
 No line is wrapped or cut here: a terminal folds long ones by itself, so that an ARN that is copied is whole. Every
-text from outside goes through ``printable`` and is never taken for markup.
+text from outside goes through ``printable`` and is never taken for markup. ``noun`` is what the saga is about.
 """
 
 import itertools
@@ -25,41 +25,41 @@ _DIM, _HEAD = "dim", "bold"
 _GAP = 2
 
 
-def listed(executions: Sequence[Execution]) -> Iterable[Text]:
+def listed(executions: Sequence[Execution], *, noun: str) -> Iterable[Text]:
     """Executions as a table, the one given first on top."""
     if not executions:
         return [Text("no executions")]
-    head = [_text(name, _DIM) for name in ("STARTED", "TOOK", "STATUS", "OUTCOME", "EXECUTION", "ORDER")]
+    head = [_text(name, _DIM) for name in ("STARTED", "TOOK", "STATUS", "OUTCOME", "EXECUTION", noun.upper())]
     return _columns([head, *(_listed(execution) for execution in executions)])
 
 
-def shown(order: Order, *, now: datetime) -> Iterable[Text]:
+def shown(order: Order, *, noun: str, now: datetime) -> Iterable[Text]:
     """An order: its rows with their history, then its sagas with their paths."""
-    yield _text(f"order {printable(order.order_id)}", _HEAD)
+    yield _text(f"{noun} {printable(order.order_id)}", _HEAD)
     yield from _columns([cells for row in order.rows for cells in _row(row)], indent=2)
     for saga in order.sagas:
         yield Text()
         yield from _saga(saga, now=now)
 
 
-def stuck(found: StuckSagas, *, now: datetime) -> Iterable[Text]:
+def stuck(found: StuckSagas, *, noun: str, now: datetime) -> Iterable[Text]:
     """The stuck sagas, and what there is to say of the queue."""
     count = len(found.sagas)
     yield _text("no saga is stuck" if not count else f"{_counted(count, 'stuck saga')}, the oldest first", _HEAD)
     for saga in found.sagas:
         yield Text()
-        yield from stuck_saga(saga, now=now)
+        yield from stuck_saga(saga, noun=noun, now=now)
     notes = list(_of_the_queue(found))
     if notes:
         yield Text()
     yield from (_text(note, _DIM) for note in notes)
 
 
-def stuck_saga(saga: StuckSaga, *, now: datetime) -> Iterable[Text]:
+def stuck_saga(saga: StuckSaga, *, noun: str, now: datetime) -> Iterable[Text]:
     """One stuck saga: where, why, since when, and until when it can be resumed."""
     execution = saga.execution
     facts = [
-        ("order", _text(execution.order_id or "not known: no function has answered")),
+        (noun, _text(execution.order_id or "not known: no function has answered")),
         ("stopped", _text(f"in {saga.state}, " if saga.state else "before its first state, ") + _ended(execution)),
         ("because", _text(execution.cause or "no cause was given")),
         ("since", _text(_ago(execution.stopped_at, now=now))),

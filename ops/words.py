@@ -1,6 +1,7 @@
 """Texts that others wrote, made fit to be shown: plain words, no card number, nothing that steers a terminal."""
 
 import json
+import re
 from collections.abc import Mapping
 
 CARD_FIELD = "card_no"
@@ -32,6 +33,12 @@ def printable(text: str) -> str:
     )
 
 
+def noun_of(key: str) -> str:
+    """What a saga is about, by its table's key: ``trip`` for ``trip_id``; ``order`` if the key does not say."""
+    named = re.fullmatch(r"([a-z]+(?:_[a-z]+)*)_id", key)
+    return named[1].replace("_", " ") if named else "order"
+
+
 def parsed(text: str | None) -> object:
     """The value that a JSON text stands for; None if it is none."""
     try:
@@ -40,7 +47,7 @@ def parsed(text: str | None) -> object:
         return None
 
 
-def order_id_in(answer: object) -> str | None:
-    """The order's id in the answer of a function or of an execution, ``{"order_id", ...}``."""
-    order_id = answer.get("order_id") if isinstance(answer, Mapping) else None
+def order_id_in(answer: object, key: str) -> str | None:
+    """The order's id in the answer of a function or of an execution, ``{<key>: ID, ...}``."""
+    order_id = answer.get(key) if isinstance(answer, Mapping) else None
     return order_id if isinstance(order_id, str) and order_id else None

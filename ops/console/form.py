@@ -1,5 +1,7 @@
 """The order that a person fills in: the presets, the checking by the functions' own rules, and its sending.
 
+All this is the order saga's. Of another saga nothing is known but its key, so its input is JSON as it is typed in.
+
 A card number goes in only: it is no part of a preset that is told, of an answer, or of a message.
 """
 
@@ -12,6 +14,7 @@ from typing import TypeAlias
 
 from lambdas.shared import orders
 from lambdas.shared.errors import InvalidOrder
+from ops.definition import Definition
 from ops.errors import OpsError
 from ops.model import Row
 from ops.words import CARD_FIELD, parsed
@@ -75,6 +78,17 @@ def order_of(form: Mapping[str, object], presets: tuple[Preset, ...]) -> Order:
     return order | added
 
 
+def input_of(form: Mapping[str, object], key: str) -> Order:
+    """The input that a person has typed in for a saga with this key, ``{"input": TEXT}``. Raises BadForm."""
+    text = form.get("input")
+    found = _json(text) if isinstance(text, str) else None
+    if not isinstance(found, dict):
+        raise BadForm(f'the input is no JSON object: expected such as {{"{key}": "1"}}')
+    if not isinstance(found.get(key), str) or not found[key]:
+        raise BadForm(f'the input has no {key}: expected a text that is not empty, such as {{"{key}": "1"}}')
+    return found
+
+
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
     """The step that will refuse an order, and why, without any value of it."""
@@ -95,8 +109,13 @@ def refusal_of(order: Order) -> Refusal | None:
 
 
 def is_undone(row: Row) -> bool:
-    """Whether no saga holds the row any more."""
+    """Whether no saga holds the row of an order any more."""
     return row.status == _UNDONE.get(row.entity)
+
+
+def is_of_orders(definition: Definition, key: str) -> bool:
+    """Whether a state machine is the order saga's, whose steps and rows are known here."""
+    return key == orders.SCHEMA.key and definition.states.keys() >= {step.name for step in STEPS}
 
 
 def _as_meant(name: str, text: str) -> object:

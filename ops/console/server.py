@@ -16,7 +16,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from lambdas.shared import orders
-from ops.console.form import BadForm, Preset, order_of, read_presets, refusal_of
+from ops.console.form import BadForm, Order, Preset, input_of, order_of, read_presets, refusal_of
 from ops.console.protection import DRAWING_POLICY, MAX_BODY, protected, require_known_host, require_own_page
 from ops.console.watch import Watch
 from ops.documents import moment
@@ -75,15 +75,15 @@ def create_app(sagas: Sagas, *, hosts: frozenset[str], presets: tuple[Preset, ..
 
     app.after_request(protected)
     app.register_error_handler(Exception, _failed)
-    _add_pages(app, sagas, presets=presets, token=token)
     watch = Watch(sagas)
+    _add_pages(app, watch, presets=presets, token=token)
     _add_questions(app, watch)
     _add_orders(app, watch, presets=presets)
     return app
 
 
-def _add_pages(app: Flask, sagas: Sagas, *, presets: tuple[Preset, ...], token: str) -> None:
-    stack = {"stack": sagas.stack.name, "token": token}
+def _add_pages(app: Flask, watch: Watch, *, presets: tuple[Preset, ...], token: str) -> None:
+    stack = {"stack": watch.sagas.stack.name, "token": token, "noun": watch.noun}
 
     @app.get("/")
     def home_page() -> str:
@@ -91,6 +91,8 @@ def _add_pages(app: Flask, sagas: Sagas, *, presets: tuple[Preset, ...], token: 
             "home.html",
             **stack,
             statuses=STATUSES,
+            of_orders=watch.of_orders,
+            key=watch.sagas.stack.key,
             presets=[preset.told() for preset in presets],
             fields=orders.SCHEMA.fields,
         )
@@ -138,19 +140,24 @@ def _add_questions(app: Flask, watch: Watch) -> None:
 
 
 def _add_orders(app: Flask, watch: Watch, *, presets: tuple[Preset, ...]) -> None:
+    key = watch.sagas.stack.key
+
+    def meant(form: dict[str, Any]) -> Order:
+        return order_of(form, presets) if watch.of_orders else input_of(form, key)
+
     @app.post("/api/check")
     def check() -> Response:
-        order = order_of(_form(), presets)
-        refusal = refusal_of(order)
+        order = meant(_form())
+        refusal = refusal_of(order) if watch.of_orders else None
         if refusal:
             return jsonify({"step": refusal.step, "reason": refusal.reason})
-        held = watch.holder(str(order["order_id"]))
+        held = watch.holder(str(order[key]))
         return jsonify({"step": None, "reason": None, "held_by": held.saga_id if held else None})
 
     @app.post("/api/start")
     def start() -> ResponseReturnValue:
         form = _form()
-        order = order_of(form, presets)
+        order = meant(form)
         name = form.get("name") or None
         if name is not None and not isinstance(name, str):
             raise BadForm("the execution's name is no text: reload the page")
@@ -158,7 +165,7 @@ def _add_orders(app: Flask, watch: Watch, *, presets: tuple[Preset, ...]) -> Non
             arn = watch.sagas.start(order, name=name)
         except ClientError as error:
             if error.response.get("Error", {}).get("Code") == "ExecutionAlreadyExists":
-                return jsonify({"error": _taken(name), "existing": name}), HTTPStatus.CONFLICT
+                return jsonify({"error": _taken(name, watch.noun), "existing": name}), HTTPStatus.CONFLICT
             card = order.get("card_no")
             told = explained(error)
             # Should the service quote the input.
@@ -178,9 +185,9 @@ def _add_orders(app: Flask, watch: Watch, *, presets: tuple[Preset, ...]) -> Non
         return jsonify({"resumed": saga.execution.name, "state": saga.state, "at": moment(at)})
 
 
-def _taken(name: str | None) -> str:
+def _taken(name: str | None, noun: str) -> str:
     return (
-        f"An execution named {printable(name or '')} exists already, perhaps of this very order. "
+        f"An execution named {printable(name or '')} exists already, perhaps of this very {noun}. "
         "A name can be used again 90 days after its execution has ended: choose another execution name."
     )
 

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, cast
 
 from ops import documents
-from ops.console.form import is_undone
+from ops.console.form import is_of_orders, is_undone
 from ops.definition import Definition, read_definition
 from ops.documents import Document
 from ops.errors import UnknownOrder
@@ -33,10 +33,16 @@ class Watch:
 
     An execution that has ended cleanly is asked for once: nothing changes it any more. That keeps a page of the list
     within one request to Step Functions, whose DescribeExecution is throttled early.
+
+    ``of_orders`` says whether it is the order saga's stack: of another saga's rows nobody here knows which are undone.
     """
 
     def __init__(self, sagas: Sagas) -> None:
         self.sagas = sagas
+        self.noun = sagas.stack.noun
+        self.of_orders = is_of_orders(
+            read_definition(sagas.definition(), where=sagas.stack.state_machine_arn), sagas.stack.key
+        )
         self._ended: OrderedDict[str, Execution] = OrderedDict()
         self._definitions: dict[str, Definition] = {}
         self._lock = threading.Lock()
@@ -58,7 +64,7 @@ class Watch:
         saga = self.sagas.saga(name)
         execution = cast("Execution", saga.execution)
         progress = progress_of(self._definition(execution), saga)
-        shown = _shown(Order(order_id=execution.order_id or "", rows=self._rows(execution), sagas=(saga,)))
+        shown = self._shown(Order(order_id=execution.order_id or "", rows=self._rows(execution), sagas=(saga,)))
         (told,) = cast("list[Document]", shown["sagas"])
         return {
             **told,
@@ -78,7 +84,7 @@ class Watch:
                 direction: mermaid(self._definition(execution), progress=progress, direction=direction, coloured=False)
                 for direction in DIRECTIONS
             },
-            "meaning": meaning(execution, saga),
+            "meaning": meaning(execution, saga, noun=self.noun),
             "stopped_in": list(stopped_in(saga.path)) if execution.outcome is Outcome.STUCK else [],
             "can_tell_redrive": execution.redrive_status is not None,
             "redrivable_until": documents.moment(execution.redrivable_until),
@@ -86,7 +92,7 @@ class Watch:
 
     def order(self, order_id: str) -> Document:
         """The document of ``show``: the order's rows with their history and whether they are undone, and its sagas."""
-        return _shown(self.sagas.order(order_id))
+        return self._shown(self.sagas.order(order_id))
 
     def stuck(self) -> Document:
         """The document of ``stuck``: what the queue tells of, and what the list has shown. It takes nothing away."""
@@ -101,8 +107,12 @@ class Watch:
             self._looked = None
 
     def holder(self, order_id: str) -> Row | None:
-        """The row of an order that a saga holds, be it under way or fulfilled; None if the order is free."""
-        return next((row for row in self.sagas.rows(order_id) if not is_undone(row)), None)
+        """The row of an order that a saga holds, be it under way or fulfilled; None if the order is free.
+
+        Of another saga than the order saga: a row that is there, which may be undone.
+        """
+        rows = self.sagas.rows(order_id)
+        return next((row for row in rows if not (self.of_orders and is_undone(row))), None)
 
     def _execution(self, arn: str) -> Execution:
         with self._lock:
@@ -133,27 +143,27 @@ class Watch:
         except UnknownOrder:
             return ()
 
+    def _shown(self, order: Order) -> Document:
+        shown = documents.shown(order)
+        rows = zip(cast("list[Document]", shown["rows"]), order.rows, strict=True)
+        undone = is_undone if self.of_orders else lambda _row: None
+        return {**shown, "rows": [{**told, "undone": undone(row)} for told, row in rows]}
 
-def _shown(order: Order) -> Document:
-    shown = documents.shown(order)
-    rows = zip(cast("list[Document]", shown["rows"]), order.rows, strict=True)
-    return {**shown, "rows": [{**told, "undone": is_undone(row)} for told, row in rows]}
 
-
-def meaning(execution: Execution, saga: Saga) -> str:
-    """What the state of an execution means for its order, in a sentence or two."""
+def meaning(execution: Execution, saga: Saga, *, noun: str) -> str:
+    """What the state of an execution means for its order, or whatever the noun says, in a sentence or two."""
     match execution.outcome:
         case Outcome.RUNNING:
             return "The saga is under way."
         case Outcome.FULFILLED:
-            return "The order is fulfilled: every step is done."
+            return f"The {noun} is fulfilled: every step is done."
         case Outcome.ROLLED_BACK if re.search(r"\bOrderConflict\b", execution.cause or ""):
             return (
-                "Another saga holds this order, so this one was refused. Nothing of the other saga was changed. "
-                "Use another order id, or try again should that order be undone."
+                f"Another saga holds this {noun}, so this one was refused. Nothing of the other saga was changed. "
+                f"Use another {noun} id, or try again should that {noun} be undone."
             )
         case Outcome.ROLLED_BACK:
-            return "The order was refused or a step failed: all that was done for it is undone."
+            return f"The {noun} was refused or a step failed: all that was done for it is undone."
     states = stopped_in(saga.path)
     where = f" in {' and '.join(states)}" if states else ""
     return f"The saga is stuck: it stopped half way{where}. Mend the cause, then resume it."

@@ -13,13 +13,19 @@ from ops import stuck_queue
 from ops.sagas import Sagas, Stack
 from tests.fixtures import TABLE
 from tests.saga.interpreter import Execution, Interpreter, TaskFailed, interpreter
-from tests.shape import Shape, shape_of
+from tests.sagas import SAGAS, Saga
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_stepfunctions import SFNClient
 
 CARD = "123-1234"
+# The field without which a saga fails, and the undoing that then fails for good.
+STOPS = {
+    "OrderSaga": ("address", "RefundPayment"),
+    "TripSaga": ("card_no", "ResolvePayment"),
+    "TicketSaga": ("buyer", "RefundCard"),
+}
 
 
 class World:
@@ -31,9 +37,10 @@ class World:
         self.stepfunctions: SFNClient = boto3.client("stepfunctions")
         self.queue = self.sqs.create_queue(QueueName="stuck")["QueueUrl"]
         stack = Stack(
-            name="OrderSaga-dev",
+            name=f"{machine.example.stack}-dev",
             state_machine_arn=machine._machine,
             table=TABLE,
+            key=machine.shape.key,
             stuck_sagas_queue_url=self.queue,
         )
         dynamodb = boto3.client("dynamodb")
@@ -50,13 +57,18 @@ class World:
 
         self.machine.through = through
         name = fields.pop("name", None)
-        order = {"order_id": order_id, "total": 100, "card_no": CARD, "address": "123 st", **fields}
+        order = {**self.machine.example.scenario("1-success"), self.machine.shape.key: order_id, **fields}
         return self.machine.run({name: value for name, value in order.items() if value is not None}, name=name)
 
     def run_into_a_stop(self, order_id: str = "1", **given: Any) -> Execution:
-        """An order without an address, whose payment cannot be refunded."""
-        failing = {"RefundPayment": TaskFailed("RuntimeError", json.dumps({"errorMessage": "no network"}))}
-        return self.run(order_id, failing=failing, address=None, **given)
+        """An order whose last step fails, and which cannot be undone."""
+        missing, undoing = STOPS[self.machine.example.stack]
+        failing = {undoing: TaskFailed("RuntimeError", json.dumps({"errorMessage": "no network"}))}
+        return self.run(order_id, failing=failing, **{missing: None}, **given)
+
+    def run_into_a_failure(self, order_id: str = "1", **given: Any) -> Execution:
+        """An order whose last step fails, and which is undone."""
+        return self.run(order_id, **{STOPS[self.machine.example.stack][0]: None}, **given)
 
     def report(self, arn: str, *, stopped: int | None = None) -> None:
         """What the stack's function sends of a stuck saga."""
@@ -70,15 +82,19 @@ class World:
             found += [json.loads(message["Body"])["executionArn"] for message in got]
         return found
 
-    def answer(self, operation: str, parsed: Mapping[str, Any], *, status: int = 200) -> None:
-        """From now on, Step Functions answers this to the operation, as botocore's Stubber would."""
+    def answer(self, operation: str, parsed: Mapping[str, Any], *, status: int = 200, about: str = "") -> None:
+        """From now on, Step Functions answers this to the operation, as botocore's Stubber would.
+
+        With ``about``, it does so to requests that hold this text.
+        """
         answer = (
             AWSResponse("", status, HTTPHeaders(), None),
             {"ResponseMetadata": {"HTTPStatusCode": status}, **parsed},
         )
         self.stepfunctions.meta.events.register(
             f"before-call.stepfunctions.{operation}",
-            lambda **_: answer,  # type: ignore[arg-type]  # the stubs do not know that a handler may answer
+            # The stubs do not know that a handler may answer.
+            lambda params, **_: answer if about in str(params["body"]) else None,  # type: ignore[arg-type]
         )
 
     def refuse(self, operation: str, code: str, message: str = "no") -> None:
@@ -95,13 +111,14 @@ class World:
         self.stepfunctions.meta.events.register("after-call.stepfunctions.DescribeExecution", change)
 
 
-@pytest.fixture(scope="session")
-def shape(template: dict[str, Any]) -> Shape:
-    return shape_of(template)
+@pytest.fixture
+def saga(request: pytest.FixtureRequest) -> Saga:
+    """The order saga, or the one that the test asks for; see ``each_saga``."""
+    return SAGAS[getattr(request, "param", "order")]
 
 
 @pytest.fixture
-def world(shape: Shape, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+def world(saga: Saga, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setattr(stuck_queue, "WAIT_SECONDS", 0)
-    with interpreter(shape) as machine:
+    with interpreter(saga.shape(), saga.example) as machine:
         yield World(machine)

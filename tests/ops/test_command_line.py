@@ -24,9 +24,10 @@ from ops.connection import Settings, connect, read_stack
 from ops.errors import UnknownStack
 from ops.sagas import Sagas
 from ops.tables import duration
-from ops.words import printable
+from ops.words import noun_of, printable
 from tests.histories import FAILED_GROUP, history
 from tests.ops.conftest import CARD, World
+from tests.sagas import each_saga
 
 OUTPUTS = {"StateMachineArn": "arn:machine", "TableName": "table", "StuckSagasQueueUrl": "https://queue"}
 
@@ -101,6 +102,30 @@ def test_show_tells_of_rows_path_and_errors(world: World, ops: Ops) -> None:
     assert "SHIPMENT CANCELLED" in told
     assert "1 time InvalidOrder: address is missing" in told
     assert "36 times RuntimeError: no network" in told
+
+
+@each_saga
+def test_any_saga_is_told_by_its_own_words(world: World, ops: Ops) -> None:
+    noun = world.machine.example.noun
+    world.run_into_a_failure("1")
+    stuck = world.run_into_a_stop("2")
+    head, *lines = ops("list").out.splitlines()
+    assert head.split()[-1] == noun.upper()
+    assert [line.split()[-1] for line in lines] == ["2", "1"]
+    assert ["stuck" in lines[0], "rolled back" in lines[1]] == [True, True]
+    assert ops("show", "1").out.startswith(f"{noun} 1\n")
+    assert f"{stuck.arn} {noun} 2 stopped in {stuck.states[-1]}," in " ".join(ops("stuck", "--scan").out.split())
+    assert f"-dev knows no {noun} 3: " in ops("show", "3").err
+    told = ops("resume", stuck.arn, "--yes").err
+    assert f"try the {noun} again under another {world.machine.shape.key}\n" in told
+
+
+@each_saga
+def test_documents_call_it_an_order_whatever_the_saga_calls_it(world: World, ops: Ops) -> None:
+    ended = world.run("1")
+    (listed,) = ops("list", "--json").document["executions"]
+    assert (listed["order_id"], listed["outcome"], listed["execution_arn"]) == ("1", "fulfilled", ended.arn)
+    assert ops("show", "1", "--json").document["order_id"] == "1"
 
 
 def test_show_tells_of_each_branch_of_a_group_what_became_of_it(
@@ -376,27 +401,47 @@ def described(*, outputs: Mapping[str, str] | None) -> dict[str, Any]:
     return {"Stacks": [{**stack, "Outputs": given}]}
 
 
-def test_a_stack_is_known_by_its_outputs() -> None:
-    client = boto3.client("cloudformation")
-    with Stubber(client) as stub:
-        stub.add_response("describe_stacks", described(outputs=OUTPUTS), {"StackName": "OrderSaga-dev"})
-        stack = read_stack(client, "OrderSaga-dev")
+KEYS = [{"AttributeName": "entity", "KeyType": "RANGE"}, {"AttributeName": "trip_id", "KeyType": "HASH"}]
+
+
+def test_a_stack_is_known_by_its_outputs_and_the_key_of_its_table() -> None:
+    client, dynamodb = boto3.client("cloudformation"), boto3.client("dynamodb")
+    with Stubber(client) as stub, Stubber(dynamodb) as tables:
+        stub.add_response("describe_stacks", described(outputs=OUTPUTS), {"StackName": "TripSaga-dev"})
+        tables.add_response("describe_table", {"Table": {"KeySchema": KEYS}}, {"TableName": "table"})
+        stack = read_stack(client, dynamodb, "TripSaga-dev")
     assert (stack.name, stack.state_machine_arn, stack.table, stack.stuck_sagas_queue_url) == (
-        "OrderSaga-dev",
+        "TripSaga-dev",
         *OUTPUTS.values(),
     )
+    assert (stack.key, stack.noun) == ("trip_id", "trip")
+
+
+@pytest.mark.parametrize(
+    ("key", "noun"),
+    [
+        ("order_id", "order"),
+        ("seat_sale_id", "seat sale"),
+        ("id", "order"),
+        ("_id", "order"),
+        ("pk", "order"),
+        ("TripID", "order"),
+    ],
+)
+def test_what_a_saga_is_about_is_called_as_its_key_says_if_that_is_simple(key: str, noun: str) -> None:
+    assert noun_of(key) == noun
 
 
 def test_a_stack_that_is_not_there_or_another_one_is_named_with_the_options() -> None:
-    client = boto3.client("cloudformation")
+    client, dynamodb = boto3.client("cloudformation"), boto3.client("dynamodb")
     with Stubber(client) as stub:
         message = "Stack with id OrderSaga-dev does not exist"
         stub.add_client_error("describe_stacks", "ValidationError", message)
         with pytest.raises(UnknownStack, match=r"no stack OrderSaga-dev in us-east-1: .*--stage.*--region"):
-            read_stack(client, "OrderSaga-dev")
+            read_stack(client, dynamodb, "OrderSaga-dev")
         stub.add_response("describe_stacks", described(outputs={"TableName": "other"}))
         with pytest.raises(UnknownStack, match=r"\(CREATE_COMPLETE\) has no output StateMachineArn"):
-            read_stack(client, "OrderSaga-dev")
+            read_stack(client, dynamodb, "OrderSaga-dev")
 
 
 @pytest.mark.parametrize(

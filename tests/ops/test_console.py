@@ -17,15 +17,20 @@ from ops.__main__ import main
 from ops.commands import EXPOSE
 from ops.connection import Settings
 from ops.console import watch
-from ops.console.form import Refusal, order_of, read_presets, refusal_of
+from ops.console.form import Refusal, is_of_orders, order_of, read_presets, refusal_of
 from ops.console.server import create_app, names_of
+from ops.definition import read_definition
 from ops.errors import OpsError, UnknownStack
 from ops.sagas import Sagas
 from tests.ops.conftest import CARD, World
+from tests.sagas import SAGAS
 
 HOST = "127.0.0.1:8080"
 TOKEN = "a token"  # noqa: S105 (of a test)
 PRESETS = read_presets(SCENARIOS)
+
+
+other_sagas = pytest.mark.parametrize("saga", [name for name in SAGAS if name != "order"], indirect=True)
 
 
 @pytest.fixture
@@ -56,6 +61,10 @@ class Client:
 @pytest.fixture
 def client(app: Flask) -> Client:
     return Client(app.test_client())
+
+
+def page_of(response: TestResponse) -> str:
+    return response.get_data(as_text=True)
 
 
 def form(preset: str = "1-success", **fields: str) -> dict[str, Any]:
@@ -254,6 +263,82 @@ def test_a_duplicate_is_told_to_have_changed_nothing(client: Client, world: Worl
     world.run("1", name="again")
     told = client.get("/api/execution", name="again").json or {}
     assert "Another saga holds this order" in told["meaning"]
+
+
+@other_sagas
+def test_another_saga_is_started_by_json_and_shown_in_its_own_words(client: Client, world: World) -> None:
+    example = world.machine.example
+    page = page_of(client.get("/"))
+    assert f"<h1>{example.noun.capitalize()}s</h1>" in page
+    assert 'id="input"' in page
+    assert "field-card_no" not in page
+    assert "preset" not in page
+    order = example.scenario("1-success")
+    given = {"input": json.dumps(order), "name": "mine"}
+    assert client.post("/api/check", given).json == {"step": None, "reason": None, "held_by": None}
+    assert (client.post("/api/start", given).json or {})["name"] == "mine"
+    told = client.get("/api/execution", name="mine").json or {}
+    assert (told["execution"]["order_id"], told["execution"]["outcome"]) == (order[example.key], "fulfilled")
+    assert told["meaning"] == f"The {example.noun} is fulfilled: every step is done."
+    assert {row["entity"]: row["undone"] for row in told["rows"]} == dict.fromkeys(example.entities)
+    held_by = (client.post("/api/check", given).json or {})["held_by"]
+    assert held_by == told["execution"]["execution_arn"], "there are rows of it"
+    world.refuse("StartExecution", "ExecutionAlreadyExists")
+    answer = client.post("/api/start", given)
+    assert answer.status_code == 409
+    assert f"An execution named mine exists already, perhaps of this very {example.noun}." in page_of(answer)
+
+
+@pytest.mark.parametrize("saga", ["ticket"], indirect=True)
+def test_rows_of_another_saga_are_not_judged_by_the_order_sagas_words(client: Client, world: World) -> None:
+    sale = world.machine.example.scenario("1-success")
+    world.machine.call("RefundCard", sale)
+    (row,) = (client.get("/api/order", id="1").json or {})["rows"]
+    assert (row["entity"], row["status"], row["undone"]) == ("PAYMENT", "REFUNDED", None)
+    assert (client.post("/api/check", {"input": json.dumps(sale)}).json or {})["held_by"] == "direct"
+
+
+@other_sagas
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (None, "the input is no JSON object"),
+        ("", "the input is no JSON object"),
+        ("{", "the input is no JSON object"),
+        ("[]", "the input is no JSON object"),
+        ('{"KEY": NaN}', "the input is no JSON object"),
+        ('{"order_id": "1"}', "the input has no KEY"),
+        ('{"KEY": 5}', "the input has no KEY"),
+        ('{"KEY": ""}', "the input has no KEY"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/api/check", "/api/start"])
+def test_what_cannot_be_the_input_of_another_saga_is_refused_in_one_line(
+    client: Client, world: World, text: str | None, says: str, path: str
+) -> None:
+    key = world.machine.shape.key
+    answer = client.post(path, {"input": text and text.replace("KEY", key)})
+    assert answer.status_code == 400
+    assert says.replace("KEY", key) in (answer.json or {})["error"]
+    assert world.sagas.executions().executions == ()
+
+
+@pytest.mark.parametrize("saga", ["trip"], indirect=True)
+def test_an_id_that_no_table_can_hold_is_held_by_nobody(
+    client: Client, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DynamoDB, which refuses it, is not asked."""
+    monkeypatch.setattr(world.sagas, "_dynamodb", None)
+    given = {"input": json.dumps({world.machine.shape.key: "\ud800"})}
+    assert (client.post("/api/check", given).json or {})["held_by"] is None
+
+
+def test_the_form_of_orders_is_for_the_state_machine_with_its_steps_alone(world: World) -> None:
+    definition = json.dumps(world.machine.shape.definition)
+    assert is_of_orders(read_definition(definition, where="here"), "order_id")
+    assert not is_of_orders(read_definition(definition, where="here"), "sale_id")
+    other = definition.replace("ProcessShipment", "PrintTicket")
+    assert not is_of_orders(read_definition(other, where="here"), "order_id")
 
 
 def test_executions_that_have_ended_cleanly_are_asked_for_once(client: Client, world: World) -> None:

@@ -97,6 +97,17 @@ def _catch(state: str) -> dict[str, Any]:
     return {"ErrorEquals": ["States.ALL"], "Next": state}
 
 
+def test_the_clean_errors_are_those_of_the_outermost_fail_states() -> None:
+    inner = {"StartAt": "Broken", "States": {"Broken": {"Type": "Fail", "Error": "Inner"}}}
+    states = {
+        "Group": {"Type": "Parallel", "Branches": [inner], "Next": "Undone"},
+        "Undone": {"Type": "Fail", "Error": "Outer"},
+        "Nameless": {"Type": "Fail", "ErrorPath": "$.error"},
+    }
+    definition = read_definition(json.dumps({"StartAt": "Group", "States": states}), where="here")
+    assert definition.clean_errors == {"Outer"}
+
+
 def test_names_of_any_kind_are_drawn_as_text() -> None:
     definition = {"StartAt": 'end "x"] --> y', "States": {'end "x"] --> y': {**TASK, "End": True}}}
     text = mermaid(read_definition(json.dumps(definition), where="here"))
@@ -171,7 +182,7 @@ def progress_in(trip: Definition, execution: Any, events: Any) -> dict[str, str]
 def an_execution(status: str) -> Execution:
     known = {"arn": "x", "name": "x", "status": status, "started_at": START}
     unknown = ("stopped_at", "error", "cause", "order_id", "redrive_status", "redrive_status_reason")
-    return Execution(**known, **dict.fromkeys(unknown), redrive_count=0)  # type: ignore[arg-type]  # values of many types
+    return Execution(**known, **dict.fromkeys(unknown), failed_cleanly=False, redrive_count=0)  # type: ignore[arg-type]  # values of many types
 
 
 def test_branches_run_at_once_and_are_retried_each_for_itself(trip: Definition) -> None:

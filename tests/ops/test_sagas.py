@@ -1,6 +1,7 @@
 """What an operator is told of orders, executions and stuck sagas, and what resuming does."""
 
 import json
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest import mock
@@ -12,6 +13,7 @@ from ops.model import Outcome
 from tests.histories import ABORTED_GROUP, FAILED_GROUP, history
 from tests.ops.conftest import CARD, World
 from tests.saga.interpreter import TaskFailed
+from tests.sagas import each_saga
 
 REDRIVEN_AT = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
 
@@ -42,10 +44,72 @@ def test_the_path_has_each_state_with_its_attempts_and_errors_in_words(world: Wo
     assert all(step.took is not None and step.took >= timedelta() for step in saga.path)
 
 
+@each_saga
 def test_how_an_execution_ended_is_told_by_status_and_error(world: World) -> None:
-    fulfilled, undone, stuck = world.run("1"), world.run("2", total=None), world.run_into_a_stop("3")
+    fulfilled, undone, stuck = world.run("1"), world.run_into_a_failure("2"), world.run_into_a_stop("3")
     outcomes = [world.sagas.execution(one.arn).outcome for one in (fulfilled, undone, stuck)]
     assert outcomes == [Outcome.FULFILLED, Outcome.ROLLED_BACK, Outcome.STUCK]
+
+
+@each_saga
+def test_any_saga_is_found_by_its_own_key(world: World) -> None:
+    for ended in (world.run("1"), world.run_into_a_failure("2")):
+        found = world.sagas.order(ended.order[world.machine.shape.key])
+        assert {row.entity for row in found.rows} == set(world.machine.example.entities)
+        assert [saga.saga_id for saga in found.sagas] == [ended.arn]
+        assert world.sagas.execution(ended.arn).order_id == found.order_id
+
+
+@each_saga
+def test_a_saga_that_is_rolled_back_is_not_stuck_whatever_its_fail_state_is_called(world: World) -> None:
+    for ended in (world.run_into_a_failure("1"), stuck := world.run_into_a_stop("2")):
+        world.report(ended.arn)
+    found = world.sagas.stuck()
+    assert ([saga.execution.arn for saga in found.sagas], found.removed) == ([stuck.arn], 1)
+    assert [saga.execution.arn for saga in world.sagas.stuck_by_scan().sagas] == [stuck.arn]
+    with pytest.raises(NotResumable, match=f"start a new execution for the {world.machine.example.noun}"):
+        world.sagas.stuck_saga("execution-1")
+
+
+@each_saga
+def test_an_execution_that_has_succeeded_is_told_by_one_request(world: World) -> None:
+    ended = world.run("1")
+    world.refuse("GetExecutionHistory", "ThrottlingException")
+    assert world.sagas.execution(ended.arn).order_id == "1"
+
+
+def test_a_saga_of_an_older_definition_is_judged_by_that_one(world: World) -> None:
+    before = world.run_into_a_failure("1")
+    then = world.sagas.definition()
+    now = then.replace('"Error": "OrderFailed"', '"Error": "OrderRejected"')
+    world.stepfunctions.update_state_machine(stateMachineArn=world.machine._machine, definition=now)
+    after = world.run_into_a_failure("2")
+    assert (before.error, after.error) == ("OrderFailed", "OrderRejected")
+    # moto keeps one definition only; AWS answers with the execution's own.
+    world.answer("DescribeStateMachineForExecution", {"definition": then}, about=before.arn)
+    outcomes = [world.sagas.execution(ended.arn).outcome for ended in (before, after)]
+    assert outcomes == [Outcome.ROLLED_BACK] * 2
+
+
+def test_definitions_are_asked_for_once_for_each_name_of_an_error(world: World) -> None:
+    for number in range(3):
+        world.run_into_a_failure(f"undone {number}")
+        world.run_into_a_stop(f"stuck {number}")
+    world.run("fulfilled")
+    asked: list[object] = []
+    more = threading.Event()
+
+    def note(**given: object) -> None:
+        asked.append(given)
+        if len(asked) > 2:
+            more.set()
+        # Time for the others to ask as well, if they do.
+        more.wait(0.1)
+
+    world.stepfunctions.meta.events.register("before-call.stepfunctions.DescribeStateMachineForExecution", note)
+    for _ in range(2):
+        assert len(world.sagas.newest(status=None, count=9)) == 7
+    assert len(asked) == 2, "OrderFailed and RuntimeError, though several are asked for at once"
 
 
 def test_an_aborted_execution_is_stuck_whatever_error_was_given_for_it(world: World) -> None:

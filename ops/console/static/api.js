@@ -1,6 +1,8 @@
 // Questions to the server, and what all pages need to show an answer.
 
 const token = document.querySelector('meta[name="csrf-token"]').content;
+// What the saga is about: "order", "trip".
+export const noun = document.querySelector('meta[name="noun"]').content;
 
 export async function ask(path, given = {}) {
   const query = new URLSearchParams(Object.entries(given).filter(([, value]) => value));

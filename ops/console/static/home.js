@@ -1,6 +1,6 @@
-// What is stuck, the form, and the list.
+// What is stuck, and the list.
 
-import { ask, element, repeat, show_error, tell } from "./api.js";
+import { ask, element, noun, repeat, show_error } from "./api.js";
 import { ask_to_resume } from "./resume.js";
 import { between, execution_link, order_link, outcome_badge, time } from "./words.js";
 
@@ -8,12 +8,8 @@ const LIST_MS = 2000;
 const FAILED_MS = 5000;
 // Rarely: SQS counts every look at a message, and takes one away that was looked at 1,000 times.
 const STUCK_MS = 300_000;
-const CHECK_MS = 250;
 
 const get = (id) => document.getElementById(id);
-const form = get("start");
-let preset = null;
-let named = false;
 
 // The stuck sagas
 
@@ -44,7 +40,7 @@ function stuck_saga(saga) {
     ),
   );
   const head = element("p", { className: "row-head" }, outcome_badge("stuck"), " ", execution_link(saga.name));
-  if (saga.order_id) head.append(" of order ", order_link(saga.order_id));
+  if (saga.order_id) head.append(` of ${noun} `, order_link(saga.order_id));
   const where = element("p", {}, saga.state ? `Stopped in ${saga.state}, ` : "Stopped before its first state, ", time(saga.stopped_at), ".");
   const why = element("p", { className: "because", text: saga.cause ?? saga.error ?? "No cause was given." });
   return element("li", { "data-execution": saga.name }, head, where, why, button);
@@ -52,91 +48,6 @@ function stuck_saga(saga) {
 
 get("look-again").addEventListener("click", () => look(true));
 repeat(() => look(false));
-
-// The form
-
-for (const pair of document.querySelectorAll(".pair")) {
-  const button = pair.querySelector(".preset");
-  button.addEventListener("click", () => choose(button));
-  pair.querySelector(".run").addEventListener("click", () => {
-    choose(button);
-    form.requestSubmit();
-  });
-}
-
-function choose(button) {
-  preset = JSON.parse(button.dataset.preset);
-  for (const one of document.querySelectorAll(".preset")) one.setAttribute("aria-pressed", String(one === button));
-  for (const input of form.querySelectorAll('[id^="field-"]')) input.value = preset.fields[input.name] ?? "";
-  form.elements.more.value = "";
-  get("use-card").hidden = !preset.has_card;
-  get("use-preset-card").checked = preset.has_card;
-  named = false;
-  name_it();
-  check();
-}
-
-function name_it() {
-  if (!named) form.elements.name.value = form.elements.order_id.value.replace(/[^A-Za-z0-9_.-]/g, "-").slice(0, 80);
-}
-
-function filled() {
-  const fields = {};
-  for (const input of form.querySelectorAll('[id^="field-"]')) fields[input.name] = input.value;
-  const card_of = preset?.has_card && get("use-preset-card").checked ? preset.name : null;
-  return { fields, more: form.elements.more.value, card_of, name: form.elements.name.value };
-}
-
-let checking = 0;
-async function check() {
-  const number = (checking += 1);
-  await new Promise((resolve) => setTimeout(resolve, CHECK_MS));
-  if (number !== checking) return;
-  let verdict;
-  try {
-    verdict = in_words(await tell("/api/check", filled()));
-  } catch (error) {
-    verdict = ["bad", `✗ ${error.message}`, "Start"];
-  }
-  if (number !== checking) return;
-  const [kind, text, label] = verdict;
-  get("verdict").className = `verdict ${kind}`;
-  if (get("verdict").textContent !== text) get("verdict").textContent = text;
-  get("submit").textContent = label;
-}
-
-function in_words({ step, reason, held_by }) {
-  if (step) return ["warn", `⚠ ${step} will refuse this: ${reason}. What is done before will be undone.`, "Start anyway"];
-  if (held_by) {
-    const holder = held_by.split(":").at(-1);
-    return ["warn", `⚠ The order is held by ${holder}: CreateOrder will refuse this with OrderConflict and change nothing of it.`, "Start anyway"];
-  }
-  return ["good", "✓ Every step will accept this.", "Start"];
-}
-
-form.addEventListener("input", (event) => {
-  if (event.target === form.elements.name) named = form.elements.name.value !== "";
-  else name_it();
-  check();
-});
-
-form.addEventListener("submit", async (event) => {
-  event.preventDefault();
-  get("submit").disabled = true;
-  try {
-    const started = await tell("/api/start", filled());
-    form.elements.card_no.value = "";
-    location.assign(execution_link(started.name).href);
-  } catch (error) {
-    checking += 1;
-    get("verdict").className = "verdict bad";
-    get("verdict").textContent = `✗ ${error.message} `;
-    if (error.answer?.existing) get("verdict").append(execution_link(error.answer.existing));
-  } finally {
-    get("submit").disabled = false;
-  }
-});
-choose(document.querySelector(".preset"));
 
 // The list
 
@@ -173,7 +84,7 @@ function execution_row(execution) {
   return element(
     "tr",
     { "data-execution": execution.name },
-    element("th", { scope: "row", "data-label": "Order" }, execution.order_id ? order_link(execution.order_id) : "not known"),
+    element("th", { scope: "row", "data-label": noun[0].toUpperCase() + noun.slice(1) }, execution.order_id ? order_link(execution.order_id) : "not known"),
     cell("Outcome", outcome_badge(execution.outcome)),
     cell("Started", time(execution.started_at)),
     cell("Took", between(execution.started_at, execution.stopped_at) || "–"),

@@ -1,6 +1,6 @@
 // The dialog that asks before a saga is resumed.
 
-import { show_error, tell } from "./api.js";
+import { noun, show_error, tell } from "./api.js";
 
 const get = (id) => document.getElementById(id);
 
@@ -8,7 +8,7 @@ const get = (id) => document.getElementById(id);
 export function ask_to_resume(saga, resumed) {
   const dialog = get("resume");
   const where = saga.state ? `in ${saga.state}, with the input that it had` : "in its first state";
-  const order = saga.order_id ? ` of order ${saga.order_id}` : "";
+  const order = saga.order_id ? ` of ${noun} ${saga.order_id}` : "";
   get("resume-what").textContent = `The execution ${saga.name}${order} will go on ${where}. Mend the cause first.`;
   get("resume-note").hidden = saga.can_tell_redrive;
   get("resume-note").textContent =

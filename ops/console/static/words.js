@@ -73,6 +73,8 @@ export function show_rows(rows, list, none) {
 }
 
 function row_badge({ status, undone }) {
+  // Which rows are undone is known of the order saga alone.
+  if (undone === null) return element("span", { className: "badge", text: status });
   const icon = element("span", { text: undone ? "↶ " : "✓ ", "aria-hidden": "true" });
   return element("span", { className: `badge ${undone ? "rolled_back" : "fulfilled"}` }, icon, status);
 }
