@@ -69,6 +69,9 @@ class Saga(Construct):
         compensation_retry: RetryPolicy,
     ) -> None:
         require_saga(steps)
+        if failed in BUSINESS_ERRORS:
+            # Nobody could tell a saga that is rolled back from one that a refused compensation has left stuck.
+            raise InvalidSagaError(f"{failed} is the name of an exception: give the Fail state one that nothing raises")
         super().__init__(scope, id_)
         self._functions = functions
         self._task_timeout = task_timeout

@@ -62,7 +62,7 @@ def test_compensatable_steps_then_a_pivot_then_retriable_ones_are_a_saga(steps: 
     require_saga(steps)
 
 
-def stack_of(*steps: Part) -> Callable[..., Stack]:
+def stack_of(*steps: Part, failed: str = "AnyFailed") -> Callable[..., Stack]:
     class AnyStack(SagaStack):
         def __init__(self, scope: Construct, id_: str, *, settings: Settings) -> None:
             super().__init__(
@@ -73,7 +73,7 @@ def stack_of(*steps: Part) -> Callable[..., Stack]:
                 steps=steps,
                 state_machine="Any",
                 partition_key="any_id",
-                failed="AnyFailed",
+                failed=failed,
             )
 
     return AnyStack
@@ -83,6 +83,11 @@ def test_a_task_that_could_time_out_before_its_function_is_refused_by_its_name()
     slow = Step(action="book_room", compensation="cancel_room", function_timeout=40)
     with pytest.raises(InvalidSagaError, match="the task timeout of cancel_room is 30 s, its function's 40 s"):
         synthesized("dev", stack_of(slow))
+
+
+def test_a_saga_that_is_rolled_back_ends_with_an_error_that_no_function_has() -> None:
+    with pytest.raises(InvalidSagaError, match="OrderConflict is the name of an exception"):
+        synthesized("dev", stack_of(BOOK, failed="OrderConflict"))
 
 
 def test_a_program_says_in_one_line_what_is_wrong_with_the_steps(capsys: pytest.CaptureFixture[str]) -> None:
