@@ -1,18 +1,17 @@
 """The asset: what is uploaded for the functions, and what each thing in it adds."""
 
 import io
+import re
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from benchmarks.document import Goal, Part, Table
 from saga_stack import packaging
 
 LIMIT = 1.2e6
-WHY = {
-    "lambdas": "the functions: one module each, and what they share",
-}
+OURS = {"lambdas": "the functions: one module each, and what they share"}
 
 
 def run(progress: Callable[[str], None]) -> Part:
@@ -23,6 +22,7 @@ def run(progress: Callable[[str], None]) -> Part:
         packaging.build(asset)
         parts = {path.name: _files(path) for path in sorted(asset.iterdir())}
         rows = {name: _weight(asset, files) for name, files in parts.items()}
+        why = OURS | reasons((packaging.SOURCE / "requirements.txt").read_text())
         whole = _weight(asset, [file for files in parts.values() for file in files])
     return Part(
         name="asset",
@@ -39,7 +39,7 @@ def run(progress: Callable[[str], None]) -> Part:
                 title="What is in it",
                 columns=["", "files", "bytes", "bytes zipped", "why it is there"],
                 rows=[
-                    *([name, *_shown(of), WHY.get(name, "lambdas/requirements.txt")] for name, of in rows.items()),
+                    *([name, *_shown(of), _why(name, why)] for name, of in rows.items()),
                     ["all", *_shown(whole), ""],
                 ],
             )
@@ -47,6 +47,17 @@ def run(progress: Callable[[str], None]) -> Part:
         goals=[Goal(what="asset, zipped, in MB", value=whole[2] / 1e6, limit=LIMIT / 1e6)],
         figures={"parts": rows, "files": whole[0], "bytes": whole[1], "bytes_zipped": whole[2]},
     )
+
+
+def reasons(requirements: str) -> dict[str, str]:
+    """Why each package is required: what its line says of it, by the name of the module."""
+    lines = re.finditer(r"^([\w-]+)==\S+ *# (.+)$", requirements, re.MULTILINE)
+    return {found[1].replace("-", "_"): found[2] for found in lines}
+
+
+def _why(name: str, why: Mapping[str, str]) -> str:
+    module = name.removesuffix(".py").split("-")[0]
+    return why[module] if module == name.removesuffix(".py") else f"what pip keeps of {module}"
 
 
 def _files(path: Path) -> list[Path]:

@@ -103,6 +103,7 @@ def run(progress: Callable[[str], None]) -> Part:
                 what="cold start of the slowest function, of the floor",
                 value=max(ratios[name].median for name in functions),
                 limit=LIMIT,
+                beyond="Powertools, and `typing_extensions`, which it needs; see where the time of an import goes",
             )
         ],
         figures={"ratios": ratios, "cpu_seconds": measured, "peak_bytes": peaks, "imports": profile},

@@ -29,11 +29,12 @@ class Plot:
 
 @dataclass(frozen=True, kw_only=True)
 class Goal:
-    """A limit that was set beforehand, and what was measured."""
+    """A limit that was set beforehand, and what was measured. ``beyond`` says what takes the rest if it is not met."""
 
     what: str
     value: float
     limit: float
+    beyond: str = ""
     at_least: bool = False
 
     @property
@@ -91,4 +92,5 @@ def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str
 
 def _goal_row(goal: Goal) -> list[str]:
     bound = "at least" if goal.at_least else "at most"
-    return [goal.what, f"{bound} {goal.limit:g}", f"{goal.value:.2f}", "met" if goal.met else "**not met**"]
+    told = "met" if goal.met else f"**not met**: {goal.beyond}" if goal.beyond else "**not met**"
+    return [goal.what, f"{bound} {goal.limit:g}", f"{goal.value:.2f}", told]

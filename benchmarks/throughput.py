@@ -64,6 +64,7 @@ def run(progress: Callable[[str], None], sagas: Sagas) -> Part:
                 value=min(of.median for of in ratios.values()),
                 limit=LIMIT,
                 at_least=True,
+                beyond="ConfirmOrder, which the plain saga has not",
             )
         ],
         figures={"ratios": ratios, "orders_per_second": measured},

@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks import __main__ as command_line
 from benchmarks import billing, scale
+from benchmarks.asset import reasons
 from benchmarks.billing import Used
 from benchmarks.cold_start import by_package
 from benchmarks.cost import path_of
@@ -184,9 +185,14 @@ PART = Part(
     text=["Words."],
     tables=[Table(title="Numbers", columns=["a", "b"], rows=[["x|y", "1"]])],
     plots=[Plot(name="one", title="Picture", kind="bars", x=["x"], series={"a": [1.0], "b": [2.0]}, unit="s")],
-    goals=[Goal(what="it", value=2, limit=1)],
+    goals=[Goal(what="it", value=2, limit=1, beyond="the rest"), Goal(what="that", value=1, limit=1, beyond="none")],
     figures={"spread": spread([1.0, 2.0, 3.0])},
 )
+
+
+def test_what_is_in_the_asset_is_there_for_the_reason_that_its_line_gives() -> None:
+    required = "# Packages\na-b==1.0  # for its sake\nc==2.0\n"
+    assert reasons(required) == {"a_b": "for its sake"}
 
 
 def test_a_table_escapes_what_would_break_it() -> None:
@@ -197,7 +203,12 @@ def test_the_document_has_the_date_the_goals_the_tables_and_the_plots(tmp_path: 
     command_line.write([PART], taken={"date": "2026-01-01"}, folder=tmp_path)
     text = (tmp_path / "performance.md").read_text()
     assert text == document([PART], taken={"date": "2026-01-01"}, plots_in="performance")
-    for expected in ("| date | 2026-01-01 |", "| it | at most 1 | 2.00 | **not met** |", "## One", "x\\|y"):
+    for expected in (
+        "| date | 2026-01-01 |",
+        "| it | at most 1 | 2.00 | **not met**: the rest |",
+        "| 1.00 | met |",
+        "x\\|y",
+    ):
         assert expected in text
     assert "![Picture](performance/one.svg)" in text
     assert (tmp_path / "performance" / "one.svg").read_text().lstrip().startswith("<?xml")
