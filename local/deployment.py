@@ -188,7 +188,8 @@ def _resources(cloud: LocalCloud, stack: str, type_: str) -> Iterator[str]:
 
 def runtime_files() -> dict[str, str]:
     """What the functions' code needs beside it to be run by awslambdaric, by file name."""
-    files = {"bootstrap": f'#!/bin/sh\nexec "{sys.executable}" -m awslambdaric "$_HANDLER"\n'}
+    # LOG_LEVEL is how much the local cloud itself tells, and would be taken for the functions' own.
+    files = {"bootstrap": f'#!/bin/sh\nunset LOG_LEVEL\nexec "{sys.executable}" -m awslambdaric "$_HANDLER"\n'}
     if importlib.util.find_spec("runtime_client") is None:
         files["runtime_client.py"] = RUNTIME_CLIENT.read_text()
     return files

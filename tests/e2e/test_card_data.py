@@ -102,10 +102,14 @@ def _look_into_services(cloud: LocalCloud, faults: Faults, found: Found) -> None
     rows = faults.orders.dynamodb.scan(TableName=faults.deployment.table)["Items"]
     assert any(row.get("card_last4") == {"S": "7001"} for row in rows)
     found.look_into("rows", rows)
+    told = {f"/aws/lambda/{faults.deployment.stack}-{name}" for name in FUNCTIONS}
     for group in logs.describe_log_groups()["logGroups"]:
         name = group["logGroupName"]
         pages = logs.get_paginator("filter_log_events").paginate(logGroupName=name)
-        found.look_into(name, [event["message"] for page in pages for event in page["events"]])
+        lines = [event["message"] for page in pages for event in page["events"]]
+        found.look_into(name, lines)
+        # Not only warnings: what is told of each call that went well is looked into, too.
+        assert name not in told or any('"level":"INFO"' in line for line in lines)
     received = sqs.receive_message(QueueUrl=faults.deployment.stuck_sagas_queue_url, MaxNumberOfMessages=10)
     found.look_into("stuck", received.get("Messages"))
     found.look_into("metrics", cloudwatch.list_metrics().get("Metrics"))
