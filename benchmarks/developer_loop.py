@@ -17,7 +17,7 @@ from local.deployment import CDK, node
 
 ROUNDS = 3
 LIMIT = 1.3
-SUITES = ("tests/unit", "tests/infrastructure", "tests/saga", "tests/e2e")
+SUITES = ("tests/unit", "tests/infrastructure", "tests/saga", "tests/ops", "tests/e2e")
 EMPTY_APP = """from aws_cdk import App, Stack
 app = App()
 Stack(app, "Empty")
