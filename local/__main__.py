@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
         signal.signal(number, _interrupt)
     try:
         return (
-            _demo(demo.example(options.example))
+            _demo(demo.example(options.example), f" EXAMPLE={options.example}" if options.example else "")
             if options.command == "demo"
             else _serve(demo.example(options.example), options.port, options.console_port)
         )
@@ -108,13 +108,13 @@ def _deployed(
     step("cdk bootstrap")
     with console.status("cdk bootstrap"):
         bootstrap(cloud)
-    step("cdk deploy: a table, functions, a state machine, two queues; about 20 s")
+    step("cdk deploy: a table, functions, a state machine, two queues; about 10 s")
     app = f"{sys.executable} -m {example.module}" if example.module else None
     with console.status("cdk deploy"):
         return deploy(cloud, app=app, name=example.stack, context=service.context if service else None)
 
 
-def _demo(example: demo.Example) -> int:
+def _demo(example: demo.Example, chosen: str) -> int:
     step = _Steps()
     step("starting the local cloud on loopback, IAM policies enforced")
     with example.service() as service, local_cloud(free_port()) as cloud:
@@ -128,14 +128,15 @@ def _demo(example: demo.Example) -> int:
             print(f"error: {difference}", file=sys.stderr)
         return 1
     step(f"done: every {example.noun} ended as it should, and nothing is half done")
-    if example is not demo.ORDER_SAGA:
-        return 0
-    console.print(
-        "\nNext:\n"
-        "  make local                keeps this cloud running for the AWS CLI and says what to type\n"
-        "  make test                 runs all tests\n"
-        "  make deploy STAGE=dev     deploys the same stack to your AWS account"
-    )
+    following = {
+        f"make local{chosen}": "keeps such a cloud running, with a web console, and says what to type for the AWS CLI",
+        "make test": "runs all tests",
+        f"make deploy{chosen} STAGE=dev": "deploys the same stack to your AWS account",
+    }
+    width = max(map(len, following))
+    console.print("\nNext:")
+    for command, does in following.items():
+        console.print(f"  {command:<{width}}  {does}", markup=False)
     return 0
 
 
