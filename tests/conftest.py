@@ -1,6 +1,7 @@
 """The AWS that tests see: moto in this process, with no credentials and no settings of the caller's."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -20,6 +21,10 @@ os.environ |= {
     # The CDK's library runs on Node.js; the one that the tests are meant for lies beside their Python.
     "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
 }
+
+# Whoever starts the tests in the background has them ignore Ctrl-C; the programs under test must not inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # moto answers for clients that are made after its import; the ledger makes its client at its own.
 import moto  # noqa: E402, F401
