@@ -20,7 +20,7 @@ COMPILED = ["**/__pycache__", "**/*.pyc"]
 RUNTIME = lambda_.Runtime.PYTHON_3_14
 ARCHITECTURE = lambda_.Architecture.ARM_64
 _IN_DOCKER = (
-    "pip install --no-compile --target /asset-output --requirement lambdas/requirements.txt"
+    "pip install --no-compile --no-deps --target /asset-output --requirement lambdas/requirements.txt"
     " && cp --parents -r {} /asset-output"
 )
 

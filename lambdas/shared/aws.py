@@ -9,10 +9,14 @@ import botocore.session
 from botocore.config import Config
 
 _session = botocore.session.get_session()
-# The service checks parameters itself. Ours are made in a few lines, which a test runs with botocore's check on.
-_UNCHECKED = Config(parameter_validation=False)
+_LEAN = Config(
+    # The service checks parameters itself. Ours are made in a few lines, which a test runs with botocore's check on.
+    parameter_validation=False,
+    # Without one, botocore puts the same text together twice in each request: a seventh of a call's CPU time.
+    user_agent=_session.user_agent(),
+)
 
 
 def client(service: str, config: Config) -> Any:
     """A client of the service, with credentials and region of the function's environment."""
-    return _session.create_client(service, config=config.merge(_UNCHECKED))
+    return _session.create_client(service, config=config.merge(_LEAN))

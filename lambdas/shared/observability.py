@@ -6,6 +6,9 @@ Metrics are printed in CloudWatch's embedded metric format, so that counting cos
 
 import os
 
+from lambdas.shared import startup  # noqa: F401 (stands in for what Powertools imports)
+
+# isort: split
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import AmazonCloudWatchEMFProvider
