@@ -29,6 +29,7 @@ from benchmarks.document import Goal, Part, document, markdown
 from benchmarks.errors import BenchmarkError
 from benchmarks.measuring import PROJECT
 from local.errors import LocalError
+from ops.arguments import ArgumentParser
 
 # In the order of the document. Those of the second kind share one local cloud.
 HERE = ("cold_start", "warm_call", "asset", "developer_loop")
@@ -157,15 +158,8 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """One line, without the usage."""
-        print(f"error: {message}", file=sys.stderr)
-        sys.exit(2)
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m benchmarks", description="What an order costs and how fast it is.")
+    parser = ArgumentParser(prog="python -m benchmarks", description="What an order costs and how fast it is.")
     parser.add_argument("parts", nargs="*", type=_part, metavar="PART", help=f"one of {', '.join(PARTS)}; all without")
     return parser
 

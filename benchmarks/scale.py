@@ -13,11 +13,12 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from benchmarks.billing import Used, bill, oldest, prices
 from benchmarks.document import Part, Table
 from benchmarks.errors import BenchmarkError
+from ops.arguments import ArgumentParser
 
 QUOTAS = Path(__file__).parent / "quotas.toml"
 COUNTED = Path(__file__).parent.parent / "docs" / "performance.json"
@@ -182,15 +183,8 @@ def _as_text(rate: float, found: Sequence[Limit], monthly: float) -> str:
     return "\n".join(lines)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """One line, without the usage."""
-        print(f"error: {message} (--help lists the options)", file=sys.stderr)
-        sys.exit(2)
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = ArgumentParser(
         prog="python -m benchmarks.scale", description="What an account sustains, what to raise, what it costs."
     )
     parser.add_argument("--orders-per-second", type=_rate, required=True, metavar="N")

@@ -34,6 +34,7 @@ from local.deployment import Deployment, bootstrap, deploy
 from local.errors import LocalError
 from local.orders import Orders
 from local.processes import running
+from ops.arguments import ArgumentParser
 
 if TYPE_CHECKING:
     import subprocess
@@ -68,8 +69,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
         prog="python -m local", description="The order saga, or an example, on a cloud of your own machine."
     )
     commands = parser.add_subparsers(dest="command", required=True)

@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ops import documents, tables
+from ops.arguments import ArgumentParser
 from ops.commands import add_console, add_graph
 from ops.connection import Settings, connect
 from ops.errors import NotResumable, OpsError, explained
@@ -54,9 +55,9 @@ def main(arguments: list[str] | None = None, *, connect: Connect = connect) -> i
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> ArgumentParser:
     common = _common()
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="python -m ops",
         description="Operate the saga of a stack. Credentials and region are AWS's usual ones.",
         parents=[common],
@@ -96,9 +97,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _common() -> argparse.ArgumentParser:
+def _common() -> ArgumentParser:
     """The options that may stand before the command or after it; the later one holds."""
-    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    common = ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     which = common.add_argument_group("which stack")
     which.add_argument("--stage", type=_stage, help=f"its stage: the stack OrderSaga-STAGE (default: {DEFAULT_STAGE})")
     which.add_argument("--stack", type=_stack, help="its whole name, rather than a stage: any saga's")

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ops.arguments import ArgumentParser
 from ops.definition import Definition, read_definition
 from ops.errors import OpsError
 from ops.graph import mermaid
@@ -23,7 +24,7 @@ LOOPBACK = "127.0.0.1"
 EXPOSE = "--let-anyone-who-reaches-it-start-and-resume-orders"
 
 
-def add_graph(commands: "_SubParsersAction[argparse.ArgumentParser]", common: argparse.ArgumentParser) -> None:
+def add_graph(commands: "_SubParsersAction[ArgumentParser]", common: ArgumentParser) -> None:
     """``graph``: the state machine as Mermaid text or as a picture."""
     graph = commands.add_parser("graph", parents=[common], help="the state machine drawn, with an execution's progress")
     graph.add_argument(
@@ -42,7 +43,7 @@ def add_graph(commands: "_SubParsersAction[argparse.ArgumentParser]", common: ar
     graph.set_defaults(run=draw)
 
 
-def add_console(commands: "_SubParsersAction[argparse.ArgumentParser]", common: argparse.ArgumentParser) -> None:
+def add_console(commands: "_SubParsersAction[ArgumentParser]", common: ArgumentParser) -> None:
     """``console``: the web page."""
     # Here, so that no other command waits for the server's library.
     from ops.console.form import PRESETS  # noqa: PLC0415

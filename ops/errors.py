@@ -64,7 +64,7 @@ def _unanswered(error: exceptions.BotoCoreError) -> str:
         case exceptions.ProfileNotFound():
             return f"{error}: name another with --profile or AWS_PROFILE"
         case exceptions.NoRegionError() | exceptions.InvalidRegionError():
-            return f"{error}: name one with --region or AWS_DEFAULT_REGION"
+            return f"{str(error).rstrip('.')}: name one with --region or AWS_DEFAULT_REGION"
         case exceptions.NoCredentialsError() | exceptions.PartialCredentialsError():
             return f"there are no complete credentials ({error}): name some with --profile or AWS_PROFILE"
         case exceptions.SSOError() | exceptions.TokenRetrievalError() | exceptions.CredentialRetrievalError():

@@ -34,6 +34,7 @@ import tests.conftest  # noqa: F401
 # isort: split
 from moto import mock_aws
 
+from ops.arguments import ArgumentParser
 from tests.orderings import ROWS, Call, Exploration, starts
 from tests.saga.faults import Fault, Faults, in_flight, pairs, singles
 from tests.saga.interpreter import interpreter
@@ -237,9 +238,7 @@ def _run_again(name: str, shapes: Mapping[str, Shape]) -> int:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.chaos", description=__doc__.splitlines()[0] if __doc__ else ""
-    )
+    parser = ArgumentParser(prog="python -m tests.chaos", description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--saga", choices=SAGAS, help="one saga instead of all")
     parser.add_argument("--finding", metavar="NAME", help="run one trial again, by the name that it was printed with")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6), help="of the random faults")

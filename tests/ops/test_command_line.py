@@ -3,6 +3,7 @@
 import ast
 import io
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -332,11 +333,15 @@ def test_what_cannot_be_an_order_is_refused(ops: Ops, capsys: pytest.CaptureFixt
         (),
     ],
 )
-def test_a_mistake_in_the_arguments_is_refused(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]) -> None:
+def test_a_mistake_in_the_arguments_is_refused_in_one_line(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
     with pytest.raises(SystemExit) as end:
         refused(list(arguments), AssertionError("it should not even connect"), capsys)
     assert end.value.code == 2
-    assert capsys.readouterr().out == ""
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.fullmatch(r"error: .+ \(python -m ops(| \w+) --help tells more\)\n", err)
 
 
 def answered(code: str, message: str = "no") -> ClientError:
@@ -345,7 +350,7 @@ def answered(code: str, message: str = "no") -> ClientError:
 
 ERRORS: tuple[tuple[Exception, str], ...] = (
     (exceptions.NoCredentialsError(), "there are no complete credentials"),
-    (exceptions.NoRegionError(), "You must specify a region.: name one with --region"),
+    (exceptions.NoRegionError(), "You must specify a region: name one with --region"),
     (exceptions.ProfileNotFound(profile="p"), "The config profile (p) could not be found: name another with --profile"),
     (exceptions.EndpointConnectionError(endpoint_url="http://x"), "the service does not answer"),
     (exceptions.ReadTimeoutError(endpoint_url="http://x"), "the service does not answer"),
