@@ -96,7 +96,7 @@ destroy: install ## Remove it from your AWS account (likewise)
 	@$(CDK) destroy --context stage=$(STAGE) $(APP) $(ARGS)
 
 lock: .venv/installed ## Renew the pins of all transitive Python packages
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
 	@cat requirements.txt lambdas/requirements.txt requirements-dev.txt | grep -vE '^-[cr] ' | \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header --upgrade - > constraints.new
 	@{ echo "# Every Python package, pinned. Renew with \`make lock\`."; sed -E 's/^([A-Za-z0-9_.-]+)\[[^]]*\]/\1/' constraints.new; } > constraints.txt
