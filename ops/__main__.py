@@ -25,11 +25,10 @@ from ops.connection import Settings, connect
 from ops.errors import NotResumable, OpsError, explained
 from ops.model import Execution, Outcome, StuckSaga
 from ops.sagas import MAX_PAGE, Sagas
-from ops.words import printable
+from ops.words import MAX_ORDER_ID, printable
 
 DEFAULT_STAGE = "dev"
 STATUSES = ("RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
-MAX_ORDER_ID = 128
 POLL_SECONDS = 2.0
 
 Connect: TypeAlias = Callable[[Settings], Sagas]

@@ -19,7 +19,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
-    """An execution as Step Functions describes it. ``order_id`` is None if nothing but its input tells it.
+    """An execution as Step Functions describes it. ``order_id`` is None if its input has none.
 
     ``failed_cleanly`` says whether a Fail state ended it: by the contract, nothing of its saga is live then.
     ``redrive_status`` and its reason are None where the service does not say, as in local clouds.

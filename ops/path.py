@@ -25,7 +25,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ops.model import Attempt, End, PathStep
-from ops.words import cause_in_words, order_id_in, parsed, without_card
+from ops.words import cause_in_words, without_card
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions.type_defs import HistoryEventTypeDef
@@ -67,20 +67,6 @@ def stopped_in(path: Iterable[PathStep]) -> tuple[str, ...]:
     unfinished = [step for step in path if step.end in (None, End.HELD)] or path[-1:]
     groups = {step.within for step in unfinished}
     return tuple(dict.fromkeys(step.state for step in unfinished if step.state not in groups))
-
-
-def order_id_of(events: "Iterable[HistoryEventTypeDef]", key: str) -> str | None:
-    """The order's id as the functions answered it under the key.
-
-    The execution's input, which holds the card, is not looked at.
-    """
-    for event in events:
-        if event["type"] in _SUCCEEDS:
-            output = parsed(_details(event).get("output"))
-            payload = output.get("Payload") if isinstance(output, Mapping) else None
-            if order_id := order_id_in(payload, key):
-                return order_id
-    return None
 
 
 @dataclass(kw_only=True, eq=False)

@@ -11,7 +11,7 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,9 +21,9 @@ from botocore.exceptions import ClientError
 from ops.definition import read_definition
 from ops.errors import NotResumable, UnknownExecution, UnknownOrder
 from ops.model import Change, Execution, Order, Outcome, Page, Row, Saga, StuckSaga, StuckSagas
-from ops.path import order_id_of, path_of, stopped_in
+from ops.path import path_of, stopped_in
 from ops.stuck_queue import Look, Message, StuckQueue
-from ops.words import cause_in_words, noun_of, order_id_in, parsed, printable, without_card
+from ops.words import cause_in_words, noun_of, order_id_in, printable, without_card
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -111,17 +111,40 @@ class Sagas:
         if execution is None:
             machine = self.stack.state_machine_arn
             return self._stepfunctions.describe_state_machine(stateMachineArn=machine)["definition"]
-        return self._definition_of(self._described(execution).arn)
+        return self._definition_of(self.execution(execution).arn)
 
     def execution(self, execution: str) -> Execution:
         """The execution of an ARN or a name. Raises UnknownExecution."""
-        found = self._described(execution)
-        return found if found.order_id else self._with_history(found)[0]
+        arn = self._arn_of(execution)
+        try:
+            told: Mapping[str, Any] = self._stepfunctions.describe_execution(executionArn=arn)
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") not in ("ExecutionDoesNotExist", "InvalidArn"):
+                raise
+            raise UnknownExecution(
+                f"there is no execution {printable(execution)} of {self.stack.name}: "
+                "`python -m ops list` shows names; Step Functions forgets after 90 days"
+            ) from None
+        return Execution(
+            arn=arn,
+            name=told["name"],
+            status=told["status"],
+            started_at=told["startDate"],
+            stopped_at=told.get("stopDate"),
+            error=told.get("error"),
+            cause=without_card(cause_in_words(told.get("cause")), told.get("input")),
+            order_id=order_id_in(told.get("input"), self.stack.key),
+            # Whoever aborts an execution can name any error.
+            failed_cleanly=told["status"] == "FAILED" and self._is_clean(told.get("error"), arn),
+            redrive_count=told.get("redriveCount", 0),
+            redrive_status=told.get("redriveStatus"),
+            redrive_status_reason=told.get("redriveStatusReason"),
+        )
 
     def saga(self, execution: str) -> Saga:
         """An execution with its path through the states. Raises UnknownExecution."""
-        found, events = self._with_history(self._described(execution))
-        return Saga(saga_id=found.arn, execution=found, path=path_of(events))
+        found = self.execution(execution)
+        return Saga(saga_id=found.arn, execution=found, path=path_of(self._history(found.arn)))
 
     def rows(self, order_id: str) -> tuple[Row, ...]:
         """The rows of an order with their history, in the order in which they were written first."""
@@ -171,7 +194,7 @@ class Sagas:
         with self._queue.looked_at() as look:
             reports = [message for message in look.messages if self._is_of_this_stack(message)]
             arns = list(dict.fromkeys(message.arn for message in reports if message.arn))
-            found = dict(zip(arns, _at_once(self._described_if_known, arns), strict=True))
+            found = dict(zip(arns, _at_once(self._if_known, arns), strict=True))
             over = [message for message in reports if _is_over(message, found[message.arn or ""])]
             removed = 0 if keep else self._remove(look, over)
         waiting = sum(_runs(found[message.arn or ""]) for message in reports)
@@ -188,11 +211,11 @@ class Sagas:
 
         It asks for each execution that has failed, rolled back ones among them: with many of those it takes a while.
         """
-        return StuckSagas(sagas=_oldest_first(self._stopped(_at_once(self._described_if_known, self._ended_badly()))))
+        return StuckSagas(sagas=_oldest_first(self._stopped(_at_once(self._if_known, self._ended_badly()))))
 
     def stuck_saga(self, execution: str) -> StuckSaga:
         """The stuck saga of an ARN or a name. Raises UnknownExecution, and NotResumable if it cannot be resumed."""
-        found = self._described(execution)
+        found = self.execution(execution)
         _require_resumable(found, self.stack.noun)
         return self._as_stuck(found)
 
@@ -224,7 +247,7 @@ class Sagas:
 
         DescribeExecution may lag behind: what it says of the stop before the resumption is no answer.
         """
-        now = self._described(execution.arn)
+        now = self.execution(execution.arn)
         stale = now.outcome is Outcome.STUCK and now.stopped_at == execution.stopped_at
         return None if stale or now.outcome is Outcome.RUNNING else now
 
@@ -253,34 +276,6 @@ class Sagas:
         )
         return [event for page in pages for event in page["events"]]
 
-    def _described(self, execution: str) -> Execution:
-        """The execution by one request, so with ``order_id`` only if it answered it."""
-        arn = self._arn_of(execution)
-        try:
-            told: Mapping[str, Any] = self._stepfunctions.describe_execution(executionArn=arn)
-        except ClientError as error:
-            if error.response.get("Error", {}).get("Code") not in ("ExecutionDoesNotExist", "InvalidArn"):
-                raise
-            raise UnknownExecution(
-                f"there is no execution {printable(execution)} of {self.stack.name}: "
-                "`python -m ops list` shows names; Step Functions forgets after 90 days"
-            ) from None
-        return Execution(
-            arn=arn,
-            name=told["name"],
-            status=told["status"],
-            started_at=told["startDate"],
-            stopped_at=told.get("stopDate"),
-            error=told.get("error"),
-            cause=without_card(cause_in_words(told.get("cause")), told.get("input")),
-            order_id=order_id_in(parsed(told.get("output")), self.stack.key),
-            # Whoever aborts an execution can name any error.
-            failed_cleanly=told["status"] == "FAILED" and self._is_clean(told.get("error"), arn),
-            redrive_count=told.get("redriveCount", 0),
-            redrive_status=told.get("redriveStatus"),
-            redrive_status_reason=told.get("redriveStatusReason"),
-        )
-
     def _is_clean(self, error: str | None, arn: str) -> bool:
         """Whether an execution that failed with this error has undone everything: whether it is a Fail state's.
 
@@ -299,20 +294,9 @@ class Sagas:
     def _definition_of(self, arn: str) -> str:
         return self._stepfunctions.describe_state_machine_for_execution(executionArn=arn)["definition"]
 
-    def _with_history(self, execution: Execution) -> "tuple[Execution, list[HistoryEventTypeDef]]":
-        """The execution with its order's id, and its events."""
-        events = self._history(execution.arn)
-        order_id = execution.order_id or order_id_of(events, self.stack.key) or self._id_that_is_its_name(execution)
-        return replace(execution, order_id=order_id), events
-
-    def _id_that_is_its_name(self, execution: Execution) -> str | None:
-        """Its name, if there are rows of an order of that name that this execution has written."""
-        sagas = {change.saga_id for row in self.rows(execution.name) for change in row.history}
-        return execution.name if execution.arn in sagas else None
-
-    def _described_if_known(self, arn: str) -> Execution | None:
+    def _if_known(self, arn: str) -> Execution | None:
         try:
-            return self._described(arn)
+            return self.execution(arn)
         except UnknownExecution:
             return None
 
@@ -342,9 +326,8 @@ class Sagas:
         return _at_once(self._as_stuck, stuck)
 
     def _as_stuck(self, execution: Execution) -> StuckSaga:
-        found, events = self._with_history(execution)
-        states = stopped_in(path_of(events))
-        return StuckSaga(execution=found, state=states[-1] if states else None)
+        states = stopped_in(path_of(self._history(execution.arn)))
+        return StuckSaga(execution=execution, state=states[-1] if states else None)
 
     def _remove(self, look: Look, messages: Sequence[Message]) -> int:
         """Remove messages; none if this is not allowed, as for somebody who may only look."""

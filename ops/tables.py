@@ -59,7 +59,7 @@ def stuck_saga(saga: StuckSaga, *, noun: str, now: datetime) -> Iterable[Text]:
     """One stuck saga: where, why, since when, and until when it can be resumed."""
     execution = saga.execution
     facts = [
-        (noun, _text(execution.order_id or "not known: no function has answered")),
+        (noun, _text(execution.order_id or "not known: the input has no valid one")),
         ("stopped", _text(f"in {saga.state}, " if saga.state else "before its first state, ") + _ended(execution)),
         ("because", _text(execution.cause or "no cause was given")),
         ("since", _text(_ago(execution.stopped_at, now=now))),

@@ -2,9 +2,11 @@
 
 import json
 import re
-from collections.abc import Mapping
 
 CARD_FIELD = "card_no"
+MAX_ORDER_ID = 128
+# Control characters, and halves of what is no text: no order has them in its id.
+_NO_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def cause_in_words(cause: str | None) -> str | None:
@@ -47,7 +49,10 @@ def parsed(text: str | None) -> object:
         return None
 
 
-def order_id_in(answer: object, key: str) -> str | None:
-    """The order's id in the answer of a function or of an execution, ``{<key>: ID, ...}``."""
-    order_id = answer.get(key) if isinstance(answer, Mapping) else None
-    return order_id if isinstance(order_id, str) and order_id else None
+def order_id_in(execution_input: str | None, key: str) -> str | None:
+    """The order's id in an execution's input, of which nothing else is ever shown; None if it has no valid one."""
+    order = parsed(execution_input)
+    order_id = order.get(key) if isinstance(order, dict) else None
+    if not isinstance(order_id, str) or len(order_id) > MAX_ORDER_ID or _NO_LINE.search(order_id):
+        return None
+    return order_id if order_id.strip() else None

@@ -72,10 +72,10 @@ def test_a_saga_that_is_rolled_back_is_not_stuck_whatever_its_fail_state_is_call
 
 
 @each_saga
-def test_an_execution_that_has_succeeded_is_told_by_one_request(world: World) -> None:
-    ended = world.run("1")
+def test_an_execution_is_told_by_one_request(world: World) -> None:
+    arns = [ended.arn for ended in (world.run("1"), world.run_into_a_failure("2"), world.run_into_a_stop("3"))]
     world.refuse("GetExecutionHistory", "ThrottlingException")
-    assert world.sagas.execution(ended.arn).order_id == "1"
+    assert [world.sagas.execution(arn).order_id for arn in arns] == ["1", "2", "3"]
 
 
 def test_a_saga_of_an_older_definition_is_judged_by_that_one(world: World) -> None:
@@ -161,18 +161,16 @@ def test_an_order_that_nobody_knows_is_unknown(world: World, order_id: str) -> N
         world.sagas.order(order_id)
 
 
-@pytest.mark.parametrize("total", [100, None])
-def test_an_execution_tells_its_order_without_its_input(world: World, total: int | None) -> None:
-    ended = world.run("order 7", total=total)
-    assert world.sagas.execution(ended.arn).order_id == "order 7"
-
-
-def test_an_execution_that_answered_nothing_has_the_order_of_its_name_if_the_rows_say_so(world: World) -> None:
+@pytest.mark.parametrize("order_id", ["order 7", "é" * 128])
+def test_an_execution_tells_its_order(world: World, order_id: str) -> None:
     lost = {"CreateOrder": TaskFailed("RuntimeError"), "DeleteOrder": TaskFailed("RuntimeError")}
-    ended = world.run("8", name="8", failing=lost)
-    assert world.sagas.execution(ended.arn).order_id is None
-    world.machine.call("CreateOrder", {"saga": {"id": ended.arn, "started_at": ended.started_at}, "order": ended.order})
-    assert world.sagas.execution(ended.arn).order_id == "8"
+    for name, failing in (("good", None), ("lost", lost)):
+        assert world.sagas.execution(world.run(order_id, name=name, failing=failing).arn).order_id == order_id
+
+
+@pytest.mark.parametrize("order_id", ["", " ", "a" * 129, "a\nb", "\ud800", 7, None])
+def test_what_no_order_may_be_called_is_no_order(world: World, order_id: Any) -> None:
+    assert world.sagas.execution(world.run(order_id).arn).order_id is None
 
 
 def test_executions_come_newest_first_and_page_by_page(world: World) -> None:
