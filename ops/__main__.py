@@ -11,6 +11,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import TypeAlias
 
@@ -120,7 +121,8 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 
 def _list(sagas: Sagas, options: argparse.Namespace) -> int:
-    executions = sagas.newest(status=options.status, count=options.limit)
+    with _working():
+        executions = sagas.newest(status=options.status, count=options.limit)
     _print(options, documents.listed(executions), tables.listed(executions, noun=sagas.stack.noun))
     return 0
 
@@ -132,7 +134,8 @@ def _show(sagas: Sagas, options: argparse.Namespace) -> int:
 
 
 def _stuck(sagas: Sagas, options: argparse.Namespace) -> int:
-    found = sagas.stuck_by_scan() if options.scan else sagas.stuck(keep=options.keep)
+    with _working():
+        found = sagas.stuck_by_scan() if options.scan else sagas.stuck(keep=options.keep)
     _print(options, documents.stuck(found), tables.stuck(found, noun=sagas.stack.noun, now=_now()))
     return 0
 
@@ -160,6 +163,11 @@ def _agreed(saga: StuckSaga, *, noun: str) -> bool:
     where = f"{saga.state}, with the input that it had" if saga.state else "its first state"
     print(f"\nIt will go on in {printable(where)}. Resume it? [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _working() -> AbstractContextManager[object]:
+    """Tell a terminal that something goes on, and why it may take its time."""
+    return Console(stderr=True).status("Step Functions is asked about each execution: on AWS, some 15 a second")
 
 
 def _followed(sagas: Sagas, saga: StuckSaga) -> Execution:
