@@ -1,9 +1,8 @@
 """A handler around the real one that goes wrong as a file says. Added to the functions of a test's stack only.
 
-The file (its path is in FAULTS) maps function names to faults; `*` stands for every function. It is read at each
-call, so that a test changes what happens by writing it. `random` is drawn for each order and function, the same
-whenever it is drawn. `tell credentials` is no fault: the function answers with those that it runs under, so that a
-test can try what they are good for.
+The file (its path is in FAULTS) maps function names to faults. It is read at each call, so that a test changes what
+happens by writing it. `random` is drawn for each order and function, the same whenever it is drawn. `tell credentials`
+is no fault: the function answers with those that it runs under, so that a test can try what they are good for.
 """
 
 import importlib
@@ -26,7 +25,7 @@ def handler(event: Any, context: Any) -> Any:
     name = os.environ["AWS_LAMBDA_FUNCTION_NAME"].split("-")[-1]
     real = importlib.import_module(f"lambdas.{name}").handler
     faults = json.loads(Path(os.environ["FAULTS"]).read_text())
-    fault = faults.get(name, faults.get("*", "none"))
+    fault = faults.get(name, "none")
     if fault == "random":
         fault, share = drawn(event["order"]["order_id"], name)
         fault = fault if random.random() < share else "none"
