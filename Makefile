@@ -30,7 +30,7 @@ install: .venv/installed node_modules/installed ## All that is needed, into .ven
 
 node_modules/installed: package.json package-lock.json .venv/installed
 	@echo "Installing the CDK CLI and Mermaid into node_modules"
-	@$(RUN) npm ci --loglevel=error --no-audit --no-fund
+	@$(RUN) npm ci --loglevel=error --no-audit --no-fund --no-update-notifier
 	@touch $@
 
 demo: install ## Four orders on a local cloud: one fulfilled, three rolled back (EXAMPLE= for another saga)
