@@ -20,7 +20,7 @@ ENV PIP_NO_CACHE_DIR=1
 # What is installed changes seldom: a layer of its own.
 COPY --chown=saga:saga Makefile requirements.txt requirements-dev.txt constraints.txt package.json package-lock.json ./
 COPY --chown=saga:saga lambdas/requirements.txt lambdas/
-RUN make install
+RUN make install && rm -rf ~/.npm
 
 COPY --chown=saga:saga . .
 # The copies may be newer than what was installed from the very same files.

@@ -1,4 +1,4 @@
-# Every command that a person or CI runs. Nothing is needed but Python 3.11 or newer, make and git.
+# Every command that a person or CI runs. Nothing is needed but Python 3.11 to 3.14, make and git.
 
 PYTHON ?= python3
 STAGE  ?= dev
@@ -21,8 +21,8 @@ help: ## This list
 install: .venv/installed node_modules/installed ## All that is needed, into .venv and node_modules
 
 .venv/installed: requirements.txt requirements-dev.txt lambdas/requirements.txt constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "error: $(PYTHON) is `$(PYTHON) --version`: Python 3.11 or newer is needed; name one with PYTHON=" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' || \
+	  { echo "error: $(PYTHON) is `$(PYTHON) --version`: Python 3.11 to 3.14 is needed; name one with PYTHON=" >&2; exit 2; }
 	@echo "Installing into .venv"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --disable-pip-version-check --requirement requirements-dev.txt
@@ -30,7 +30,7 @@ install: .venv/installed node_modules/installed ## All that is needed, into .ven
 
 node_modules/installed: package.json package-lock.json .venv/installed
 	@echo "Installing the CDK CLI and Mermaid into node_modules"
-	@$(RUN) npm ci --loglevel=error --no-audit --no-fund
+	@$(RUN) npm ci --loglevel=error --no-audit --no-fund --no-update-notifier
 	@touch $@
 
 demo: install ## Four orders on a local cloud: one fulfilled, three rolled back (EXAMPLE= for another saga)

@@ -5,6 +5,8 @@ import os
 import re
 import shutil
 import subprocess
+import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ import yaml
 
 ROOT = Path(__file__).parent.parent.parent
 OTHERS = {"node_modules", "cdk.out"}
+PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
+PROMISED = f"{PYTHONS[0]} to {PYTHONS[-1]}"
 TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
@@ -71,7 +75,26 @@ def test_a_workflow_may_only_read_the_code_and_ends_in_time(workflow: Path) -> N
 def test_ci_tests_every_python_that_is_promised_on_linux_and_macos() -> None:
     matrix = read(".github/workflows/ci.yml")["jobs"]["test"]["strategy"]["matrix"]
     assert {system.split("-")[0] for system in matrix["system"]} == {"ubuntu", "macos"}
-    assert matrix["python"] == ["3.11", "3.12", "3.13", "3.14"]
+    assert matrix["python"] == PYTHONS
+    assert all(f"Python {PROMISED} " in (ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md"))
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"] == ">=3.11,<3.15"
+
+
+@pytest.mark.parametrize("version", ["3.10", *PYTHONS, "3.15", "4.0"])
+def test_make_takes_the_pythons_that_are_promised_and_says_so_of_others(tmp_path: Path, version: str) -> None:
+    """For a newer one, not all that is pinned has wheels: pip would compile for many minutes, or fail at the end."""
+    number = tuple(map(int, version.split(".")))
+    pretend = f"""case $1 in
+        --version) echo Python {version}.0;;
+        -c) exec "{sys.executable}" -c "import sys; sys.version_info = (*{number}, 0); $2";;
+        *) echo "asked for $*" >&2; exit 3;;
+        esac"""
+    script(tmp_path / "python", pretend)
+    command = ["make", "--always-make", ".venv/installed", f"PYTHON={tmp_path / 'python'}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert ("asked for -m venv .venv" in done.stderr) == (version in PYTHONS)
+    assert (f"is Python {version}.0: Python {PROMISED} is needed" in done.stderr) == (version not in PYTHONS)
 
 
 def test_the_image_copies_files_and_calls_targets_that_exist() -> None:
