@@ -106,6 +106,7 @@ def function_environment() -> dict[str, str]:
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_LAMBDA_FUNCTION_NAME": "function",
         "TABLE_NAME": "orders",
         "QUEUE_URL": "http://127.0.0.1/queue",
         "CLEAN_ERROR": "OrderFailed",
