@@ -13,7 +13,7 @@ CDK := $(RUN) node node_modules/aws-cdk/bin/cdk
 APP := $(if $(EXAMPLE),--app "python -m examples.$(EXAMPLE).app")
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo local console docs screenshots test chaos bench lint format synth diff compare deploy destroy lock clean
+.PHONY: help install same-python demo local console docs screenshots test chaos bench lint format synth diff compare deploy destroy lock clean
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s%s\n", $$1, $$2 }'
@@ -32,6 +32,15 @@ node_modules/installed: package.json package-lock.json .venv/installed
 	@echo "Installing the CDK CLI and Mermaid into node_modules"
 	@$(RUN) npm ci --loglevel=error --no-audit --no-fund --no-update-notifier
 	@touch $@
+
+# Whoever names a Python wants that one, not the one of an earlier install.
+ifneq ($(origin PYTHON), file)
+install: same-python
+endif
+
+same-python: .venv/installed
+	@[ "`$(PYTHON) --version`" = "`$(BIN)/python --version`" ] || \
+	  { echo "error: $(PYTHON) is `$(PYTHON) --version`, .venv has `$(BIN)/python --version`: run make clean first" >&2; exit 2; }
 
 demo: install ## Four orders on a local cloud: one fulfilled, three rolled back (EXAMPLE= for another saga)
 	@$(BIN)/python -m local demo $(if $(EXAMPLE),--example $(EXAMPLE))

@@ -97,6 +97,22 @@ def test_make_takes_the_pythons_that_are_promised_and_says_so_of_others(tmp_path
     assert (f"is Python {version}.0: Python {PROMISED} is needed" in done.stderr) == (version not in PYTHONS)
 
 
+@pytest.mark.parametrize(("version", "taken"), [("3.11.7", True), ("3.14.0", False)])
+def test_make_does_not_take_an_earlier_install_for_one_of_another_python(
+    tmp_path: Path, version: str, taken: object
+) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    for python, said in ((".venv/bin/python", "3.11.7"), ("named/python", version), ("others/python3", "3.12.0")):
+        (tmp_path / python).parent.mkdir(parents=True)
+        script(tmp_path / python, f"echo Python {said}")
+    command = ["make", "--old-file=.venv/installed", "--old-file=node_modules/installed", "install"]
+    path = {"PATH": f"{tmp_path / 'others'}{os.pathsep}{os.environ['PATH']}"}
+    why = "error: named/python is Python 3.14.0, .venv has Python 3.11.7: run make clean first"
+    for named, refused in ((["PYTHON=named/python"], not taken), ([], False)):
+        done = subprocess.run([*command, *named], cwd=tmp_path, env=path, capture_output=True, text=True, check=False)
+        assert (done.returncode != 0, why in done.stderr) == (refused, refused), done.stderr
+
+
 def test_the_image_copies_files_and_calls_targets_that_exist() -> None:
     text = (ROOT / "Dockerfile").read_text()
     commands = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
