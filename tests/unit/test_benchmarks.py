@@ -13,7 +13,7 @@ from benchmarks.asset import reasons
 from benchmarks.billing import Used
 from benchmarks.cold_start import by_package
 from benchmarks.cost import path_of
-from benchmarks.developer_loop import steps_of
+from benchmarks.developer_loop import profile, steps_of
 from benchmarks.document import Goal, Part, Plot, Table, document, markdown_table
 from benchmarks.errors import BenchmarkError
 from benchmarks.measuring import ratio, spread
@@ -226,3 +226,14 @@ def test_the_same_numbers_make_the_same_picture_and_old_pictures_go(tmp_path: Pa
         pictures.append((tmp_path / "performance" / "one.svg").read_bytes())
     assert pictures[0] == pictures[1]
     assert [path.name for path in (tmp_path / "performance").iterdir()] == ["one.svg"]
+
+
+def test_the_profile_of_a_synthesis_adds_up_in_each_round() -> None:
+    cpu = {
+        "saga": [6.0, 8.0, 10.0],
+        "saga, unchecked": [3.0, 4.0, 5.0],
+        "empty": [3.0, 2.0, 5.0],
+        "empty, unchecked": [1.5, 1.0, 2.5],
+    }
+    rows = [row[1:] for row in profile(cpu)]
+    assert rows == [["0.50", "1.5"], ["0.50", "1.5"], ["0.50", "2.5"], ["0.50", "2.5"], ["2.00", "8.0"]]
