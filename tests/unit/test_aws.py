@@ -9,7 +9,7 @@ from boto3.dynamodb.types import TypeSerializer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambdas.shared import ledger
+from lambdas.shared import aws, ledger
 from lambdas.shared.errors import OrderConflict
 from lambdas.shared.orders import ORDER
 from lambdas.shared.rows import Value, attribute_value
@@ -48,3 +48,13 @@ def test_every_request_to_dynamodb_passes_botocores_check(
     assert not ledger.resolve(ORDER.entity, key, second)
     with pytest.raises(OrderConflict):
         ledger.act(ORDER.entity, key, second, {"total": Decimal(100)})
+
+
+def test_a_request_says_what_sends_it(table: "DynamoDBClient", monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[Any] = []
+    client = aws.client("dynamodb", ledger.CLIENT_CONFIG)
+    client.meta.events.register_first("before-send.dynamodb", lambda request, **_: sent.append(request))
+    monkeypatch.setattr(ledger, "_dynamodb", client)
+    ledger.compensate(ORDER.entity, ("order_id", "1"), ledger.Saga(id="a", started_at="2026-01-01T00:00:00.000Z"))
+    (agent,) = {request.headers["User-Agent"] for request in sent}
+    assert agent == botocore.session.get_session().user_agent().encode()
