@@ -6,6 +6,9 @@ import sys
 
 import pytest
 
+# Python 3.12 begins with some of its own.
+FROZEN = "import gc; frozen = gc.get_freeze_count()"
+
 
 def runs(program: str, **variables: str) -> bool:
     command = [sys.executable, "-c", program]
@@ -14,13 +17,14 @@ def runs(program: str, **variables: str) -> bool:
 
 @pytest.mark.parametrize("module", ["lambdas.create_order", "lambdas.report_stuck_saga"])
 def test_a_function_that_has_started_looks_for_garbage_among_what_comes_later(module: str) -> None:
-    program = f"import gc, {module}; assert gc.isenabled(); assert gc.get_freeze_count()"
+    program = f"{FROZEN}; import {module}; assert gc.isenabled(); assert gc.get_freeze_count() > frozen + 1000"
     assert runs(program, AWS_LAMBDA_FUNCTION_NAME="function")
 
 
 def test_a_process_that_is_no_function_looks_for_garbage_everywhere() -> None:
     """Or Hypothesis, in these tests, would be told by Python 3.14 that nobody holds its generator of random numbers."""
-    assert runs("import gc, lambdas.create_order; assert gc.isenabled(); assert not gc.get_freeze_count()")
+    program = f"{FROZEN}; import lambdas.create_order; assert gc.isenabled(); assert gc.get_freeze_count() <= frozen"
+    assert runs(program)
 
 
 def test_a_package_that_a_reader_adds_gets_the_whole_of_typing_extensions() -> None:
