@@ -29,7 +29,7 @@ FIRST_CALL = (
     " import importlib; importlib.import_module('lambdas.' + sys.argv[1]).handler(event, None)"
 )
 IMPORT = "import lambdas.create_order"
-# Installed here, but no part of AWS's Python runtime: a function must not find it.
+# Installed here, but AWS's Python runtime has boto3 and what that needs, and no more: a function must not find it.
 AS_ON_LAMBDA = "import sys; sys.modules['typing_extensions'] = None; "
 # Lambda freezes a process and takes it down no more than that: what Python tidies up at an end is not in a cold start.
 AND_OUT = "; import os; os._exit(0)"
