@@ -33,7 +33,7 @@ node_modules/installed: package.json package-lock.json .venv/installed
 	@$(RUN) npm ci --loglevel=error --no-audit --no-fund --no-update-notifier
 	@touch $@
 
-# Whoever names a Python wants that one, not the one of an earlier install.
+# PYTHON= names the Python to use; an earlier install may have another one.
 ifneq ($(origin PYTHON), file)
 install: same-python
 endif
@@ -51,10 +51,10 @@ local: install ## The local cloud with the stack and the web console, until Ctrl
 console: install ## The web console of a stack on AWS (STAGE=dev|prod, CONSOLE_PORT=8080, ARGS= such as --stack TripSaga-dev)
 	@$(BIN)/python -m ops console --stage $(STAGE) --port $(CONSOLE_PORT) $(ARGS)
 
-docs: install ## Draw the state machine in the documents anew
+docs: install ## Redraw the state machine in the documents
 	@$(CDK) synth --quiet --context stage=dev
 	@$(RUN) $(BIN)/python -m tests.infrastructure.definitions cdk.out
-	@$(BIN)/python -m ops graph --definition cdk.out/OrderSaga-dev.asl.json --into README.md docs/how-it-works.md
+	@$(BIN)/python -m ops graph --definition cdk.out/OrderSaga-dev.asl.json --into README.md docs/concepts.md
 
 screenshots: install ## The pictures of the web console in docs/images (needs Chromium and chromedriver)
 	@$(BIN)/python -m tests.screenshots

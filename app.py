@@ -1,7 +1,7 @@
-"""The CDK app of the order saga: ``-c stage=NAME`` and ``-c alert_email=ADDRESS`` are its context."""
+"""The CDK app of the order saga. Its context is ``-c stage=NAME`` and ``-c alert_email=ADDRESS``."""
 
-from saga_stack.app import synthesize
-from saga_stack.stack import OrderSagaStack
+from saga_stack.construct.app import synthesize
+from saga_stack.order_saga import OrderSagaStack
 
 if __name__ == "__main__":
     synthesize(OrderSagaStack, "OrderSaga")

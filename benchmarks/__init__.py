@@ -1,1 +1,1 @@
-"""What an order costs and how fast it is: every figure against a baseline measured in the same run."""
+"""What an order costs, how fast it is and how far it scales, each against a baseline measured in the same run."""

@@ -1,172 +1,99 @@
 """``python -m benchmarks [PART ...]``: see the Makefile, which calls it.
 
-Without a name all parts run, and docs/performance.md, its plots and docs/performance.json are written; with names only
-those run, and their findings are printed. Exit status: 0 measured, whatever the goals; 2 it could not run; 130
-interrupted.
+Without a part it runs all of them and writes docs/performance.md and docs/performance.json. With parts it prints their
+findings only. Exit status: 0 measured, whether or not the goals are met; 2 it could not run; 130 interrupted.
 """
 
 import argparse
 import contextlib
-import dataclasses
 import datetime as dt
-import importlib
 import importlib.metadata
-import json
 import os
 import platform
-import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import botocore.exceptions
 
-from benchmarks.document import Goal, Part, document, markdown
-from benchmarks.errors import BenchmarkError
-from benchmarks.measuring import PROJECT
+from benchmarks import cost, deployed, functions, scale, synthesis, throughput
+from benchmarks.document import Part, goals, write
+from benchmarks.measuring import BenchmarkError
+from local.cloud import PROJECT
 from local.errors import LocalError
 from ops.arguments import ArgumentParser
 
-# In the order of the document. Those of the second kind share one local cloud.
-HERE = ("cold_start", "warm_call", "asset", "developer_loop")
-ON_THE_CLOUD = ("cost", "throughput", "growth")
-PARTS = ("cost", "cold_start", "warm_call", "asset", "throughput", "growth", "developer_loop", "scale")
-DOCS = PROJECT / "docs"
-PLOTS = "performance"
-VERSIONS = ("boto3", "botocore", "aws-cdk-lib", "ministack", "awslambdaric")
-
-
-class _Progress:
-    """Says what is being measured and how long it has taken so far."""
-
-    def __init__(self) -> None:
-        self._began = time.monotonic()
-
-    def of(self, part: str) -> Callable[[str], None]:
-        return lambda doing: self(f"{part}: {doing}")
-
-    def __call__(self, doing: str) -> None:
-        print(f"{time.monotonic() - self._began:6.1f} s  {doing}", file=sys.stderr, flush=True)
+PARTS = ("cost", "functions", "throughput", "scale", "synthesis")
+VERSIONS = ("boto3", "aws-lambda-powertools", "aws-cdk-lib", "ministack")
+BEGAN = time.monotonic()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    options = _parser().parse_args(arguments)
-    # SIGTERM and the closing of the terminal end it like Ctrl-C: through the clean-up.
+    """Run the command line; return the exit status."""
+    parser = ArgumentParser(prog="python -m benchmarks", description="What an order costs and how fast it is.")
+    parser.add_argument("parts", nargs="*", type=_part, metavar="PART", help=f"{', '.join(PARTS)}; all without")
+    names = parser.parse_args(arguments).parts
+    # SIGTERM and the closing of the terminal clean up as Ctrl-C does.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
-    # The CDK's library runs on Node.js; the one that it is meant for lies beside this Python.
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    progress = _Progress()
     try:
-        parts = _run(options.parts or PARTS, progress)
-        if options.parts:
-            print("\n\n".join(markdown(part) for part in parts))
-        else:
-            write(parts, taken=_taken())
-            progress(f"written: {(DOCS / 'performance.md').relative_to(PROJECT)}")
-    except (BenchmarkError, LocalError) as error:
+        parts = _run(names or PARTS)
+    except (BenchmarkError, LocalError, botocore.exceptions.BotoCoreError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
-    except botocore.exceptions.BotoCoreError as error:
-        print(f"error: the local cloud does not answer: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nInterrupted; nothing was written, and nothing is left running.", file=sys.stderr)
         return 130
-    _tell(goal for part in parts for goal in part.goals)
+    if not names:
+        write(parts, _circumstances(), PROJECT / "docs")
+    for part in parts.values() if names else ():
+        print("\n\n".join(value for value in part.values.values() if "|" in value), end="\n\n")
+    print(goals(parts.values()))
     return 0
 
 
-def _run(names: Sequence[str], progress: _Progress) -> list[Part]:
+def _run(names: Sequence[str]) -> dict[str, Part]:
     found: dict[str, Part] = {}
-    for name in HERE:
-        if name in names:
-            found[name] = _module(name).run(progress.of(name))
-    if any(name in names for name in ON_THE_CLOUD):
-        with _module("deployed").deployed(progress.of("local cloud")) as sagas:
-            for name in ON_THE_CLOUD:
-                if name in names:
-                    found[name] = _module(name).run(progress.of(name), sagas)
-    if "scale" in names:
-        scale = _module("scale")
-        found["scale"] = scale.part(scale.order_of(found["cost"].figures) if "cost" in found else scale.counted())
-    return [found[name] for name in PARTS if name in names]
+    if "functions" in names:
+        found["functions"] = functions.run(_progress)
+    if "synthesis" in names:
+        found["synthesis"] = synthesis.run(_progress)
+    if {"cost", "throughput", "scale"} & {*names}:
+        with deployed.deployed(_progress) as sagas:
+            if "throughput" in names:
+                found["throughput"] = throughput.run(_progress, sagas)
+            if {"cost", "scale"} & {*names}:
+                found["cost"], usage = cost.run(_progress, sagas)
+                found["scale"] = scale.part(usage)
+    return {name: found[name] for name in PARTS if name in names}
 
 
-def _module(name: str) -> Any:
-    # The parts load the CDK, the emulator's client or matplotlib: only what is asked for.
-    return importlib.import_module(f"benchmarks.{name}")
+def _progress(doing: str) -> None:
+    print(f"{time.monotonic() - BEGAN:6.1f} s  {doing}", file=sys.stderr, flush=True)
 
 
-def write(parts: Sequence[Part], *, taken: Mapping[str, str], folder: Path = DOCS) -> None:
-    """Write the document, its plots and its figures into the folder; plots of earlier runs go."""
-    shutil.rmtree(folder / PLOTS, ignore_errors=True)
-    (folder / PLOTS).mkdir(parents=True)
-    for part in parts:
-        for plot in part.plots:
-            _module("plots").draw(plot, folder / PLOTS)
-    (folder / "performance.md").write_text(document(parts, taken=taken, plots_in=PLOTS))
-    (folder / "performance.json").write_text(_json(parts, taken))
-
-
-def _json(parts: Sequence[Part], taken: Mapping[str, str]) -> str:
-    """A line for each part, so that a difference of two runs can be read."""
-    lines = [f"{json.dumps(part.name)}: {json.dumps(_plain(part))}" for part in parts]
-    return f'{{"taken": {json.dumps(taken)},\n"parts": {{\n' + ",\n".join(lines) + "\n}}\n"
-
-
-def _plain(part: Part) -> dict[str, Any]:
-    goals = [dataclasses.asdict(goal) | {"met": goal.met} for goal in part.goals]
-    return {"goals": goals, "figures": json.loads(json.dumps(part.figures, default=dataclasses.asdict))}
-
-
-def _taken() -> dict[str, str]:
-    """When, where and with what."""
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in VERSIONS)
-    return {
-        "date": dt.datetime.now(dt.UTC).date().isoformat(),
-        "machine": f"{_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}",
-        "Python": platform.python_version(),
-        "versions": versions,
-    }
-
-
-def _processor() -> str:
+def _circumstances() -> str:
+    """Return when, where and with what was measured."""
+    processor = platform.processor()
     with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or "unknown processor"
-
-
-def _tell(goals: Iterable[Goal]) -> None:
-    for goal in goals:
-        print(_told(goal), file=sys.stderr)
-
-
-def _told(goal: Goal) -> str:
-    bound = "at least" if goal.at_least else "at most"
-    return f"{'met    ' if goal.met else 'NOT MET'}  {goal.what}: {goal.value:.2f}, {bound} {goal.limit:g}"
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        processor = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), processor)
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in VERSIONS)
+    machine = f"{processor or 'unknown processor'}, {os.cpu_count()} cores, {platform.system()}"
+    return f"{dt.datetime.now(dt.UTC).date()}; {machine}; Python {platform.python_version()}, {versions}."
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = ArgumentParser(prog="python -m benchmarks", description="What an order costs and how fast it is.")
-    parser.add_argument("parts", nargs="*", type=_part, metavar="PART", help=f"one of {', '.join(PARTS)}; all without")
-    return parser
-
-
 def _part(text: str) -> str:
     if text not in PARTS:
-        raise argparse.ArgumentTypeError(f"there is no part {text!r}: use one of {', '.join(PARTS)}")
+        raise argparse.ArgumentTypeError(f"invalid part {text!r}: use {', '.join(PARTS)}")
     return text
 
 

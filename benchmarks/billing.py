@@ -1,4 +1,4 @@
-"""What AWS charges for what an order uses: counts times the price list. Sizes and rounding are AWS's."""
+"""The bill of AWS for what an order uses: counts times the price list, with AWS's own sizes and rounding."""
 
 import datetime as dt
 import math
@@ -6,88 +6,69 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-PRICES = Path(__file__).parent / "prices.toml"
+# What a service or a quota is named in prices.toml and quotas.toml, and its values with ``source`` and ``read``.
+Listed: TypeAlias = Mapping[str, Mapping[str, Any]]
 
 KIB = 1024
 GIB = 1024**3
+# The memory of the functions in the CDK apps.
+MEMORY_MB = 256
 # AWS Lambda Developer Guide, "Configure Lambda function memory": one vCPU at this size, a share of it below.
 MB_OF_ONE_VCPU = 1769
-# An assumption, the same for every request of every saga: AWS promises single-digit milliseconds.
-DYNAMODB_MILLISECONDS = 5
+# An assumption, the same for both sagas: AWS promises single-digit milliseconds.
+REQUEST_MILLISECONDS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Used:
+class Usage:
     """What one order uses of AWS."""
 
-    state_transitions: float
-    requests: float
-    gb_seconds: float
-    write_units: float
-    read_units: float
-    log_bytes: float
+    transitions: int
+    calls: int
+    milliseconds: int
+    write_units: int
+    log_bytes: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class Bill:
-    """US dollars, by what they are paid for."""
-
-    step_functions: float
-    functions: float
-    dynamodb: float
-    logs: float
-
-    @property
-    def total(self) -> float:
-        """All of it."""
-        return self.step_functions + self.functions + self.dynamodb + self.logs
+def listed(name: str) -> Listed:
+    """Return the list ``prices`` or ``quotas``."""
+    return tomllib.loads((Path(__file__).parent / f"{name}.toml").read_text())
 
 
-def prices(path: Path = PRICES) -> Mapping[str, Mapping[str, Any]]:
-    """The price list, by service."""
-    return tomllib.loads(path.read_text())
-
-
-def oldest(entries: Mapping[str, Mapping[str, Any]]) -> dt.date:
-    """The date of the entry that was read longest ago."""
+def oldest(entries: Listed) -> dt.date:
+    """Return the earliest date on which an entry was read."""
     dates: list[dt.date] = [entry["read"] for entry in entries.values()]
     return min(dates)
 
 
-def bill(used: Used, listed: Mapping[str, Mapping[str, Any]], *, orders: int = 1) -> Bill:
-    """What so many such orders cost."""
-    functions, dynamodb = listed["lambda"], listed["dynamodb"]
-    return Bill(
-        step_functions=orders * used.state_transitions * listed["step_functions"]["state_transition"],
-        functions=orders * (used.requests * functions["request"] + used.gb_seconds * functions["gb_second_arm64"]),
-        dynamodb=orders
-        * (used.write_units * dynamodb["write_request_unit"] + used.read_units * dynamodb["read_request_unit"]),
-        logs=orders * used.log_bytes / GIB * listed["logs"]["gb_ingested"],
-    )
+def bill(usage: Usage, prices: Listed) -> dict[str, float]:
+    """Return what one such order costs, by service."""
+    gb_seconds = usage.milliseconds / 1000 * MEMORY_MB / 1024
+    return {
+        "Step Functions": usage.transitions * prices["step_functions"]["state_transition"],
+        "Lambda": usage.calls * prices["lambda"]["request"] + gb_seconds * prices["lambda"]["gb_second_arm64"],
+        "DynamoDB": usage.write_units * prices["dynamodb"]["write_request_unit"],
+        "logs": usage.log_bytes / GIB * prices["logs"]["gb_ingested"],
+    }
 
 
-def billed_milliseconds(cpu_seconds: float, *, memory_mb: int, requests: int) -> int:
-    """What a warm call is billed for: its CPU time on the share of a CPU that it gets, and waiting for its requests."""
-    return math.ceil(cpu_seconds * 1000 * MB_OF_ONE_VCPU / memory_mb + requests * DYNAMODB_MILLISECONDS)
+def billed_milliseconds(cpu_seconds: float) -> int:
+    """Return the billed time of a warm call: its CPU time on its share of a CPU, and the wait for its one request."""
+    return math.ceil(cpu_seconds * 1000 * MB_OF_ONE_VCPU / MEMORY_MB + REQUEST_MILLISECONDS)
 
 
-def gb_seconds(milliseconds: int, *, memory_mb: int) -> float:
-    """What so many billed milliseconds are at this memory size."""
-    return milliseconds / 1000 * memory_mb / 1024
-
-
-def write_units(before: int, after: int) -> int:
-    """Write units of one write of a row with these sizes in bytes before and after it; refused or made, at least one.
+def write_units(size: int) -> int:
+    """Return the write units of one write to a row of this size in bytes.
 
     Source: Amazon DynamoDB Developer Guide, "DynamoDB read and write operations".
     """
-    return max(1, math.ceil(max(before, after) / KIB))
+    return max(1, math.ceil(size / KIB))
 
 
 def row_size(row: Mapping[str, Mapping[str, Any]]) -> int:
-    """Bytes that DynamoDB counts for a row: names and values of its attributes.
+    """Return the bytes that DynamoDB counts for a row.
 
     Source: Amazon DynamoDB Developer Guide, "DynamoDB item sizes and formats".
     """
@@ -98,15 +79,11 @@ def _value_size(value: Mapping[str, Any]) -> int:
     ((kind, content),) = value.items()
     match kind:
         case "S":
-            return len(str(content).encode())
-        case "N":
-            # About a byte for two digits and one more; a sign takes another.
-            digits = content.lstrip("-").replace(".", "").strip("0")
-            return math.ceil(len(digits) / 2) + 1 + int(content.startswith("-"))
+            return len(content.encode())
+        case "N":  # about a byte for two digits, and one more
+            return math.ceil(len(content.replace(".", "").strip("0")) / 2) + 1
         case "L":
             return 3 + sum(1 + _value_size(element) for element in content)
         case "M":
-            return 3 + sum(1 + len(name.encode()) + _value_size(element) for name, element in content.items())
-        case "BOOL" | "NULL":
-            return 1
-    raise ValueError(f"an attribute of type {kind}: expected S, N, L, M, BOOL or NULL")
+            return 3 + len(content) + row_size(content)
+    raise ValueError(f"unexpected attribute type {kind}: the sagas store S, N, L and M")

@@ -1,226 +1,139 @@
-"""Cost of a million orders: what the executions' histories, the functions and the rows say, times the price list."""
+"""The cost of a million orders: what executions, functions and rows use, times the price list."""
 
-import json
-import re
-import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from benchmarks.billing import (
-    DYNAMODB_MILLISECONDS,
-    MB_OF_ONE_VCPU,
-    Bill,
-    Used,
-    bill,
-    billed_milliseconds,
-    gb_seconds,
-    oldest,
-    prices,
-)
-from benchmarks.deployed import Sagas, run_one
-from benchmarks.document import Part, Plot, Table
-from benchmarks.measuring import spread, worker
-from benchmarks.warm_call import measured as warm
-from local.demo import EXPECTED, scenario
-from local.orders import Orders
+from benchmarks.billing import MEMORY_MB, Usage, bill, billed_milliseconds, listed, oldest, row_size, write_units
+from benchmarks.deployed import Sagas, new_order, run_order
+from benchmarks.document import Part, table
+from benchmarks.functions import COMPENSATIONS, FUNCTIONS, Invoke, asset, event
+from lambdas.saga_runtime.names import state_name
+from local.deployment import Deployment
+from local.order_demo import ORDER_DEMO
 
-ORDERS = 1_000_000
-# What Lambda itself writes to the log at each call, in its own form; a traced function's report names the trace too.
-PLATFORM_LINES = (
-    "START RequestId: 00000000-0000-0000-0000-000000000000 Version: $LATEST\n"
-    "END RequestId: 00000000-0000-0000-0000-000000000000\n"
-    "REPORT RequestId: 00000000-0000-0000-0000-000000000000\tDuration: 12.34 ms\tBilled Duration: 13 ms\t"
-    "Memory Size: 256 MB\tMax Memory Used: 90 MB\t\n"
-)
-TRACE_LINE = "XRAY TraceId: 1-00000000-000000000000000000000000\tSegmentId: 0000000000000000\tSampled: true\t\n"
+SCENARIOS = tuple(ORDER_DEMO.scenarios)
+ATTEMPTS = (0, 1, 5, 20, 50)
+# Bytes that Lambda logs of each call (the lines START, END, REPORT and XRAY), and Step Functions of each event at level
+# ALL without data, in the forms that their developer guides show.
+CALL_LOG = 380
+EVENT_LOG = 330
 
 
 @dataclass(frozen=True, kw_only=True)
 class Path:
-    """What an execution's history says: transitions, the functions called in order, and events by type."""
+    """What the history of an execution says of its bill: ``functions`` has one name for each call."""
 
-    transitions: int
     functions: Sequence[str]
-    writes_of_its_own: int
-    events: Mapping[str, int]
+    transitions: int
+    writes: int
+    events: int
 
 
-def run(progress: Callable[[str], None], sagas: Sagas) -> Part:
-    """Run the four orders through both sagas and count. Raises BenchmarkError if something cannot be measured."""
-    progress("CPU time of a warm call")
-    cpu = warm(progress)
-    listed = prices()
-    used: dict[str, dict[str, Used]] = {}
-    busy: dict[str, float] = {}
-    for saga in ("order", "plain"):
-        progress(f"four orders, {saga}")
-        paths = {name: _path(sagas.named(saga), scenario(name)) for name in EXPECTED}
-        counted = worker("count", saga, {name: path.functions for name, path in paths.items()})
-        used[saga] = {name: _used(saga, path, counted[name], cpu, sagas.memory_mb) for name, path in paths.items()}
-        busy[saga] = used[saga]["1-success"].gb_seconds / sagas.memory_mb * 1024
-    bills = {saga: {name: bill(of, listed, orders=ORDERS) for name, of in by.items()} for saga, by in used.items()}
-    return Part(
-        name="cost",
-        title="Cost of a million orders",
-        text=[
-            (
-                f"List prices of us-east-1, read on {oldest(listed)} (`benchmarks/prices.toml` names each source),"
-                " without free tiers. State transitions are the states entered, and the retries, in the histories"
-                " of executions on the local cloud. Requests, write units and log lines are counted from the"
-                " functions themselves; the log also has what Lambda and Step Functions write. Not in it: storage,"
-                " alarms, and X-Ray, which samples a few in a hundred."
-            ),
-            (
-                f"A call is billed for its measured CPU time on the share of a CPU that {sagas.memory_mb} MB get"
-                f" (one CPU at {MB_OF_ONE_VCPU:,} MB), and {DYNAMODB_MILLISECONDS} ms for each request to DynamoDB,"
-                " an assumption that is the same for both sagas; rounded up to a millisecond. CPU time is of this"
-                " machine."
-            ),
-        ],
-        tables=[
-            Table(
-                title="US dollars for a million orders",
-                columns=[
-                    "order",
-                    "total",
-                    "Step Functions",
-                    "Lambda",
-                    "DynamoDB",
-                    "logs",
-                    "plain saga",
-                    "of the plain",
-                ],
-                rows=[_bill_row(name, bills["order"][name], bills["plain"][name]) for name in EXPECTED],
-            ),
-            Table(
-                title="What one order uses (in brackets: the plain saga)",
-                columns=["order", "transitions", "calls", "billed ms", "write units", "log bytes"],
-                rows=[_used_row(name, used, sagas.memory_mb) for name in EXPECTED],
-            ),
-        ],
-        plots=[_plot(bills)],
-        figures={
-            "used": {saga: {name: asdict(of) for name, of in by.items()} for saga, by in used.items()},
-            "dollars": {
-                saga: {name: asdict(of) | {"total": of.total} for name, of in by.items()} for saga, by in bills.items()
-            },
-            "busy_seconds": busy,
-        },
-    )
-
-
-def _plot(bills: Mapping[str, Mapping[str, Bill]]) -> Plot:
-    columns = {
-        f"{name}{mark}": bills[saga][name] for name in EXPECTED for saga, mark in (("order", ""), ("plain", ", plain"))
+def run(progress: Callable[[str], None], sagas: Sagas) -> tuple[Part, Usage]:
+    """Measure the four scenarios in both sagas; return also what a complete order uses. Raises BenchmarkError."""
+    progress("cost, orders of both sagas")
+    paths = {saga: {name: _path(deployment, name) for name in SCENARIOS} for saga, deployment in sagas.items()}
+    progress("cost, their functions")
+    with asset() as invoke:
+        usages = {saga: {name: _usage(invoke, saga, name, of[name]) for name in of} for saga, of in paths.items()}
+    progress(f"cost, up to {ATTEMPTS[-1]} earlier attempts")
+    with ThreadPoolExecutor(len(ATTEMPTS)) as pool:
+        attempts = dict(zip(ATTEMPTS, pool.map(lambda count: _attempts(sagas["order"], count), ATTEMPTS), strict=True))
+    growth = (attempts[ATTEMPTS[-1]]["largest"] - attempts[0]["largest"]) / ATTEMPTS[-1]
+    values = {
+        "prices_read": str(oldest(listed("prices"))),
+        "memory_mb": str(MEMORY_MB),
+        "bills": table(
+            ["order", "order saga", "plain saga", "ratio", "Step Functions", "Lambda", "DynamoDB", "logs"],
+            [_bill_row(name, usages["order"][name], usages["plain"][name]) for name in SCENARIOS],
+        ),
+        "usages": table(
+            ["order (in brackets: plain saga)", "transitions", "calls", "billed ms", "write units", "log bytes"],
+            [_usage_row(name, usages["order"][name], usages["plain"][name]) for name in SCENARIOS],
+        ),
+        "growth": f"{growth:.0f}",
+        "attempts": table(
+            ["earlier attempts", "bytes of the three rows", "write units of the next order"],
+            [[str(count), f"{of['bytes']:,}", str(of["units"])] for count, of in attempts.items()],
+        ),
     }
-    return Plot(
-        name="cost",
-        title="Cost of a million orders",
-        kind="stacked",
-        x=list(columns),
-        series={
-            "Step Functions": [of.step_functions for of in columns.values()],
-            "Lambda": [of.functions for of in columns.values()],
-            "DynamoDB": [of.dynamodb for of in columns.values()],
-            "logs": [of.logs for of in columns.values()],
-        },
-        unit="US dollars",
-    )
-
-
-def _path(orders: Orders, order: Mapping[str, Any]) -> Path:
-    arn = run_one(orders, dict(order) | {"order_id": str(uuid.uuid4())})["executionArn"]
-    pages = orders.stepfunctions.get_paginator("get_execution_history").paginate(executionArn=arn)
-    return path_of([event for page in pages for event in page["events"]])
+    figures = {saga: {name: asdict(usage) for name, usage in of.items()} for saga, of in usages.items()}
+    return Part(values=values, figures={"usage": figures, "attempts": attempts}), usages["order"]["1-success"]
 
 
 def path_of(events: Sequence[Mapping[str, Any]]) -> Path:
-    """What a history says of what is billed: every state entered and every retry is a state transition.
+    """Read a history. Each state entered and each retry is a transition; each task that succeeds has written once.
 
     Source: AWS Step Functions pricing, "Standard Workflows".
     """
     states: list[str] = []
-    scheduled: list[tuple[str, str]] = []
-    for event in events:
-        if "stateEnteredEventDetails" in event:
-            states.append(event["stateEnteredEventDetails"]["name"])
-        elif event["type"] in ("TaskScheduled", "LambdaFunctionScheduled"):
-            resource = event.get("taskScheduledEventDetails", {}).get("resourceType", "lambda")
-            scheduled.append((resource, states[-1]))
-    tasks = len({state for _, state in scheduled})
-    counted: dict[str, int] = {}
-    for event in events:
-        counted[event["type"]] = counted.get(event["type"], 0) + 1
+    tasks: list[str] = []
+    for one in events:
+        if "stateEnteredEventDetails" in one:
+            states.append(one["stateEnteredEventDetails"]["name"])
+        elif one["type"] == "TaskScheduled":
+            tasks.append(states[-1])
+    functions = {state_name(function): function for function in FUNCTIONS}
     return Path(
-        transitions=len(states) + len(scheduled) - tasks,
-        functions=[_function(state) for resource, state in scheduled if resource == "lambda"],
-        writes_of_its_own=sum(resource != "lambda" for resource, _ in scheduled),
-        events=counted,
+        functions=[functions[state] for state in tasks if state in functions],
+        transitions=len(states) + len(tasks) - len({*tasks}),
+        writes=sum(one["type"] == "TaskSucceeded" for one in events),
+        events=len(events),
     )
 
 
-def _function(state: str) -> str:
-    """``CreateOrder`` -> ``create_order``."""
-    return re.sub(r"(?<=.)([A-Z])", r"_\1", state).lower()
+def _path(deployment: Deployment, scenario: str) -> Path:
+    arn, _ = run_order(deployment, new_order(scenario))
+    pages = deployment.stepfunctions.get_paginator("get_execution_history").paginate(executionArn=arn)
+    return path_of([one for page in pages for one in page["events"]])
 
 
-def _used(
-    saga: str,
-    path: Path,
-    calls: Iterable[Mapping[str, Any]],
-    cpu: Mapping[str, Mapping[str, Sequence[float]]],
-    memory_mb: int,
-) -> Used:
-    calls = list(calls)
-    platform = len(PLATFORM_LINES) + (len(TRACE_LINE) if saga == "order" else 0)
-    billed = [
-        billed_milliseconds(spread(cpu[call["function"]][saga]).median, memory_mb=memory_mb, requests=call["requests"])
-        for call in calls
-    ]
-    return Used(
-        state_transitions=path.transitions,
-        requests=len(calls),
-        gb_seconds=gb_seconds(sum(billed), memory_mb=memory_mb),
-        # The state machine's own write is of a row that a function has just written, of about the same size.
-        write_units=sum(call["write_units"] for call in calls) + path.writes_of_its_own,
-        read_units=0,
-        log_bytes=sum(call["log_bytes"] + platform for call in calls)
-        + (_state_machine_log(path) if saga == "order" else 0),
+def _usage(invoke: Invoke, saga: str, scenario: str, path: Path) -> Usage:
+    order, fails = ORDER_DEMO.input(scenario), ORDER_DEMO.scenarios[scenario].fails
+    samples = []
+    for function in path.functions:
+        if saga == "plain":
+            samples.append(invoke("functions", function, order, 0))
+        else:
+            is_first = fails == FUNCTIONS[FUNCTIONS.index(function) - len(COMPENSATIONS)]
+            samples.append(invoke(f"lambdas.{function}", "handler", event(function, order, is_first=is_first), 0))
+    return Usage(
+        transitions=path.transitions,
+        calls=len(samples),
+        milliseconds=sum(billed_milliseconds(sample.warm) for sample in samples),
+        write_units=path.writes,  # the rows of a first attempt have less than a KB
+        log_bytes=sum(sample.log_bytes + CALL_LOG for sample in samples) + path.events * EVENT_LOG,
     )
 
 
-def _state_machine_log(path: Path) -> int:
-    """Bytes that Step Functions logs of an execution at level ALL without its data: one line for each event.
-
-    Source of the form: AWS Step Functions Developer Guide, "Logging using CloudWatch Logs".
-    """
-    return sum(count * len(json.dumps(_log_line(kind))) for kind, count in path.events.items())
-
-
-def _log_line(kind: str) -> dict[str, Any]:
-    details: dict[str, str] = {"name": "ProcessPayment"} if "State" in kind else {}
-    if kind.startswith("Task") and "State" not in kind:
-        details = {"region": "us-east-1", "resource": "invoke", "resourceType": "lambda", "timeoutInSeconds": "30"}
-    return {
-        "id": "10",
-        "type": kind,
-        "details": details,
-        "previous_event_id": "9",
-        "event_timestamp": "1700000000000",
-        "execution_arn": "arn:aws:states:us-east-1:000000000000:execution:OrderSaga-prod-OrderFulfilment:" + "0" * 36,
-        "redrive_count": "0",
-    }
+def _attempts(deployment: Deployment, count: int) -> dict[str, int]:
+    """Roll an order back so often, then complete it; return the bytes of its rows, and the write units of the last."""
+    order = new_order()
+    for _ in range(count):
+        run_order(deployment, new_order("5-failed-shipment") | {"order_id": order["order_id"]})
+    arn, _ = run_order(deployment, order)
+    dynamodb = deployment.cloud.session().client("dynamodb", endpoint_url=deployment.cloud.endpoint)
+    rows = dynamodb.query(
+        TableName=deployment.stack.table,
+        KeyConditionExpression="order_id = :order_id",
+        ExpressionAttributeValues={":order_id": {"S": str(order["order_id"])}},
+        ConsistentRead=True,
+    )["Items"]
+    sizes = [row_size(row) for row in rows]
+    writes = [sum(entry["M"]["saga_id"]["S"] == arn for entry in row["history"]["L"]) for row in rows]
+    units = sum(times * write_units(size) for times, size in zip(writes, sizes, strict=True))
+    return {"bytes": sum(sizes), "largest": max(sizes), "units": units}
 
 
-def _bill_row(name: str, found: Bill, plain: Bill) -> list[str]:
-    columns = (found.total, found.step_functions, found.functions, found.dynamodb, found.logs, plain.total)
-    return [name, *(f"{dollars:,.2f}" for dollars in columns), f"{found.total / plain.total:.2f}"]
+def _bill_row(name: str, usage: Usage, plain: Usage) -> list[str]:
+    prices = listed("prices")
+    dollars = [cost * 1e6 for cost in bill(usage, prices).values()]
+    total, baseline = sum(dollars), sum(bill(plain, prices).values()) * 1e6
+    return [name, f"{total:.0f}", f"{baseline:.0f}", f"{total / baseline:.2f}", *(f"{cost:.1f}" for cost in dollars)]
 
 
-def _used_row(name: str, used: Mapping[str, Mapping[str, Used]], memory_mb: int) -> list[str]:
-    pairs = [
-        (of.state_transitions, of.requests, of.gb_seconds / memory_mb * 1024 * 1000, of.write_units, of.log_bytes)
-        for of in (used["order"][name], used["plain"][name])
-    ]
-    return [name, *(f"{ours:,.0f} ({plain:,.0f})" for ours, plain in zip(*pairs, strict=True))]
+def _usage_row(name: str, usage: Usage, plain: Usage) -> list[str]:
+    counts = zip(asdict(usage).values(), asdict(plain).values(), strict=True)
+    return [name, *(f"{ours:,} ({theirs:,})" for ours, theirs in counts)]

@@ -1,4 +1,4 @@
-"""The saga and the plain one, deployed side by side on one local cloud, and orders run through either."""
+"""The order saga and the plain one, deployed side by side on one local cloud."""
 
 import contextlib
 import sys
@@ -6,100 +6,58 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias
 
-from benchmarks.baseline.app import STAGE as PLAIN
-from benchmarks.errors import BenchmarkError
+from benchmarks.measuring import LONGEST_SECONDS, BenchmarkError
 from local.cloud import free_port, local_cloud
-from local.demo import scenario
 from local.deployment import Deployment, bootstrap, deploy
-from local.orders import Orders
+from local.order_demo import ORDER_DEMO
 
 POLL_SECONDS = 0.01
-GIVEN_UP_AFTER_SECONDS = 120
-WARM_UP_ORDERS = 32
-WARM_UP_AT_A_TIME = 16
 
-
-@dataclass(frozen=True, kw_only=True)
-class Sagas:
-    """Clients of the two stacks, and how much memory their functions have."""
-
-    order: Orders
-    plain: Orders
-    table: str
-    memory_mb: int
-
-    def named(self, name: str) -> Orders:
-        """``order`` or ``plain``."""
-        return self.order if name == "order" else self.plain
+# The deployments ``order`` and ``plain``.
+Sagas: TypeAlias = Mapping[str, Deployment]
 
 
 @contextlib.contextmanager
 def deployed(progress: Callable[[str], None]) -> Iterator[Sagas]:
-    """Start a cloud, deploy both stacks, and stop it afterwards. Raises LocalError if that fails."""
-    progress("starting the local cloud")
+    """Deploy both stacks to a local cloud of their own and warm them up. Raises LocalError if that fails."""
+    progress("starting the local cloud, cdk bootstrap")
     with local_cloud(free_port()) as cloud:
-        progress("cdk bootstrap")
         bootstrap(cloud)
-        progress("cdk deploy, the saga")
-        order = deploy(cloud)
-        progress("cdk deploy, the plain saga")
-        plain = deploy(cloud, stage=PLAIN, app=f"{sys.executable} -m benchmarks.baseline.app")
-        sagas = Sagas(order=Orders(order), plain=Orders(plain), table=order.table, memory_mb=_memory(order))
+        progress("cdk deploy, both sagas")
+        plain = f"{sys.executable} -m benchmarks.baseline.app"
+        sagas = {"order": deploy(cloud), "plain": deploy(cloud, stage="plain", app=plain)}
         progress("warming up")
-        for orders in (sagas.order, sagas.plain):
-            run_many(orders, WARM_UP_ORDERS, at_a_time=WARM_UP_AT_A_TIME)
+        for deployment in sagas.values():
+            orders_a_second(deployment, 32, at_a_time=16)
         yield sagas
 
 
-def _memory(deployment: Deployment) -> int:
-    functions = deployment.cloud.session().client("lambda", endpoint_url=deployment.cloud.endpoint)
-    size: int = functions.get_function_configuration(FunctionName=f"{deployment.stack}-create_order")["MemorySize"]
-    return size
+def new_order(scenario: str = "1-success") -> dict[str, object]:
+    """Return the order of a scenario under a new id."""
+    return ORDER_DEMO.input(scenario) | {"order_id": str(uuid.uuid4())}
 
 
-def fresh() -> dict[str, object]:
-    """A complete order under a new id."""
-    return scenario("1-success") | {"order_id": str(uuid.uuid4())}
-
-
-def run_one(orders: Orders, order: Mapping[str, object], *, poll_seconds: float = POLL_SECONDS) -> dict[str, Any]:
-    """Run an order to its end; returns the description of its execution. Raises BenchmarkError if it does not end."""
-    arn = orders.start(order)
-    deadline = time.monotonic() + GIVEN_UP_AFTER_SECONDS
-    while (execution := orders.stepfunctions.describe_execution(executionArn=arn))["status"] == "RUNNING":
+def run_order(deployment: Deployment, order: object, poll_seconds: float = POLL_SECONDS) -> tuple[str, str]:
+    """Run an order to its end; return the ARN and the status. Raises BenchmarkError if it does not end in time."""
+    arn = deployment.client.start(order)
+    deadline = time.monotonic() + LONGEST_SECONDS
+    while (status := deployment.stepfunctions.describe_execution(executionArn=arn)["status"]) == "RUNNING":
         if time.monotonic() > deadline:
-            raise BenchmarkError(f"the execution {arn} has not ended within {GIVEN_UP_AFTER_SECONDS} s")
+            raise BenchmarkError(f"the execution {arn} did not end within {LONGEST_SECONDS} s")
         time.sleep(poll_seconds)
-    return dict(execution)
+    return arn, status
 
 
-def seconds_of_one(orders: Orders, order: Mapping[str, object]) -> float:
-    """How long a complete order takes from its start to its end. Raises BenchmarkError if it does not succeed."""
-    began = time.monotonic()
-    _require_success(run_one(orders, order))
-    return time.monotonic() - began
-
-
-def run_many(orders: Orders, count: int, *, at_a_time: int) -> float:
-    """Run so many complete orders, so many at a time; returns orders a second. Raises BenchmarkError if one fails."""
+def orders_a_second(deployment: Deployment, count: int, *, at_a_time: int) -> float:
+    """Run so many complete orders, so many at a time. Raises BenchmarkError if one does not succeed."""
+    orders = [new_order() for _ in range(count)]
     began = time.monotonic()
     with ThreadPoolExecutor(at_a_time) as pool:
-        # However many wait, the cloud is asked as often.
-        ended = pool.map(lambda order: run_one(orders, order, poll_seconds=POLL_SECONDS * at_a_time), _orders(count))
-        for execution in ended:
-            _require_success(execution)
-    return count / (time.monotonic() - began)
-
-
-def _orders(count: int) -> list[dict[str, object]]:
-    return [fresh() for _ in range(count)]
-
-
-def _require_success(execution: Mapping[str, Any]) -> None:
-    if execution["status"] != "SUCCEEDED":
-        raise BenchmarkError(
-            f"a complete order ended {execution['status']}: {execution.get('error')}: {execution.get('cause')}"
-        )
+        # The load of the polls is the same, however many wait.
+        ends = [*pool.map(lambda order: run_order(deployment, order, POLL_SECONDS * at_a_time), orders)]
+    took = time.monotonic() - began
+    if failed := [arn for arn, status in ends if status != "SUCCEEDED"]:
+        raise BenchmarkError(f"complete orders failed: {', '.join(failed)}")
+    return count / took

@@ -1,1 +1,1 @@
-"""The runtime code of the saga: one module a function, and what they share."""
+"""The code that runs in Lambda: one module for each function, and the runtime library that they use."""

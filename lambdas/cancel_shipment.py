@@ -1,6 +1,6 @@
-"""CancelShipment: undoes ProcessShipment; leaves the shipment CANCELLED."""
+"""CancelShipment: compensate ProcessShipment; the shipment is CANCELLED."""
 
-from lambdas.shared.handler import compensation
-from lambdas.shared.orders import SHIPMENT
+from lambdas.order_steps import STEPS
+from lambdas.saga_runtime.handlers import compensation
 
-handler = compensation(SHIPMENT)
+handler = compensation(STEPS["SHIPMENT"])

@@ -1,6 +1,6 @@
-"""CreateOrder: opens the order as PENDING; ConfirmOrder, in the state machine, makes it CONFIRMED."""
+"""CreateOrder: create the order as PENDING. ConfirmOrder, a state of the state machine, makes it CONFIRMED."""
 
-from lambdas.shared.handler import action
-from lambdas.shared.orders import ORDER
+from lambdas.order_steps import STEPS
+from lambdas.saga_runtime.handlers import action
 
-handler = action(ORDER)
+handler = action(STEPS["ORDER"])

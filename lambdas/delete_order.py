@@ -1,6 +1,6 @@
-"""DeleteOrder: undoes CreateOrder; leaves the order DELETED."""
+"""DeleteOrder: compensate CreateOrder; the order is DELETED."""
 
-from lambdas.shared.handler import compensation
-from lambdas.shared.orders import ORDER
+from lambdas.order_steps import STEPS
+from lambdas.saga_runtime.handlers import compensation
 
-handler = compensation(ORDER)
+handler = compensation(STEPS["ORDER"])

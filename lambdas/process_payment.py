@@ -1,6 +1,6 @@
-"""ProcessPayment: charges the card with the order's total; leaves the payment CHARGED."""
+"""ProcessPayment: charge the card with the order's total; the payment is CHARGED."""
 
-from lambdas.shared.handler import action
-from lambdas.shared.orders import PAYMENT
+from lambdas.order_steps import STEPS
+from lambdas.saga_runtime.handlers import action
 
-handler = action(PAYMENT)
+handler = action(STEPS["PAYMENT"])

@@ -1,6 +1,6 @@
-"""ProcessShipment: books the shipment to the order's address; leaves it BOOKED."""
+"""ProcessShipment: book the shipment to the order's address; the shipment is BOOKED."""
 
-from lambdas.shared.handler import action
-from lambdas.shared.orders import SHIPMENT
+from lambdas.order_steps import STEPS
+from lambdas.saga_runtime.handlers import action
 
-handler = action(SHIPMENT)
+handler = action(STEPS["SHIPMENT"])

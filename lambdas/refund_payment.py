@@ -1,6 +1,6 @@
-"""RefundPayment: undoes ProcessPayment; leaves the payment REFUNDED."""
+"""RefundPayment: compensate ProcessPayment; the payment is REFUNDED."""
 
-from lambdas.shared.handler import compensation
-from lambdas.shared.orders import PAYMENT
+from lambdas.order_steps import STEPS
+from lambdas.saga_runtime.handlers import compensation
 
-handler = compensation(PAYMENT)
+handler = compensation(STEPS["PAYMENT"])

@@ -1,1 +1,1 @@
-"""The local cloud: MiniStack on loopback, the stack deployed to it by the real CDK CLI, and the demo."""
+"""The local cloud: MiniStack on loopback, stacks deployed to it by the real CDK CLI, and the demo."""

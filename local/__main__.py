@@ -1,17 +1,18 @@
-"""``python -m local demo`` and ``python -m local serve``: see the Makefile, which calls them.
+"""Runs ``python -m local demo``, ``serve`` and ``expect``; the Makefile calls the first two.
 
-Exit status: 0 as expected, 1 an order ended otherwise than the contract says, 2 it could not run,
-130 interrupted.
+Exit status: 0 as expected, 1 an execution did not end as the contract says, 2 it could not run, 130 interrupted.
 """
 
-import argparse
 import contextlib
+import importlib
+import json
 import os
 import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,6 @@ import botocore.exceptions
 from rich.console import Console
 from rich.markup import escape
 
-from local import demo
 from local.cloud import (
     HOST,
     PROJECT,
@@ -28,41 +28,46 @@ from local.cloud import (
     free_port,
     last_line,
     local_cloud,
-    refuse_taken_port,
+    require_free_port,
 )
-from local.deployment import Deployment, bootstrap, deploy
+from local.demo import Demo, Provider, run
+from local.deployment import Deployment, bootstrap, cdk_environment, deploy
 from local.errors import LocalError
-from local.orders import Orders
+from local.expectations import ExpectedEnd
+from local.order_demo import ORDER_DEMO
 from local.processes import running
-from ops.arguments import ArgumentParser
+from ops.arguments import ArgumentParser, port
+from ops.client import DeployedStack
 
 if TYPE_CHECKING:
     import subprocess
 
 DEFAULT_PORT = 4566
-PORTS = range(1024, 65536)
 CONSOLE_LOG = "console.log"
 
 console = Console(highlight=False, soft_wrap=True)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
+    """Run the command line; return the exit status."""
     options = _parser().parse_args(arguments)
-    # SIGTERM and the closing of the terminal end it like Ctrl-C: through the clean-up.
+    # SIGTERM and a closed terminal end it like Ctrl-C, with the clean-up.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
-        return (
-            _demo(demo.example(options.example), f" EXAMPLE={options.example}" if options.example else "")
-            if options.command == "demo"
-            else _serve(demo.example(options.example), options.port, options.console_port)
-        )
+        demo = _demo_of(options.example)
+        match options.command:
+            case "demo":
+                return _demo(demo, options.example)
+            case "expect":
+                print(json.dumps({name: asdict(end) for name, end in demo.expected_ends().items()}))
+                return 0
+        return _serve(demo, options.port, options.console_port)
     except LocalError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except botocore.exceptions.BotoCoreError as error:
-        print(f"error: the local cloud does not answer: {error}", file=sys.stderr)
+        print(f"error: the local cloud does not respond: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nInterrupted; the local cloud is stopped.", file=sys.stderr)
@@ -70,89 +75,111 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> ArgumentParser:
-    parser = ArgumentParser(
-        prog="python -m local", description="The order saga, or an example, on a cloud of your own machine."
-    )
+    parser = ArgumentParser(prog="python -m local", description="Run the order saga, or an example, on this machine.")
     commands = parser.add_subparsers(dest="command", required=True)
-    show = commands.add_parser("demo", help="run a few orders on a local cloud and show how each one ends")
-    show.add_argument("--example", metavar="NAME", help="a folder of examples/ instead of the order saga")
+    commands.add_parser("demo", help="run some inputs on a local cloud and show how each one ends")
+    commands.add_parser("expect", help="print how each input of the demo must end, as JSON")
     serve = commands.add_parser("serve", help="keep a local cloud with the stack running until Ctrl-C")
-    serve.add_argument("--example", metavar="NAME", help="a folder of examples/ instead of the order saga")
-    serve.add_argument("--port", type=_port, default=DEFAULT_PORT, help="port on 127.0.0.1 (default: %(default)s)")
-    serve.add_argument("--console-port", type=_port, help="also serve the web console on this port of 127.0.0.1")
+    for command in commands.choices.values():
+        command.add_argument("--example", metavar="NAME", help="a folder of examples/ instead of the order saga")
+    serve.add_argument("--port", type=port, default=DEFAULT_PORT, help="port on 127.0.0.1 (default: %(default)s)")
+    serve.add_argument("--console-port", type=port, help="also serve the web console on this port of 127.0.0.1")
     return parser
-
-
-def _port(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) not in PORTS:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: expected a number from {PORTS[0]} to {PORTS[-1]}")
-    return int(text)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-class _Steps:
-    """Says what is being done and how long it has taken so far."""
+def _demo_of(example: str | None) -> Demo:
+    if not example:
+        return ORDER_DEMO
+    known = sorted(path.parent.name for path in (PROJECT / "examples").glob("*/demo.py"))
+    if example not in known:
+        raise LocalError(f"invalid example {example!r}: use EXAMPLE= with {' or '.join(known)}")
+    demo: Demo = importlib.import_module(f"examples.{example}.demo").DEMO
+    return demo
+
+
+class _Progress:
+    """Prints each step with the time since the start."""
 
     def __init__(self) -> None:
-        self._began = time.monotonic()
+        self._started_at = time.monotonic()
 
-    def __call__(self, doing: str) -> None:
-        console.print(f"[dim]{time.monotonic() - self._began:5.1f} s[/dim]  {escape(doing)}")
+    def __call__(self, step: str) -> None:
+        console.print(f"[dim]{time.monotonic() - self._started_at:5.1f} s[/dim]  {escape(step)}")
 
 
-def _deployed(
-    cloud: LocalCloud, step: _Steps, example: demo.Example = demo.ORDER_SAGA, service: demo.Service | None = None
-) -> Deployment:
-    step("cdk bootstrap")
+def _deployed(cloud: LocalCloud, progress: _Progress, demo: Demo, provider: Provider | None) -> Deployment:
+    progress("cdk bootstrap")
     with console.status("cdk bootstrap"):
         bootstrap(cloud)
-    step("cdk deploy: a table, functions, a state machine, two queues; about 10 s")
-    app = f"{sys.executable} -m {example.module}" if example.module else None
+    progress("cdk deploy: a table, functions, a state machine, two queues; about 10 s")
+    app = f"{sys.executable} -m {demo.app or demo.module}"
     with console.status("cdk deploy"):
-        return deploy(cloud, app=app, name=example.stack, context=service.context if service else None)
+        return deploy(cloud, app=app, name=demo.stack, context=provider.context if provider else None)
 
 
-def _demo(example: demo.Example, chosen: str) -> int:
-    step = _Steps()
-    step("starting the local cloud on loopback, IAM policies enforced")
-    with example.service() as service, local_cloud(free_port()) as cloud:
-        orders = Orders(_deployed(cloud, step, example, service), key=example.key)
-        step(f"{len(example.expected)} {example.noun}s")
-        differences = demo.run(orders, console, example, service)
+def _demo(demo: Demo, example: str | None) -> int:
+    progress = _Progress()
+    progress("starting the local cloud on loopback, with IAM policies enforced")
+    with demo.serving() as provider, local_cloud(free_port()) as cloud:
+        with _expected_ends(cloud, example) as expected_ends:
+            deployment = _deployed(cloud, progress, demo, provider)
+            expected = expected_ends()
+        progress(f"{len(demo.scenarios)} {demo.noun}s")
+        differences = run(deployment, console, demo, expected, provider)
         console.print()
-        step("stopping the local cloud")
+        progress("stopping the local cloud")
     if differences:
         for difference in differences:
             print(f"error: {difference}", file=sys.stderr)
         return 1
-    step(f"done: every {example.noun} ended as it should, and nothing is half done")
-    following = {
-        f"make local{chosen}": "keeps such a cloud running, with a web console, and says what to type for the AWS CLI",
+    progress(f"done: every {demo.noun} ended as the contract says")
+    option = f" EXAMPLE={example}" if example else ""
+    commands = {
+        f"make local{option}": "keeps such a cloud running, with a web console, and shows commands for the AWS CLI",
         "make test": "runs all tests",
-        f"make deploy{chosen} STAGE=dev": "deploys the same stack to your AWS account",
+        f"make deploy{option} STAGE=dev": "deploys the same stack to your AWS account",
     }
-    width = max(map(len, following))
+    width = max(map(len, commands))
     console.print("\nNext:")
-    for command, does in following.items():
-        console.print(f"  {command:<{width}}  {does}", markup=False)
+    for command, description in commands.items():
+        console.print(f"  {command:<{width}}  {description}", markup=False)
     return 0
 
 
-def _serve(example: demo.Example, port: int, console_port: int | None) -> int:
-    step = _Steps()
+@contextlib.contextmanager
+def _expected_ends(cloud: LocalCloud, example: str | None) -> Iterator[Callable[[], dict[str, ExpectedEnd]]]:
+    """Derive in the background how each scenario must end; yield a function that returns it. Raises LocalError.
+
+    It takes a process of its own: the steps' module imports the CDK, whose Node.js must not receive Ctrl-C.
+    """
+    file = cloud.folder / "expected.json"
+    command = [sys.executable, "-m", "local", "expect", *(["--example", example] if example else [])]
+
+    def result() -> dict[str, ExpectedEnd]:
+        if status := process.wait():
+            raise LocalError(f"`local expect` failed with exit status {status}: {last_line(file)}")
+        return {name: ExpectedEnd(**end) for name, end in json.loads(file.read_text()).items()}
+
+    with file.open("wb") as output, running(command, cwd=PROJECT, env=cdk_environment(cloud), output=output) as process:
+        yield result
+
+
+def _serve(demo: Demo, port: int, console_port: int | None) -> int:
+    progress = _Progress()
     if console_port == port:
         raise LocalError(f"PORT and CONSOLE_PORT are both {port}: choose another port with CONSOLE_PORT=")
     if console_port:
-        refuse_taken_port(console_port, option="CONSOLE_PORT=")
-    step(f"starting the local cloud on 127.0.0.1:{port}, IAM policies enforced")
-    with example.service() as service, local_cloud(port) as cloud:
-        deployment = _deployed(cloud, step, example, service)
+        require_free_port(console_port, option="CONSOLE_PORT=")
+    progress(f"starting the local cloud on {HOST}:{port}, with IAM policies enforced")
+    with demo.serving() as provider, local_cloud(port) as cloud:
+        deployment = _deployed(cloud, progress, demo, provider)
         with _web_console(cloud, deployment, console_port) as web_console:
-            step("ready")
-            console.print(f"\n{_what_to_paste(cloud, deployment, example)}", markup=False)
+            progress("ready")
+            console.print(f"\n{_commands(cloud, deployment.stack, demo)}", markup=False)
             if console_port:
                 console.print(f"\nThe web console: http://{HOST}:{console_port}/", markup=False)
             console.print("\nCtrl-C stops it.", markup=False)
@@ -166,15 +193,12 @@ def _serve(example: demo.Example, port: int, console_port: int | None) -> int:
 def _web_console(
     cloud: LocalCloud, deployment: Deployment, port: int | None
 ) -> Iterator["subprocess.Popen[bytes] | None"]:
-    """Serve the web console while the block runs, with the local cloud's credentials and none of the caller's.
-
-    It answers when the block begins. Raises LocalError if it does not.
-    """
+    """Serve the web console, with the local cloud's credentials, while the block runs. Raises LocalError."""
     if port is None:
         yield None
         return
     command = [sys.executable, "-m", "local.console", str(os.getpid())]
-    options = ["--stack", deployment.stack, "--port", str(port)]
+    options = ["--stack", deployment.stack.name, "--port", str(port)]
     with (
         (cloud.folder / CONSOLE_LOG).open("wb") as log,
         running([*command, *options], cwd=PROJECT, env=cloud.client_environment(), output=log) as process,
@@ -198,39 +222,39 @@ def _require_running(web_console: "subprocess.Popen[bytes] | None", cloud: Local
         raise LocalError(f"the web console ended with exit status {status}: {last_line(cloud.folder / CONSOLE_LOG)}")
 
 
-def _what_to_paste(cloud: LocalCloud, deployment: Deployment, example: demo.Example) -> str:
-    settings = "\n".join(f"  export {name}={value}" for name, value in cloud.client_settings.items())
-    name = next(iter(example.expected))
-    file = (example.scenarios / f"{name}.json").relative_to(PROJECT)
-    id_ = example.scenario(name)[example.key]
-    # A default of the command line names the order saga's stack.
-    stack = "" if example is demo.ORDER_SAGA else f" --stack {deployment.stack}"
-    return f"""In another terminal, for the AWS CLI (`. .venv/bin/activate` brings one):
-{settings}
+def _commands(cloud: LocalCloud, stack: DeployedStack, demo: Demo) -> str:
+    """Return what to type in another terminal."""
+    exports = "\n".join(f"  export {name}={value}" for name, value in cloud.client_settings.items())
+    name = next(iter(demo.scenarios))
+    file = (demo.folder / f"{name}.json").relative_to(PROJECT)
+    input_, sensitive = demo.input(name), demo.schema.sensitive
+    key = input_[stack.key]
+    direct = {field: value for field, value in input_.items() if field not in sensitive} | {stack.key: "direct"}
+    action = next(iter(demo.specs.values())).action
+    # The default of the command line is the order saga's stack.
+    option = "" if demo is ORDER_DEMO else f" --stack {stack.name}"
+    return f"""In another terminal, for the AWS CLI (`. .venv/bin/activate` puts it on PATH):
+{exports}
 
-Start {"an" if example.noun[0] in "aeiou" else "a"} {example.noun}, and see how it went:
+Start an execution, and see its end and its path:
   EXECUTION=$(aws stepfunctions start-execution --query executionArn --output text \\
-    --state-machine-arn {deployment.state_machine_arn} \\
+    --state-machine-arn {stack.state_machine_arn} \\
     --input file://{file})
   aws stepfunctions describe-execution --execution-arn $EXECUTION
   aws stepfunctions get-execution-history --execution-arn $EXECUTION \\
     --query 'events[].stateEnteredEventDetails.name'
 
 Its rows:
-  aws dynamodb query --table-name {deployment.table} \\
-    --key-condition-expression '{example.key} = :id' --expression-attribute-values '{{":id": {{"S": "{id_}"}}}}'
+  aws dynamodb query --table-name {stack.table} \\
+    --key-condition-expression '{stack.key} = :id' --expression-attribute-values '{{":id": {{"S": "{key}"}}}}'
 
-What an operator sees, and what became of it:
-  python -m ops list{stack}
-  python -m ops show {id_}{stack}{_one_function(deployment) if example is demo.ORDER_SAGA else ""}"""
+One function without the state machine:
+  echo '{json.dumps(direct)}' | aws lambda invoke \\
+    --function-name {stack.name}-{action} --payload fileb:///dev/stdin /dev/stdout
 
-
-def _one_function(deployment: Deployment) -> str:
-    return f"""
-
-One function directly:
-  echo '{{"order_id":"6","total":100}}' | aws lambda invoke \\
-    --function-name {deployment.stack}-create_order --payload fileb:///dev/stdin /dev/stdout"""
+The operator's commands:
+  python -m ops list{option}
+  python -m ops show {key}{option}"""
 
 
 if __name__ == "__main__":

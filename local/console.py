@@ -1,4 +1,4 @@
-"""Runs the web console: ``python -m local.console PARENT ARGUMENTS``. It never outlives who started it."""
+"""Serves the web console until its parent ends: ``python -m local.console PARENT ARGUMENTS``."""
 
 import sys
 import threading
@@ -7,10 +7,10 @@ from local.server import end_with
 
 
 def main() -> int:
-    """Watch the parent, whose process id is the first argument, and serve the console of the others."""
+    """Watch the parent, whose process id is the first argument, and serve the console with the other arguments."""
     parent, *arguments = sys.argv[1:]
     threading.Thread(target=end_with, args=(int(parent),), daemon=True).start()
-    from ops.__main__ import main as ops  # noqa: PLC0415 (it takes a moment, and the watch should be on by then)
+    from ops.__main__ import main as ops  # noqa: PLC0415 (a slow import: the watch starts before)
 
     return ops(["console", *arguments])
 

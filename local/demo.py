@@ -1,233 +1,195 @@
-"""The demo: a few orders through a deployed saga, each shown with its path, its end and its rows."""
+"""Shows a saga: runs some inputs through a deployed stack and compares each end with the contract."""
 
 import importlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from local.cloud import PROJECT
-from local.errors import LocalError
-from local.orders import Ended, Orders
-
-SCENARIOS = Path(__file__).parent / "scenarios"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Expected:
-    """How the contract says that an order ends. ``states`` is its path, without the states within a parallel group."""
-
-    title: str
-    status: str
-    states: tuple[str, ...]
-    statuses: Mapping[str, str]
-    error: str | None = None
+from lambdas.saga_runtime.names import state_name
+from lambdas.saga_runtime.redaction import HIDDEN
+from lambdas.saga_runtime.steps import Schema, StepSpec
+from local.deployment import Deployment
+from local.executions import EndedExecution, start_and_wait
+from local.expectations import ExpectedEnd, expected_end
+from ops.model import StoredRow
 
 
-class Service(Protocol):
-    """A service outside that the functions call for money, and that runs here on loopback in its place."""
+class Provider(Protocol):
+    """A provider that the functions call, served on loopback."""
 
     @property
     def context(self) -> Mapping[str, str]:
-        """What the CDK app is told of it: where it is."""
+        """The context of the CDK app that says where it is served."""
         ...
 
-    def books(self, order_id: str) -> str:
-        """What it has done for an order, in words."""
+    def ledger(self, reference: str) -> str:
+        """Return in words what it did for an order."""
         ...
 
-    def net(self, order_id: str) -> Decimal:
-        """What it has taken for an order and not given back."""
+    def balance(self, reference: str) -> Decimal:
+        """Return what it charged for an order and did not refund."""
         ...
 
 
-class Serving(Protocol):
-    """Runs the service while the block runs; ``hold_seconds`` is how long it keeps an answer that is to come late."""
-
-    def __call__(self, *, hold_seconds: float = ...) -> AbstractContextManager[Service | None]:
-        """Begin."""
-        ...
+Serving: TypeAlias = Callable[..., AbstractContextManager[Provider | None]]
 
 
 @contextmanager
-def no_service(*, hold_seconds: float = 0) -> Iterator[None]:  # noqa: ARG001 (it is a Serving)
-    """For a saga that calls none."""
+def no_provider(**_: float) -> Iterator[None]:
+    """Serve no provider."""
     yield None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Example:
-    """A saga to be shown: its app, its orders, whatever they are called, and how they end.
+class Scenario:
+    """An input of a demo. ``fails`` is the action that fails for good. Default: none."""
 
-    ``stack`` is what the name of its stack begins with, ``module`` the CDK app if it is not the project's own,
-    ``key`` the field that identifies an order, and ``entities`` the rows in the order in which they are shown.
-    If the functions call a ``service``, ``price`` is the field of the order that says what that is to take.
+    title: str
+    fails: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo:
+    """A saga and the inputs that show it.
+
+    Args:
+        stack: the name of its stack without the stage.
+        module: the module that contains the ``STEPS`` of the state machine.
+        app: the module of the CDK app. Default: ``module``.
+        specs: the steps as their functions see them, by entity.
+        completion: the last state of an execution that succeeds. Default: the one without a write of its own.
+        failed: the Fail state.
+        folder: the folder of the inputs, one file ``<name>.json`` each.
+        scenarios: what each input shows, by its name.
+        serving: serves the provider while a block runs; ``hold_seconds=`` says how late a late response comes.
+            Default: no provider.
+        amount: the field of the input that says what the provider charges. Default: none.
     """
 
-    noun: str
     stack: str
-    module: str | None = None
-    key: str
-    entities: tuple[str, ...]
-    scenarios: Path
-    expected: Mapping[str, Expected]
-    service: Serving = no_service
-    price: str = ""
+    module: str
+    app: str | None = None
+    specs: Mapping[str, StepSpec]
+    completion: str = "Completed"
+    failed: str
+    folder: Path
+    scenarios: Mapping[str, Scenario]
+    serving: Serving = no_provider
+    amount: str = ""
 
-    def scenario(self, name: str) -> dict[str, object]:
-        """The order of a scenario, by the name of its file."""
-        order: dict[str, object] = json.loads((self.scenarios / f"{name}.json").read_text())
-        return order
+    @property
+    def schema(self) -> Schema:
+        """The input of the saga."""
+        return next(iter(self.specs.values())).schema
 
+    @property
+    def noun(self) -> str:
+        """The noun for an input."""
+        return self.schema.noun
 
-EXPECTED: Mapping[str, Expected] = {
-    "1-success": Expected(
-        title="a complete order",
-        status="SUCCEEDED",
-        states=("CreateOrder", "ProcessPayment", "ProcessShipment", "ConfirmOrder"),
-        statuses={"ORDER": "CONFIRMED", "PAYMENT": "CHARGED", "SHIPMENT": "BOOKED"},
-    ),
-    "2-failed-order": Expected(
-        title="no total: CreateOrder fails",
-        status="FAILED",
-        error="OrderFailed",
-        states=("CreateOrder", "DeleteOrder", "OrderFailed"),
-        statuses={"ORDER": "DELETED"},
-    ),
-    "3-failed-payment": Expected(
-        title="no card_no: ProcessPayment fails",
-        status="FAILED",
-        error="OrderFailed",
-        states=("CreateOrder", "ProcessPayment", "RefundPayment", "DeleteOrder", "OrderFailed"),
-        statuses={"ORDER": "DELETED", "PAYMENT": "REFUNDED"},
-    ),
-    "5-failed-shipment": Expected(
-        title="no address: ProcessShipment fails",
-        status="FAILED",
-        error="OrderFailed",
-        states=(
-            "CreateOrder",
-            "ProcessPayment",
-            "ProcessShipment",
-            "CancelShipment",
-            "RefundPayment",
-            "DeleteOrder",
-            "OrderFailed",
-        ),
-        statuses={"ORDER": "DELETED", "PAYMENT": "REFUNDED", "SHIPMENT": "CANCELLED"},
-    ),
-}
+    @property
+    def key(self) -> str:
+        """The field that identifies an input."""
+        return self.schema.key
+
+    def input(self, name: str) -> dict[str, object]:
+        """Read the input of a scenario."""
+        found: dict[str, object] = json.loads((self.folder / f"{name}.json").read_text())
+        return found
+
+    def without_secrets(self, name: str) -> dict[str, object]:
+        """Read the input of a scenario without its sensitive values."""
+        return {field: HIDDEN if field in self.schema.sensitive else value for field, value in self.input(name).items()}
+
+    def title(self, name: str) -> str:
+        """Return the title of a scenario and the state that fails."""
+        scenario = self.scenarios[name]
+        return scenario.title + (f": {state_name(scenario.fails)} fails" if scenario.fails else "")
+
+    def expected_ends(self) -> dict[str, ExpectedEnd]:
+        """Return how each scenario ends. Imports ``module``, and with it the CDK."""
+        steps = importlib.import_module(self.module).STEPS
+        return {
+            name: expected_end(
+                steps, self.specs.values(), fails=scenario.fails, completion=self.completion, failed=self.failed
+            )
+            for name, scenario in self.scenarios.items()
+        }
 
 
-ORDER_SAGA = Example(
-    noun="order",
-    stack="OrderSaga",
-    key="order_id",
-    entities=("ORDER", "PAYMENT", "SHIPMENT"),
-    scenarios=SCENARIOS,
-    expected=EXPECTED,
-)
-scenario = ORDER_SAGA.scenario
-
-
-def example(name: str | None) -> Example:
-    """The example in the folder of that name under ``examples``; the order saga without a name.
-
-    Raises LocalError if there is none.
-    """
-    if not name:
-        return ORDER_SAGA
-    known = sorted(path.parent.name for path in (PROJECT / "examples").glob("*/demo.py"))
-    if name not in known:
-        raise LocalError(f"there is no example {name!r}: use EXAMPLE= with one of {', '.join(known)}")
-    found: Example = importlib.import_module(f"examples.{name}.demo").EXAMPLE
+def run(
+    deployment: Deployment,
+    console: Console,
+    demo: Demo,
+    expected_ends: Mapping[str, ExpectedEnd],
+    provider: Provider | None = None,
+) -> list[str]:
+    """Run the scenarios and show each. Return in words what differs from the contract."""
+    found = []
+    for name, expected in expected_ends.items():
+        input_ = demo.input(name)
+        key = str(input_[demo.key])
+        with console.status(f"{name} is running"):
+            ended = start_and_wait(deployment, input_)
+            rows = {row.entity: row for row in deployment.client.rows(key)}
+        console.print()
+        console.rule(f"[bold]{escape(name)}[/bold]: {escape(demo.title(name))}", align="left")
+        console.print(_facts(demo, name, ended, rows, provider.ledger(key) if provider else None))
+        problems = differences(expected, ended, {entity: row.status for entity, row in rows.items()})
+        if provider:
+            problems += imbalance(ended, input_[demo.amount], provider.balance(key))
+        found += [f"{name}: {problem}" for problem in problems]
     return found
 
 
-def run(orders: Orders, console: Console, shown: Example = ORDER_SAGA, service: Service | None = None) -> list[str]:
-    """Run the example's orders and show each. Returns what differs from the contract, in words; empty is good."""
-    differences = []
-    for name, expected in shown.expected.items():
-        order = shown.scenario(name)
-        order_id = str(order[shown.key])
-        with console.status(f"{name} is running"):
-            ended = orders.end(orders.start(order))
-            rows = orders.rows(order_id)
-        books = None if service is None else service.books(order_id)
-        _show(console, shown, name=name, expected=expected, order=order, ended=ended, rows=rows, books=books)
-        statuses = {entity: row["status"]["S"] for entity, row in rows.items()}
-        found = compare(expected, ended, statuses)
-        if service is not None:
-            found += unbalanced(ended, order[shown.price], service.net(order_id))
-        differences += [f"{name}: {difference}" for difference in found]
-    return differences
+def imbalance(ended: EndedExecution, amount: object, balance: Decimal) -> list[str]:
+    """Compare the provider's balance with the amount of a saga that succeeded, or else with 0."""
+    due = Decimal(str(amount)) if ended.status == "SUCCEEDED" else Decimal(0)
+    return [] if balance == due else [f"the provider's balance is {balance}, expected {due}"]
 
 
-def unbalanced(ended: Ended, price: object, net: Decimal) -> list[str]:
-    """Whether the service has taken anything else than the price of an order that succeeded, in words."""
-    due = Decimal(str(price)) if ended.status == "SUCCEEDED" else Decimal(0)
-    return [] if net == due else [f"the service holds {net}, expected {due}"]
-
-
-def compare(expected: Expected, ended: Ended, statuses: Mapping[str, str]) -> list[str]:
-    """Where the end of an order differs from what is expected, in words."""
+def differences(expected: ExpectedEnd, ended: EndedExecution, statuses: Mapping[str, str]) -> list[str]:
+    """Compare the end of an execution with the contract."""
     pairs = {
         "status": (expected.status, ended.status),
         "error": (expected.error, ended.error),
         "path": (" > ".join(expected.states), " > ".join(ended.states)),
         "rows": (dict(sorted(expected.statuses.items())), dict(sorted(statuses.items()))),
     }
-    return [f"{what} is {got}, expected {wanted}" for what, (wanted, got) in pairs.items() if wanted != got]
+    return [f"{name} is {actual}, expected {wanted}" for name, (wanted, actual) in pairs.items() if wanted != actual]
 
 
-def _show(
-    console: Console,
-    shown: Example,
-    *,
-    name: str,
-    expected: Expected,
-    order: Mapping[str, object],
-    ended: Ended,
-    rows: Mapping[str, Mapping[str, Mapping[str, object]]],
-    books: str | None,
-) -> None:
-    good = ended.status == "SUCCEEDED"
-    console.print()
-    console.rule(f"[bold]{escape(name)}[/bold]: {escape(expected.title)}", align="left")
+def _facts(demo: Demo, name: str, ended: EndedExecution, rows: Mapping[str, StoredRow], ledger: str | None) -> Table:
+    succeeded = ended.status == "SUCCEEDED"
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="dim", min_width=7)
     facts.add_column(overflow="fold")
-    facts.add_row(shown.noun, escape(json.dumps(_without_card(order))))
+    facts.add_row(demo.noun, escape(json.dumps(demo.without_secrets(name))))
     facts.add_row("path", escape(" > ".join(ended.states)))
-    facts.add_row(
-        "ended", f"[{'green' if good else 'red'}]{ended.status}[/]" + (f" ({ended.error})" if ended.error else "")
-    )
+    status = f"[{'green' if succeeded else 'red'}]{ended.status}[/]"
+    facts.add_row("ended", f"{status} ({ended.error})" if ended.error else status)
     if ended.cause:
-        facts.add_row("because", escape(ended.cause))
-    if ended.output and good:
+        facts.add_row("cause", escape(ended.cause))
+    if ended.output and succeeded:
         facts.add_row("output", escape(ended.output))
-    for entity in shown.entities:
-        facts.add_row("rows" if entity == shown.entities[0] else "", _row(entity, rows.get(entity)))
-    if books is not None:
-        facts.add_row("outside", escape(books))
-    console.print(facts)
+    width = max(map(len, demo.specs))
+    for title, entity in zip(["rows"] + [""] * len(demo.specs), demo.specs, strict=False):
+        facts.add_row(title, f"{entity:<{width}} {_row(rows.get(entity))}")
+    if ledger:
+        facts.add_row("ledger", escape(ledger))
+    return facts
 
 
-def _without_card(order: Mapping[str, object]) -> dict[str, object]:
-    """The order as it may be shown: of the card number no more than its end."""
-    return {name: f"...{str(value)[-4:]}" if name == "card_no" else value for name, value in order.items()}
-
-
-def _row(entity: str, row: Mapping[str, Mapping[str, object]] | None) -> str:
+def _row(row: StoredRow | None) -> str:
     if row is None:
-        return f"{entity:<9}[dim]none: the saga never came so far[/dim]"
-    history = row["history"]["L"]
-    statuses = [event["M"]["status"]["S"] for event in history] if isinstance(history, list) else []
-    return f"{entity:<9}{row['status']['S']!s:<10} [dim]history: {escape(' > '.join(statuses))}[/dim]"
+        return "[dim]no row: the saga did not reach this step[/dim]"
+    history = " > ".join(entry.status for entry in row.history)
+    return f"{row.status:<9} [dim]history: {history}[/dim]"

@@ -1,4 +1,4 @@
-"""Deploys the stack to the local cloud with the real CDK CLI, from the template that AWS gets."""
+"""Deploys a stack to the local cloud with the real CDK CLI, from the template that AWS gets."""
 
 import importlib.util
 import io
@@ -11,15 +11,22 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from botocore.config import Config
 
 from local.cloud import ACCOUNT, LOOPBACK, PROJECT, REGION, LocalCloud, last_line
 from local.errors import LocalError
 from local.processes import running
+from ops.client import DeployedStack, SagaClient
+from ops.connection import read_stack
+
+if TYPE_CHECKING:
+    from mypy_boto3_stepfunctions import SFNClient
 
 RUNTIME_CLIENT = Path(__file__).parent / "runtime_client.py"
 CDK = PROJECT / "node_modules" / "aws-cdk" / "bin" / "cdk"
-# What a line of the CDK CLI's log looks like that says what failed and why, the most telling first.
+# Lines of the CDK CLI's log that say what failed and why, the most specific first.
 REASONS = (
     re.compile(r"_FAILED\b(?!.*(AWS::CloudFormation::Stack|[Cc]ancelled))"),
     re.compile(r"_FAILED\b"),
@@ -28,24 +35,36 @@ REASONS = (
     re.compile("^ERROR "),
 )
 BOOTSTRAP_BUCKET = f"cdk-hnb659fds-assets-{ACCOUNT}-{REGION}"
+# Threads may share a client; so many of them can wait for a response at once.
+CONFIG = Config(max_pool_connections=20)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Deployment:
-    """The deployed stack, by its outputs (section "What the stack tells" of the README)."""
+    """A deployed stack and clients of it."""
 
     cloud: LocalCloud
-    stack: str
-    state_machine_arn: str
-    table: str
-    stuck_sagas_queue_url: str
+    stack: DeployedStack
+    client: SagaClient
+    stepfunctions: "SFNClient"
+
+
+def deployment_of(cloud: LocalCloud, stack: str) -> Deployment:
+    """Return the deployment of a stack by its name. Raises UnknownStack."""
+    cloudformation, dynamodb, stepfunctions, sqs = (
+        cloud.session().client(service, endpoint_url=cloud.endpoint, config=CONFIG)
+        for service in ("cloudformation", "dynamodb", "stepfunctions", "sqs")
+    )
+    found = read_stack(cloudformation, dynamodb, stack)
+    client = SagaClient(stack=found, stepfunctions=stepfunctions, dynamodb=dynamodb, sqs=sqs)
+    return Deployment(cloud=cloud, stack=found, client=client, stepfunctions=stepfunctions)
 
 
 def bootstrap(cloud: LocalCloud) -> None:
     """Prepare the local cloud for deployments. Raises LocalError if the CDK CLI is not installed or fails."""
     # From a folder without a cdk.json: to bootstrap an account, the CLI need not synthesize the app.
     _cdk(cloud, ["bootstrap", f"aws://{ACCOUNT}/{REGION}"], cwd=cloud.folder)
-    # The bucket takes HTTPS only, as on AWS; on loopback there is no TLS.
+    # The bucket accepts HTTPS only, as on AWS; loopback has no TLS.
     s3 = cloud.session().client("s3", endpoint_url=cloud.endpoint)
     s3.delete_bucket_policy(Bucket=BOOTSTRAP_BUCKET)
 
@@ -58,61 +77,55 @@ def deploy(
     name: str = "OrderSaga",
     context: Mapping[str, str] | None = None,
 ) -> Deployment:
-    """Deploy the stage to the bootstrapped cloud; ``app`` is the command of another CDK app than the project's.
+    """Deploy the stack ``<name>-<stage>`` to a bootstrapped cloud.
 
-    The stack is ``<name>-<stage>``; ``context`` is what the app is told beside the stage.
+    Raises LocalError if the CDK CLI is not installed or fails; its output is then on standard error.
 
-    Raises LocalError if the CDK CLI is not installed or fails; its full output is then on standard error.
+    Args:
+        cloud: the bootstrapped cloud.
+        stage: the stage. Default: ``dev``.
+        app: the command of the CDK app. Default: the project's own.
+        name: the name of the stack without the stage. Default: that of the order saga.
+        context: further context of the app. Default: none.
     """
     stack = f"{name}-{stage}"
-    outputs = cloud.folder / "outputs.json"
-    settings = [f"--context={name}={value}" for name, value in {"stage": stage, **(context or {})}.items()]
-    _cdk(
-        cloud,
-        ["deploy", stack, *settings, "--require-approval=never", f"--outputs-file={outputs}"],
-        cwd=PROJECT,
-        app=app,
-    )
-    _run_functions_by_the_runtime_client(cloud, stack)
-    _let_queues_take_plain_http(cloud, stack)
-    told = json.loads(outputs.read_text())[stack]
-    return Deployment(
-        cloud=cloud,
-        stack=stack,
-        state_machine_arn=told["StateMachineArn"],
-        table=told["TableName"],
-        stuck_sagas_queue_url=told["StuckSagasQueueUrl"],
-    )
+    options = [f"--context={name}={value}" for name, value in {"stage": stage, **(context or {})}.items()]
+    if app:
+        options.append(f"--app={app}")
+    _cdk(cloud, ["deploy", stack, *options, "--require-approval=never"], cwd=PROJECT)
+    _use_the_runtime_client(cloud, stack)
+    _allow_plain_http_to_queues(cloud, stack)
+    return deployment_of(cloud, stack)
 
 
 def node() -> str:
-    """The Node.js that runs the CDK CLI: the one in the virtual environment, else one on PATH."""
+    """Return the Node.js that runs the CDK CLI: the virtual environment's, or else one on PATH."""
     found = shutil.which("node", path=_path())
     if found is None:
-        raise LocalError("there is no Node.js for the CDK CLI: run `make install`, which brings one into .venv")
+        raise LocalError("the CDK CLI needs Node.js: run `make install`, which installs it into .venv")
     return found
 
 
-def _cdk(cloud: LocalCloud, arguments: Sequence[str], *, cwd: Path, app: str | None = None) -> None:
-    if not CDK.exists():
-        raise LocalError("the CDK CLI is not installed: run `make install`")
-    options = ["--no-notices", "--no-color", "--progress=events", f"--output={cloud.folder / 'cdk.out'}"]
-    if app:
-        options.append(f"--app={app}")
-    environment = cloud.client_environment() | {
+def cdk_environment(cloud: LocalCloud) -> dict[str, str]:
+    """Return the environment of the CDK CLI and of CDK apps."""
+    return cloud.client_environment() | {
         "PATH": _path(),
         "CDK_DISABLE_CLI_TELEMETRY": "true",
         "CDK_DISABLE_VERSION_CHECK": "true",
-        # The CDK's own check of the template takes half of a synthesis; `make lint` and deployments to AWS make it.
+        # The CDK's own check of the template takes half of a synthesis; `make lint` and deployments to AWS run it.
         "CDK_VALIDATION": "false",
-        # jsii warns of Node versions that it was not tested with; the CLI's own check is enough.
+        # jsii warns of Node.js versions that it was not tested with; the CLI's own check is enough.
         "JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION": "true",
     }
+
+
+def _cdk(cloud: LocalCloud, arguments: Sequence[str], *, cwd: Path) -> None:
+    if not CDK.exists():
+        raise LocalError("the CDK CLI is not installed: run `make install`")
+    options = ["--no-notices", "--no-color", "--progress=events", f"--output={cloud.folder / 'cdk.out'}"]
+    command = [node(), str(CDK), *arguments, *options]
     log = cloud.folder / "cdk.log"
-    with (
-        log.open("wb") as output,
-        running([node(), CDK, *arguments, *options], cwd=cwd, env=environment, output=output) as process,
-    ):
+    with log.open("wb") as output, running(command, cwd=cwd, env=cdk_environment(cloud), output=output) as process:
         status = process.wait()
     if status != 0:
         sys.stderr.write(log.read_text(errors="replace"))
@@ -120,26 +133,25 @@ def _cdk(cloud: LocalCloud, arguments: Sequence[str], *, cwd: Path, app: str | N
 
 
 def reason_of_failure(log: Path) -> str:
-    """The line of the CDK CLI's log that says what failed and why; the last one, if none does."""
+    """Return the line of the CDK CLI's log that says what failed and why, or else the last one."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
-    for mark in REASONS:
-        # The first failure is the cause of those that follow it.
-        if found := next((line for line in lines if mark.search(line)), None):
+    for reason in REASONS:
+        # The first failure causes those that follow it.
+        if found := next((line for line in lines if reason.search(line)), None):
             return found
     return last_line(log)
 
 
 def _path() -> str:
-    """PATH with this interpreter's folder first, where both python3 and Node.js are found."""
+    """Return PATH with this interpreter's folder first, which contains python3 and Node.js."""
     return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 
 
-def _run_functions_by_the_runtime_client(cloud: LocalCloud, stack: str) -> None:
-    """Have the deployed functions run by awslambdaric, as on AWS, under this interpreter.
+def _use_the_runtime_client(cloud: LocalCloud, stack: str) -> None:
+    """Run the deployed functions with awslambdaric, as AWS does, under this interpreter.
 
-    MiniStack's own way of running Python loses the names of exceptions, which the saga's retries depend on.
-    It runs custom runtimes against the real Lambda Runtime API, so the functions become one of those. Only the
-    deployed functions are changed; the template stays the one that AWS gets.
+    MiniStack's own Python runtime loses the names of exceptions, which the retries of the saga need. It runs custom
+    runtimes against the real Lambda runtime API, so the functions become such. The template does not change.
     """
     functions = cloud.session().client("lambda", endpoint_url=cloud.endpoint)
     for name in _resources(cloud, stack, "AWS::Lambda::Function"):
@@ -150,26 +162,25 @@ def _run_functions_by_the_runtime_client(cloud: LocalCloud, stack: str) -> None:
         functions.update_function_configuration(FunctionName=name, Runtime="provided.al2023")
 
 
-def _let_queues_take_plain_http(cloud: LocalCloud, stack: str) -> None:
-    """Lift what denies plain HTTP from the policies of the stack's queues: on loopback there is no TLS.
+def _allow_plain_http_to_queues(cloud: LocalCloud, stack: str) -> None:
+    """Remove the statements that deny plain HTTP from the policies of the deployed queues: loopback has no TLS.
 
-    Whoever sends to a queue or reads it would be refused, the reporter of stuck sagas among them. Only the deployed
-    queues are changed; the template stays the one that AWS gets.
+    They would reject every client, the reporter of stuck sagas too. The template does not change.
     """
     sqs = cloud.session().client("sqs", endpoint_url=cloud.endpoint)
-    # The policy that is to be lifted also bars its lifting; this header says that TLS ended at a proxy before.
-    sqs.meta.events.register("before-call.sqs", _as_if_by_tls)
+    # The policy also rejects its own change; this header says that a proxy has ended TLS.
+    sqs.meta.events.register("before-call.sqs", _as_behind_tls)
     for url in _resources(cloud, stack, "AWS::SQS::Queue"):
-        told = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy"]).get("Attributes", {})
-        if "Policy" in told:
-            policy = json.loads(told["Policy"])
+        attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy"]).get("Attributes", {})
+        if "Policy" in attributes:
+            policy = json.loads(attributes["Policy"])
             policy["Statement"] = [one for one in policy["Statement"] if not _denies_plain_http(one)]
-            # A policy without a statement is none; the empty text removes it.
+            # A policy needs a statement; an empty text removes the policy.
             changed = json.dumps(policy) if policy["Statement"] else ""
             sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": changed})
 
 
-def _as_if_by_tls(params: dict[str, Any], **_: object) -> None:
+def _as_behind_tls(params: dict[str, Any], **_: object) -> None:
     params["headers"]["X-Forwarded-Proto"] = "https"
 
 
@@ -178,7 +189,7 @@ def _denies_plain_http(statement: Mapping[str, Any]) -> bool:
 
 
 def _resources(cloud: LocalCloud, stack: str, type_: str) -> Iterator[str]:
-    """The physical ids of the stack's resources of one type."""
+    """Return the physical ids of the stack's resources of one type."""
     cloudformation = cloud.session().client("cloudformation", endpoint_url=cloud.endpoint)
     for page in cloudformation.get_paginator("list_stack_resources").paginate(StackName=stack):
         for resource in page["StackResourceSummaries"]:
@@ -187,8 +198,8 @@ def _resources(cloud: LocalCloud, stack: str, type_: str) -> Iterator[str]:
 
 
 def runtime_files() -> dict[str, str]:
-    """What the functions' code needs beside it to be run by awslambdaric, by file name."""
-    # LOG_LEVEL is how much the local cloud itself tells, and would be taken for the functions' own.
+    """Return the files that awslambdaric needs beside the functions' code, by name."""
+    # LOG_LEVEL is the local cloud's own; the functions would use it too.
     files = {"bootstrap": f'#!/bin/sh\nunset LOG_LEVEL\nexec "{sys.executable}" -m awslambdaric "$_HANDLER"\n'}
     if importlib.util.find_spec("runtime_client") is None:
         files["runtime_client.py"] = RUNTIME_CLIENT.read_text()
@@ -196,14 +207,14 @@ def runtime_files() -> dict[str, str]:
 
 
 def read_url(url: str) -> bytes:
-    """What the local cloud serves under a URL."""
+    """Return what the local cloud serves under a URL."""
     with LOOPBACK.open(url, timeout=30) as response:
         content: bytes = response.read()
         return content
 
 
 def with_file(package: bytes, name: str, content: str) -> bytes:
-    """The zipped package with one executable file more."""
+    """Return the zipped package with one more executable file."""
     changed = io.BytesIO(package)
     with zipfile.ZipFile(changed, "a", zipfile.ZIP_DEFLATED) as archive:
         file = zipfile.ZipInfo(name)

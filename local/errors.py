@@ -1,5 +1,5 @@
-"""What a person meets when something foreseeable goes wrong: one line that says what to do."""
+"""The error of the local cloud and the demo."""
 
 
 class LocalError(Exception):
-    """A foreseeable mistake or failure; its text is the whole message, the remedy included."""
+    """A foreseeable failure. Its text is one line: what is wrong, where, and what to do."""

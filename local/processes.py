@@ -1,4 +1,4 @@
-"""Child processes that never outlive their parent: each is the head of a process group of its own."""
+"""Runs child processes that never outlive their parent."""
 
 import contextlib
 import os
@@ -15,9 +15,9 @@ GRACE_SECONDS = 5
 def running(
     command: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str], output: IO[bytes]
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the command while the block runs; afterwards it and all that it started have ended.
+    """Run the command while the block runs; then end it and every process that it started.
 
-    A group of its own keeps the terminal's Ctrl-C away from it, so that the parent decides the order.
+    It has a process group of its own, so that the terminal's Ctrl-C reaches the parent only, which ends it in order.
     """
     process = subprocess.Popen(
         command,
@@ -35,11 +35,11 @@ def running(
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:
-    """Ask the process to end, wait a little, then end whatever is left of its group."""
+    """Ask the process to end, wait a little, then kill what remains of its group."""
     process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(GRACE_SECONDS)
-    # The group outlives its head as long as any member runs, so the id cannot belong to anybody else.
+    # As long as a member runs, the group keeps its id, so no other group can have it.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

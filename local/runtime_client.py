@@ -1,9 +1,8 @@
-"""The native module of awslambdaric in plain Python, for systems that it is not built for.
+"""Replaces the native module of awslambdaric where it is missing, in plain Python.
 
-awslambdaric compiles its ``runtime_client`` on Linux alone (its setup.py says so). Elsewhere, as on macOS, it installs
-without it and cannot ask for an invocation. These are the four functions that it calls there, over the Lambda runtime
-API: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html. deployment.py puts this file beside the
-functions' code; all else (names of errors, stack traces, the context) stays awslambdaric's own.
+awslambdaric compiles its ``runtime_client`` on Linux only (its setup.py). Elsewhere, as on macOS, it installs without
+it and cannot ask for an invocation. This module has the four functions that it calls, over the Lambda runtime API:
+https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html. deployment.py puts it beside the functions' code.
 """
 
 import http.client
@@ -13,7 +12,7 @@ from collections.abc import Mapping
 Headers = dict[str, str | int | None]
 
 _PATH = "/2018-06-01/runtime/invocation"
-_TOLD = (
+_INVOCATION_HEADERS = (
     "Lambda-Runtime-Aws-Request-Id",
     "Lambda-Runtime-Trace-Id",
     "Lambda-Runtime-Invoked-Function-Arn",
@@ -32,24 +31,21 @@ def initialize_client(user_agent: str) -> None:
     _headers["User-Agent"] = user_agent
 
 
-def next() -> tuple[bytes, Headers]:  # noqa: A001 (awslambdaric calls it so)
-    """Wait for an invocation, as long as it takes; returns its event and its headers, the deadline as a number.
-
-    Raises RuntimeError if the runtime API refuses.
-    """
-    payload, told = _request("GET", f"{_PATH}/next", expected=http.HTTPStatus.OK)
-    return payload, {**{name: told.get(name) for name in _TOLD}, _DEADLINE: int(told[_DEADLINE])}
+def next() -> tuple[bytes, Headers]:  # noqa: A001 (the name that awslambdaric calls)
+    """Wait for an invocation; return its event and its headers, the deadline as a number. Raises RuntimeError."""
+    payload, headers = _request("GET", f"{_PATH}/next", expected=http.HTTPStatus.OK)
+    return payload, {**{name: headers.get(name) for name in _INVOCATION_HEADERS}, _DEADLINE: int(headers[_DEADLINE])}
 
 
 def post_invocation_result(invoke_id: str, result: bytes, content_type: str, invocation_id: str | None = None) -> None:
-    """Answer an invocation. Raises RuntimeError if the runtime API refuses."""
+    """Send the answer of an invocation. Raises RuntimeError."""
     _post(f"{_PATH}/{invoke_id}/response", result, content_type, invocation_id)
 
 
 def post_error(invoke_id: str, error: str, _xray_fault: str, invocation_id: str | None = None) -> None:
-    """Say that an invocation failed; ``error`` is JSON. Raises RuntimeError if the runtime API refuses.
+    """Report that an invocation failed; ``error`` is JSON. Raises RuntimeError.
 
-    What is meant for X-Ray is left out: the local cloud has none.
+    The fault for X-Ray is dropped: the local cloud has no X-Ray.
     """
     _post(f"{_PATH}/{invoke_id}/error", error.encode(), "application/json", invocation_id)
 
@@ -77,5 +73,5 @@ def _request(
     finally:
         connection.close()
     if response.status != expected:
-        raise RuntimeError(f"{method} {path} of the runtime API was answered with {response.status}")
+        raise RuntimeError(f"the runtime API responded to {method} {path} with status {response.status}")
     return payload, response.headers

@@ -1,4 +1,4 @@
-"""What an operator runs: which executions there are, what became of an order, which sagas are stuck; resume them.
+"""The operator's tools: list executions, show an order, find stuck sagas and resume them.
 
-It knows the contract of a deployed stack (its outputs, its state machine, its table's keys), not its insides.
+They know the contract of a deployed stack (outputs, state machine, keys of the table), not how it is built.
 """

@@ -1,4 +1,4 @@
-"""The commands that draw: ``graph``, and the console. Their options stand here, so that __main__ stays a list."""
+"""The commands ``graph`` and ``console``."""
 
 import argparse
 import ipaddress
@@ -7,140 +7,129 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ops.arguments import ArgumentParser
+from ops.arguments import ArgumentParser, port
+from ops.client import SagaClient
 from ops.definition import Definition, read_definition
 from ops.errors import OpsError
 from ops.graph import mermaid
 from ops.markdown import with_graph
 from ops.pictures import svg
 from ops.progress import progress_of
-from ops.sagas import Sagas
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
 DEFAULT_PORT = 8080
 LOOPBACK = "127.0.0.1"
-EXPOSE = "--let-anyone-who-reaches-it-start-and-resume-orders"
+EXPOSE = "--expose-without-login"
 
 
 def add_graph(commands: "_SubParsersAction[ArgumentParser]", common: ArgumentParser) -> None:
-    """``graph``: the state machine as Mermaid text or as a picture."""
-    graph = commands.add_parser("graph", parents=[common], help="the state machine drawn, with an execution's progress")
+    """Add ``graph``, which draws the state machine."""
+    graph = commands.add_parser("graph", parents=[common], help="draw the state machine, or an execution's progress")
     graph.add_argument(
-        "execution", nargs="?", metavar="EXECUTION", help="an execution's name or ARN; without: the plain graph"
+        "execution", nargs="?", metavar="EXECUTION", help="an execution's name or ARN (default: no progress)"
     )
     graph.add_argument(
-        "--format", choices=("mermaid", "svg"), default="mermaid", help="text, or a picture by a headless Chromium"
+        "--format", choices=("mermaid", "svg"), default="mermaid", help="svg needs Chromium (default: %(default)s)"
     )
     graph.add_argument("--direction", choices=("LR", "TD"), default="LR", help="across or down (default: %(default)s)")
-    graph.add_argument(
-        "--definition", type=Path, metavar="FILE", help="draw this definition (JSON); no stack is needed"
-    )
-    graph.add_argument(
-        "--into", type=Path, nargs="+", metavar="FILE", help="renew the drawings in these Markdown files"
-    )
+    graph.add_argument("--definition", type=Path, metavar="FILE", help="draw the definition in this file: no stack")
+    graph.add_argument("--into", type=Path, nargs="+", metavar="FILE", help="replace the drawings in Markdown files")
     graph.set_defaults(run=draw)
 
 
 def add_console(commands: "_SubParsersAction[ArgumentParser]", common: ArgumentParser) -> None:
-    """``console``: the web page."""
-    # Here, so that no other command waits for the server's library.
-    from ops.console.form import PRESETS  # noqa: PLC0415
-
-    console = commands.add_parser(
-        "console", parents=[common], help="a web page on this machine: start sagas, watch, resume"
-    )
-    console.add_argument("--port", type=port, default=DEFAULT_PORT, help="(default: %(default)s; 0 for any free one)")
+    """Add ``console``, which serves the web console."""
+    console = commands.add_parser("console", parents=[common], help="serve a web page: start sagas, watch, resume")
+    console.add_argument("--port", type=_port, default=DEFAULT_PORT, help="0 for any free one (default: %(default)s)")
     console.add_argument("--host", type=host, default=LOOPBACK, help="the address to listen on (default: %(default)s)")
     console.add_argument(
         EXPOSE,
         action="store_true",
         dest="expose",
-        help="needed for an address that is not loopback: no login: who reaches it acts with your credentials",
+        help="allow an address that is not loopback: everybody who reaches it acts with your credentials",
     )
     console.add_argument(
         "--presets",
         type=Path,
-        default=PRESETS,
         metavar="FOLDER",
-        help="orders to start from, NAME.json each; of the order saga alone (default: the four of the demo)",
+        help="orders to start from, NAME.json each; for the order saga (default: those of the demo)",
     )
     console.set_defaults(run=serve_console)
 
 
-def draw(sagas: Sagas | None, options: argparse.Namespace) -> int:
-    """Print or write the graph; without ``sagas``, that of the definition in a file."""
+def draw(client: SagaClient | None, options: argparse.Namespace) -> int:
+    """Print the graph, or write it into files. The client is None if the definition is in a file."""
     if options.definition and options.execution:
-        raise OpsError("an execution is drawn in its own definition: leave out --definition or EXECUTION")
+        raise OpsError("an execution has its own definition: omit --definition or EXECUTION")
     if options.into and options.format != "mermaid":
-        raise OpsError(f"Markdown files hold Mermaid: leave out --into or --format {options.format}")
-    text = _graph(sagas, options)
+        raise OpsError(f"Markdown files contain Mermaid: omit --into or --format {options.format}")
+    graph = _graph(client, options)
     if options.into:
         for file in options.into:
-            _renew(file, text)
+            _replace_drawings(file, graph)
         return 0
-    shown = text if options.format == "mermaid" else svg(text)
-    sys.stdout.write(json.dumps({options.format: shown}, indent=2) + "\n" if "json" in options else shown)
+    output = graph if options.format == "mermaid" else svg(graph)
+    sys.stdout.write(json.dumps({options.format: output}, indent=2) + "\n" if "json" in options else output)
     return 0
 
 
-def serve_console(sagas: Sagas, options: argparse.Namespace) -> int:
-    """Serve the web page until interrupted."""
-    from ops.console.server import Address, serve  # noqa: PLC0415 (no other command waits for the server's library)
+def serve_console(client: SagaClient, options: argparse.Namespace) -> int:
+    """Serve the web console until interrupted."""
+    # Here, because the server's library takes long to import.
+    from ops.console.form import PRESETS  # noqa: PLC0415
+    from ops.console.server import Address, serve  # noqa: PLC0415
 
     address = Address(host=options.host, port=options.port)
     if not address.is_loopback and not options.expose:
         raise OpsError(
-            f"{options.host} is not loopback, and the console has no login: whoever reaches it could read all orders, "
-            f"start some and resume sagas with your credentials: if you want that, say {EXPOSE}"
+            f"{options.host} is not loopback, and the console has no login: everybody who reaches it could read, start "
+            f"and resume sagas with your credentials: pass {EXPOSE} to allow that"
         )
 
     def ready(url: str) -> None:
-        sys.stdout.write(f"The console of {sagas.stack.name}: {url}\nCtrl-C ends it.\n")
+        sys.stdout.write(f"The console of {client.stack.name}: {url}\nPress Ctrl-C to stop.\n")
         sys.stdout.flush()
 
-    serve(sagas, address, presets=options.presets, ready=ready)
+    serve(client, address, presets=options.presets or PRESETS, ready=ready)
     return 0
 
 
-def _graph(sagas: Sagas | None, options: argparse.Namespace) -> str:
-    if sagas is None:
-        return mermaid(_in_file(options.definition), direction=options.direction)
-    definition = read_definition(sagas.definition(options.execution), where=sagas.stack.state_machine_arn)
-    progress = progress_of(definition, sagas.saga(options.execution)) if options.execution else None
+def host(text: str) -> str:
+    """Read the address of one interface, as an argparse type: the console checks the Host header against it."""
+    try:
+        address = ipaddress.ip_address(LOOPBACK if text == "localhost" else text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"invalid address {text!r}: use one such as {LOOPBACK}") from None
+    if address.is_unspecified:
+        raise argparse.ArgumentTypeError(f"{text} is every interface: use the address of one")
+    return str(address)
+
+
+def _port(text: str) -> int:
+    return 0 if text == "0" else port(text)
+
+
+def _graph(client: SagaClient | None, options: argparse.Namespace) -> str:
+    if client is None:
+        return mermaid(_definition_in(options.definition), direction=options.direction)
+    definition = read_definition(client.definition(options.execution), where=client.stack.state_machine_arn)
+    progress = progress_of(definition, client.saga_run(options.execution)) if options.execution else None
     return mermaid(definition, progress=progress, direction=options.direction)
 
 
-def _in_file(file: Path) -> Definition:
+def _definition_in(file: Path) -> Definition:
     try:
         return read_definition(file.read_text(encoding="utf-8"), where=str(file))
     except (OSError, UnicodeError) as error:
-        raise OpsError(f"{file} cannot be read ({error}): name a file that holds a definition") from None
+        raise OpsError(f"cannot read {file} ({error}): name a file with a definition") from None
 
 
-def _renew(file: Path, graph: str) -> None:
+def _replace_drawings(file: Path, graph: str) -> None:
     try:
         old = file.read_text(encoding="utf-8")
         if (new := with_graph(old, graph, where=str(file))) != old:
             file.write_text(new, encoding="utf-8")
     except (OSError, UnicodeError) as error:
-        raise OpsError(f"{file} cannot be renewed ({error}): name a Markdown file") from None
-
-
-def port(text: str) -> int:
-    """The port that a text means, for argparse."""
-    if not text.isascii() or not text.isdigit() or not (text == "0" or 1024 <= int(text) <= 65535):  # noqa: PLR2004
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: expected a number from 1024 to 65535, or 0")
-    return int(text)
-
-
-def host(text: str) -> str:
-    """The address that a text means, for argparse; one of a single interface, since the Host header is checked."""
-    try:
-        address = ipaddress.ip_address("127.0.0.1" if text == "localhost" else text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no address: expected such as 127.0.0.1") from None
-    if address.is_unspecified:
-        raise argparse.ArgumentTypeError(f"{text} is every interface: name the address of one")
-    return str(address)
+        raise OpsError(f"cannot change {file} ({error}): name a Markdown file") from None

@@ -1,4 +1,4 @@
-"""From what a user says to a stack: the session, the clients, and the stack's outputs."""
+"""Connects to a stack: its session, its clients and its outputs."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -7,22 +7,22 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from ops.client import DeployedStack, SagaClient
 from ops.errors import OpsError, UnknownStack
-from ops.sagas import Sagas, Stack
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_dynamodb import DynamoDBClient
 
-# The first question tells whether anybody answers at all; nobody wants to wait long for a no.
+# The first request shows whether the service responds: fail early.
 _FIRST = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 2})
-# Step Functions throttles early (DescribeExecution: 15 a second in most regions), so tries are many and spaced.
+# Step Functions throttles early (DescribeExecution: 15 a second in most regions), so attempts are many.
 _CONFIG = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 6})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """Where the stack is. What is None comes from AWS's usual places: environment, profile, instance."""
+class Target:
+    """The stack to operate. AWS's usual sources (environment, profile, instance) supply what is None."""
 
     stack: str
     profile: str | None = None
@@ -30,51 +30,49 @@ class Settings:
     endpoint_url: str | None = None
 
 
-def connect(settings: Settings) -> Sagas:
-    """The sagas of the stack. Raises UnknownStack, OpsError for an endpoint that is none, and botocore's errors."""
-    session = boto3.Session(profile_name=settings.profile, region_name=settings.region)
+def connect(target: Target) -> SagaClient:
+    """Return a client of the stack. Raises UnknownStack, OpsError for an invalid endpoint, and botocore's errors."""
+    session = boto3.Session(profile_name=target.profile, region_name=target.region)
     try:
-        cloudformation = session.client("cloudformation", endpoint_url=settings.endpoint_url, config=_FIRST)
-        dynamodb = session.client("dynamodb", endpoint_url=settings.endpoint_url, config=_CONFIG)
-        return Sagas(
-            stack=read_stack(cloudformation, dynamodb, settings.stack),
-            stepfunctions=session.client("stepfunctions", endpoint_url=settings.endpoint_url, config=_CONFIG),
+        cloudformation = session.client("cloudformation", endpoint_url=target.endpoint_url, config=_FIRST)
+        dynamodb = session.client("dynamodb", endpoint_url=target.endpoint_url, config=_CONFIG)
+        return SagaClient(
+            stack=read_stack(cloudformation, dynamodb, target.stack),
+            stepfunctions=session.client("stepfunctions", endpoint_url=target.endpoint_url, config=_CONFIG),
             dynamodb=dynamodb,
-            sqs=session.client("sqs", endpoint_url=settings.endpoint_url, config=_CONFIG),
+            sqs=session.client("sqs", endpoint_url=target.endpoint_url, config=_CONFIG),
         )
-    except ValueError as error:  # what botocore makes of a URL that it cannot read
+    except ValueError as error:  # botocore's error for an invalid URL
         raise OpsError(f"{error}: check --endpoint-url and AWS_ENDPOINT_URL") from None
 
 
-def read_stack(cloudformation: "CloudFormationClient", dynamodb: "DynamoDBClient", name: str) -> Stack:
-    """What the stack's outputs name, and its table's key. Raises UnknownStack, and botocore's errors.
-
-    The key is asked of the table rather than of a further output, which stacks that are deployed already would lack.
-    """
+def read_stack(cloudformation: "CloudFormationClient", dynamodb: "DynamoDBClient", name: str) -> DeployedStack:
+    """Return the stack by its outputs and its table's key. Raises UnknownStack, and botocore's errors."""
     region = cloudformation.meta.region_name
     try:
-        (found,) = cloudformation.describe_stacks(StackName=name)["Stacks"]
+        (stack,) = cloudformation.describe_stacks(StackName=name)["Stacks"]
     except ClientError as error:
-        told = error.response.get("Error", {})
-        if told.get("Code") != "ValidationError" or "does not exist" not in told.get("Message", ""):
+        details = error.response.get("Error", {})
+        if details.get("Code") != "ValidationError" or "does not exist" not in details.get("Message", ""):
             raise
         raise UnknownStack(
-            f"there is no stack {name} in {region}: name another with --stage or --stack, "
+            f"no stack {name} in {region}: name another with --stage or --stack, "
             "another region with --region, another account with --profile"
         ) from None
-    outputs = {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
     try:
-        return Stack(
+        return DeployedStack(
             name=name,
             state_machine_arn=outputs["StateMachineArn"],
             table=outputs["TableName"],
+            # From the table itself: the outputs of the contract do not name the key.
             key=_partition_key(dynamodb, outputs["TableName"]),
             stuck_sagas_queue_url=outputs["StuckSagasQueueUrl"],
         )
     except KeyError as missing:
         raise UnknownStack(
-            f"the stack {name} in {region} ({found['StackStatus']}) has no output {missing.args[0]}: "
-            "it is none of a saga, or not deployed to its end"
+            f"the stack {name} in {region} ({stack['StackStatus']}) has no output {missing.args[0]}: "
+            "it is not a saga's, or its deployment has not finished"
         ) from None
 
 

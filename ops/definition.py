@@ -1,7 +1,4 @@
-"""A state machine's definition as a graph: its states, what follows what, and which states undo others.
-
-It reads Amazon States Language as AWS stores it, groups (Parallel, Map) included.
-"""
+"""Reads a definition in Amazon States Language as a graph of states, including groups (Parallel, Map)."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -18,7 +15,7 @@ States: TypeAlias = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Edge:
-    """``after`` follows ``before``: plainly, by a choice, or because of an error that is caught."""
+    """A transition. ``label`` is the condition or the errors that lead to it; ``caught`` says that a Catch does."""
 
     before: str
     after: str
@@ -28,18 +25,18 @@ class Edge:
 
 @dataclass(frozen=True, kw_only=True)
 class Definition:
-    """A definition. ``top`` is what its outermost level says: ``StartAt`` and ``States``."""
+    """A definition. ``top`` is its outermost level, with ``StartAt`` and ``States``."""
 
     top: Mapping[str, Any]
 
     @cached_property
     def states(self) -> States:
-        """All states by name, those within groups included; a name is used once in a definition."""
+        """All states by name, including those in groups. A name is unique in a definition."""
         return dict(_all_states(self.top))
 
     @cached_property
     def edges(self) -> tuple[Edge, ...]:
-        """What follows what, on all levels; errors that are caught first."""
+        """The transitions of all levels, those of a Catch first."""
         return tuple(
             sorted(
                 (edge for name, state in self.states.items() for edge in _edges(name, state)),
@@ -54,16 +51,16 @@ class Definition:
 
     @cached_property
     def clean_errors(self) -> frozenset[str]:
-        """The errors that an execution fails with on purpose: those of the Fail states of the outermost level.
+        """The errors of a clean failure: those of the Fail states on the outermost level.
 
-        A Fail state within a group fails the group, which may be caught or not.
+        A Fail state in a group fails the group, which may have a Catch.
         """
         ends = (state for state in self.top["States"].values() if state["Type"] == "Fail")
         return frozenset(state["Error"] for state in ends if "Error" in state)
 
     @cached_property
     def compensations(self) -> frozenset[str]:
-        """The states that are entered only after an error was caught, Fail states aside."""
+        """The states that follow a Catch, except Fail states."""
         reached = {edge.after for edge in self.edges if edge.caught}
         while more := {edge.after for edge in self.edges if edge.before in reached} - reached:
             reached |= more
@@ -72,20 +69,20 @@ class Definition:
 
 
 def read_definition(text: str, *, where: str) -> Definition:
-    """The definition in a JSON text. Raises OpsError if it is none."""
+    """Return the definition in a JSON text. Raises OpsError with ``where``, the source of the text."""
     try:
         definition = Definition(top=json.loads(text))
-        named = {definition.top["StartAt"], *(edge.after for edge in definition.edges)}
-        lost = named - definition.states.keys()
+        targets = {definition.top["StartAt"], *(edge.after for edge in definition.edges)}
+        missing = targets - definition.states.keys()
     except (ValueError, TypeError, KeyError, AttributeError):
-        raise OpsError(f"{where} holds no definition of a state machine: expected Amazon States Language") from None
-    if lost:
-        raise OpsError(f"{where} names states that it has not: {', '.join(sorted(lost))}")
+        raise OpsError(f"invalid definition in {where}: expected Amazon States Language as JSON") from None
+    if missing:
+        raise OpsError(f"invalid definition in {where}: it names missing states: {', '.join(sorted(missing))}")
     return definition
 
 
 def branches_of(state: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
-    """The inner state machines of a group, in order; none of a plain state."""
+    """Return the inner state machines of a group, in order; none for other states."""
     if state["Type"] == "Parallel":
         return tuple(state["Branches"])
     if state["Type"] == "Map":

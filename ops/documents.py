@@ -1,6 +1,6 @@
-"""What ``--json`` prints: one document a command. Keys are stable: new ones may come, none goes or changes.
+"""The documents that ``--json`` prints, one per command. Keys are stable: new ones may be added, none is removed.
 
-Times are ISO 8601 text, UTC, milliseconds, ``Z``; durations are seconds; what is not known is null.
+Times are ISO 8601 text (UTC, milliseconds, ``Z``), durations are seconds, unknown values are null.
 
 ``list``    {"executions": [EXECUTION]}
 ``show``    {"order_id", "rows": [{"entity", "status", "saga_id", "history": [{"status", "saga_id", "at"}]}],
@@ -10,55 +10,47 @@ Times are ISO 8601 text, UTC, milliseconds, ``Z``; durations are seconds; what i
 
 EXECUTION   {"execution_arn", "name", "status", "outcome": "running" | "fulfilled" | "rolled_back" | "stuck",
             "order_id", "started_at", "stopped_at", "error", "cause", "redrive_count"}
-            ``order_id`` is the id of what the saga is about, whatever its table's key is called
+            ``order_id`` is the key of any saga, for instance of a trip
 STEP        {"state", "entered_at", "left_at", "seconds", "end": null | "left" | "held" | "stopped", "within", "after",
-            "attempts": [{"started_at", "ended_at", "error", "cause"}]}; ``end``, ``within`` (the group) and ``after``
-            (the state before it) as in ops/model.py
+            "attempts": [{"started_at", "ended_at", "error", "cause"}]}; ``end``, ``within`` (its group) and ``after``
+            (the state before it) as in lambdas/saga_runtime/execution_history.py
 STUCK       EXECUTION and {"state", "redrivable_until", "redrive_status"}
 """
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TypeAlias
 
-from ops.model import Execution, Order, PathStep, StuckSaga, StuckSagas
+from lambdas.saga_runtime.execution_history import PathStep
+from ops.model import Execution, Order, StuckList, StuckSaga
 
 Document: TypeAlias = dict[str, object]
 
 
-def listed(executions: Iterable[Execution]) -> Document:
-    """The document of ``list``."""
-    return {"executions": [_execution(execution) for execution in executions]}
+def executions(found: Iterable[Execution]) -> Document:
+    """Return the document of ``list``."""
+    return {"executions": [_execution(execution) for execution in found]}
 
 
-def shown(order: Order) -> Document:
-    """The document of ``show``."""
+def order(found: Order) -> Document:
+    """Return the document of ``show``."""
     return {
-        "order_id": order.order_id,
-        "rows": [
-            {
-                "entity": row.entity,
-                "status": row.status,
-                "saga_id": row.saga_id,
-                "history": [
-                    {"status": change.status, "saga_id": change.saga_id, "at": change.at} for change in row.history
-                ],
-            }
-            for row in order.rows
-        ],
+        "order_id": found.order_id,
+        "rows": [asdict(row) for row in found.rows],
         "sagas": [
             {
                 "saga_id": saga.saga_id,
                 "execution": _execution(saga.execution) if saga.execution else None,
                 "path": [_step(step) for step in saga.path],
             }
-            for saga in order.sagas
+            for saga in found.sagas
         ],
     }
 
 
-def stuck(found: StuckSagas) -> Document:
-    """The document of ``stuck``."""
+def stuck(found: StuckList) -> Document:
+    """Return the document of ``stuck``."""
     return {
         "stuck": [_stuck(saga) for saga in found.sagas],
         "messages": {
@@ -70,8 +62,8 @@ def stuck(found: StuckSagas) -> Document:
     }
 
 
-def resumed(saga: StuckSaga, *, redriven_at: datetime, ended: Execution | None) -> Document:
-    """The document of ``resume``."""
+def resumption(saga: StuckSaga, *, redriven_at: datetime, ended: Execution | None) -> Document:
+    """Return the document of ``resume``."""
     return {
         "resumed": _stuck(saga),
         "redriven_at": moment(redriven_at),
@@ -80,7 +72,7 @@ def resumed(saga: StuckSaga, *, redriven_at: datetime, ended: Execution | None) 
 
 
 def moment(at: datetime | None) -> str | None:
-    """A time as text, for instance ``2026-01-31T09:30:00.123Z``."""
+    """Return a time as text, for instance ``2026-01-31T09:30:00.123Z``."""
     if at is None:
         return None
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,4 +1,4 @@
-"""What goes wrong foreseeably, each in one line: what, where, and what to do."""
+"""The expected errors, each with a message of one line: what is wrong, where, and what to do."""
 
 import re
 
@@ -21,31 +21,32 @@ _THROTTLED = ("RequestLimitExceeded", "Throttling", "ThrottlingException", "TooM
 
 
 class OpsError(Exception):
-    """A foreseeable mistake or failure; its text is the whole message, one line, the remedy included."""
+    """An expected error. Its text is the whole message, with the remedy."""
 
 
-class UnknownStack(OpsError):  # noqa: N818 (says what it is)
-    """There is no such stack, or it is none of a saga."""
+class UnknownStack(OpsError):  # noqa: N818 (the name says what is wrong)
+    """The stack does not exist, or is not a saga's."""
 
 
-class UnknownOrder(OpsError):  # noqa: N818 (says what it is)
-    """No row and no execution tells of the order."""
+class UnknownOrder(OpsError):  # noqa: N818 (the name says what is wrong)
+    """The order has no row and no execution."""
 
 
-class UnknownExecution(OpsError):  # noqa: N818 (says what it is)
+class UnknownExecution(OpsError):  # noqa: N818 (the name says what is wrong)
     """Step Functions does not know the execution."""
 
 
-class NotResumable(OpsError):  # noqa: N818 (says what it is)
-    """The execution cannot be resumed: it runs, ended cleanly, is too old, or the service knows no redrive."""
+class NotResumable(OpsError):  # noqa: N818 (the name says what is wrong)
+    """The execution runs, ended cleanly, is too old, or the service has no redrive."""
 
 
 def explained(error: exceptions.BotoCoreError | ClientError) -> str:
-    """What AWS or its client says, in one line, with what to do about it."""
-    return _one_line(_answered(error) if isinstance(error, ClientError) else _unanswered(error))
+    """Return the message of AWS or its client in one line, with the remedy."""
+    text = _service_error(error) if isinstance(error, ClientError) else _client_error(error)
+    return re.sub(r"\s+", " ", text).strip()
 
 
-def _answered(error: ClientError) -> str:
+def _service_error(error: ClientError) -> str:
     code = error.response.get("Error", {}).get("Code", "Unknown")
     message = error.response.get("Error", {}).get("Message", "") or "no reason was given"
     if code in _EXPIRED:
@@ -59,20 +60,16 @@ def _answered(error: ClientError) -> str:
     return f"{error.operation_name} failed: {code}: {message}"
 
 
-def _unanswered(error: exceptions.BotoCoreError) -> str:
+def _client_error(error: exceptions.BotoCoreError) -> str:
     match error:
         case exceptions.ProfileNotFound():
             return f"{error}: name another with --profile or AWS_PROFILE"
         case exceptions.NoRegionError() | exceptions.InvalidRegionError():
             return f"{str(error).rstrip('.')}: name one with --region or AWS_DEFAULT_REGION"
         case exceptions.NoCredentialsError() | exceptions.PartialCredentialsError():
-            return f"there are no complete credentials ({error}): name some with --profile or AWS_PROFILE"
+            return f"no complete credentials ({error}): name some with --profile or AWS_PROFILE"
         case exceptions.SSOError() | exceptions.TokenRetrievalError() | exceptions.CredentialRetrievalError():
-            return f"no credentials could be had ({error}): sign in again, for instance with `aws sso login`"
+            return f"no valid credentials ({error}): sign in again, for instance with `aws sso login`"
         case exceptions.HTTPClientError() | exceptions.ConnectionError():
-            return f"the service does not answer: {error}: check --endpoint-url, --region and the network"
+            return f"the service does not respond: {error}: check --endpoint-url, --region and the network"
     return str(error)
-
-
-def _one_line(text: str) -> str:
-    return re.sub(r"\s+", " ", text).strip()

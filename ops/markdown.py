@@ -1,4 +1,4 @@
-"""Markdown files whose drawing of the state machine is made, not written: what stands between two marks is replaced."""
+"""Replaces the drawing of the state machine in Markdown files, between two comments."""
 
 import re
 
@@ -10,7 +10,7 @@ _DRAWING = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
 
 
 def with_graph(markdown: str, graph: str, *, where: str) -> str:
-    """The text with the graph in place of its drawings. Raises OpsError if it has no place for one."""
+    """Return the text with the graph in place of its drawings. Raises OpsError if it has no drawing."""
     if not _DRAWING.search(markdown):
-        raise OpsError(f"{where} has no place for a drawing: put {BEGIN} and {END} where it is to stand")
+        raise OpsError(f"{where} has no drawing to replace: add the lines {BEGIN} and {END}")
     return _DRAWING.sub(lambda _: f"{BEGIN}\n```mermaid\n{graph}```\n{END}", markdown)

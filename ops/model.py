@@ -1,15 +1,23 @@
-"""What an operator looks at, as values. Times are aware; texts are as AWS has them, but never hold the card."""
+"""The values that an operator sees. Times have a time zone. No value contains the input of an execution."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-# RedriveExecution takes an execution that ended in the last 14 days (Step Functions API Reference).
+from lambdas.saga_runtime.execution_history import PathStep
+
+if TYPE_CHECKING:
+    from mypy_boto3_stepfunctions.literals import ExecutionStatusType
+
+UNSUCCESSFUL: "tuple[ExecutionStatusType, ...]" = ("FAILED", "TIMED_OUT", "ABORTED")
+STATUSES: "tuple[ExecutionStatusType, ...]" = ("RUNNING", "SUCCEEDED", *UNSUCCESSFUL)
+# RedriveExecution accepts an execution that ended in the last 14 days (Step Functions API Reference).
 REDRIVABLE_FOR = timedelta(days=14)
 
 
 class Outcome(StrEnum):
-    """What the status and the error of an execution mean, by the contract."""
+    """What the status and the error of an execution mean by the contract."""
 
     RUNNING = "running"
     FULFILLED = "fulfilled"
@@ -19,10 +27,21 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
-    """An execution as Step Functions describes it. ``order_id`` is None if its input has none.
+    """An execution as Step Functions describes it.
 
-    ``failed_cleanly`` says whether a Fail state ended it: by the contract, nothing of its saga is live then.
-    ``redrive_status`` and its reason are None where the service does not say, as in local clouds.
+    Args:
+        arn: its ARN.
+        name: its name.
+        status: its status, one of ``STATUSES`` or ``PENDING_REDRIVE``.
+        started_at: when it started.
+        stopped_at: when it ended; None while it runs.
+        error: the error it failed with; None if it did not fail.
+        cause: the message of the cause, redacted; None if there is none.
+        order_id: the key in its input; None if the input has no valid one.
+        failed_cleanly: whether a Fail state ended it. By the contract, nothing of its saga is live then.
+        redrive_count: how often it was redriven.
+        redrive_status: whether AWS can redrive it; None if the service does not say, as in local clouds.
+        redrive_status_reason: why AWS cannot; None if it can, or does not say.
     """
 
     arn: str
@@ -40,18 +59,16 @@ class Execution:
 
     @property
     def outcome(self) -> Outcome:
-        """How it stands."""
+        """The meaning of status and error."""
         if self.status in ("RUNNING", "PENDING_REDRIVE"):
             return Outcome.RUNNING
         if self.status == "SUCCEEDED":
             return Outcome.FULFILLED
-        if self.failed_cleanly:
-            return Outcome.ROLLED_BACK
-        return Outcome.STUCK
+        return Outcome.ROLLED_BACK if self.failed_cleanly else Outcome.STUCK
 
     @property
     def redrivable_until(self) -> datetime | None:
-        """Until when a stuck one can be resumed; None if it is not stuck."""
+        """The end of the time in which a stuck execution can be resumed; None if it is not stuck."""
         if self.outcome is not Outcome.STUCK or self.stopped_at is None:
             return None
         return self.stopped_at + REDRIVABLE_FOR
@@ -59,15 +76,15 @@ class Execution:
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """Some executions, newest first, and the token of the next page; None with the last."""
+    """Some executions, newest first, and the token of the next page; None on the last."""
 
     executions: tuple[Execution, ...]
     next_token: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Change:
-    """One line of a row's history. ``saga_id`` is an execution's ARN, or `direct` for a direct call."""
+class HistoryEntry:
+    """A change of a row's status. ``saga_id`` is the ARN of an execution, or ``direct`` for a direct call."""
 
     status: str
     saga_id: str
@@ -75,58 +92,18 @@ class Change:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """What the table keeps of one step of an order; ``saga_id`` is who holds it."""
+class StoredRow:
+    """The row of one step of an order in the table. ``saga_id`` names its owner."""
 
     entity: str
     status: str
     saga_id: str
-    history: tuple[Change, ...]
+    history: tuple[HistoryEntry, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attempt:
-    """One try of a state's task. ``ended_at`` is None while it is under way, or if it was cut off."""
-
-    started_at: datetime
-    ended_at: datetime | None
-    error: str | None
-    cause: str | None
-
-
-class End(StrEnum):
-    """How an execution's stay in a state ended."""
-
-    LEFT = "left"  # to what follows, be it after an error that was caught
-    HELD = "held"  # never left: it failed and nothing caught it, or the execution ended while it was under way
-    STOPPED = "stopped"  # by the end of its group: another branch had failed
-
-
-@dataclass(frozen=True, kw_only=True)
-class PathStep:
-    """A state on an execution's path. A Fail state makes no attempt.
-
-    ``left_at`` and ``end`` are None while it is there; ``left_at`` is the time of any end.
-    ``within`` is the group (Parallel, Map) that it is a part of, ``after`` the state that led to it; None if none is.
-    """
-
-    state: str
-    entered_at: datetime
-    left_at: datetime | None
-    attempts: tuple[Attempt, ...]
-    end: End | None
-    within: str | None
-    after: str | None
-
-    @property
-    def took(self) -> timedelta | None:
-        """The time from its entry to its end, all retries and waits between them included."""
-        return None if self.left_at is None else self.left_at - self.entered_at
-
-
-@dataclass(frozen=True, kw_only=True)
-class Saga:
-    """One saga of an order with its path. ``execution`` is None if Step Functions no longer knows it."""
+class SagaRun:
+    """One saga of an order with its path. ``execution`` is None if Step Functions does not know it."""
 
     saga_id: str
     execution: Execution | None
@@ -135,18 +112,18 @@ class Saga:
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What is known of an order: its rows, and its sagas in the order in which they came."""
+    """An order: its rows, and its sagas, oldest first."""
 
     order_id: str
-    rows: tuple[Row, ...]
-    sagas: tuple[Saga, ...]
+    rows: tuple[StoredRow, ...]
+    sagas: tuple[SagaRun, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class StuckSaga:
-    """A saga that ended in neither of the clean ways, and the state it stopped in, if it came to one.
+    """A stuck saga, and the state it stopped in; None if it stopped before its first state.
 
-    The state is the one that failed; of several that were under way when the execution was stopped, the last entered.
+    If several states were running when the execution ended, ``state`` is the one it entered last.
     """
 
     execution: Execution
@@ -154,11 +131,15 @@ class StuckSaga:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StuckSagas:
-    """The stuck sagas, oldest first, and what was found of the queue's messages.
+class StuckList:
+    """The stuck sagas, oldest first, and the state of the queue that reports them.
 
-    ``removed`` messages were of sagas that have ended cleanly; ``outdated`` ones tell of a stop that is over, but
-    could not or should not be removed; ``unreadable`` ones are no reports. Not ``complete``: the queue has more.
+    Args:
+        sagas: the stuck sagas.
+        removed: the number of messages that were removed because their sagas have ended cleanly.
+        outdated: the number of messages about an earlier stop that were not removed.
+        unreadable: the number of messages that no saga of this stack has sent.
+        complete: whether all messages of the queue were read.
     """
 
     sagas: tuple[StuckSaga, ...]

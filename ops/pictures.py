@@ -1,4 +1,4 @@
-"""A Mermaid text as an SVG picture, rendered by Mermaid in a headless Chromium of this machine."""
+"""Renders Mermaid text as an SVG picture, in a headless Chromium."""
 
 import html
 import json
@@ -16,7 +16,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 # On macOS browsers are not on PATH.
 _APPLICATIONS = ("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",)
 SECONDS = 60
-# Labels as text of the SVG itself, so that it can be shown where there is no HTML.
+# Without HTML in labels, viewers other than browsers can show the picture.
 SETTINGS = {
     "startOnLoad": False,
     "theme": "neutral",
@@ -27,13 +27,13 @@ SETTINGS = {
 _PAGE = """<!doctype html><meta charset="utf-8"><pre id="picture"></pre><script src="{mermaid}"></script><script>
 mermaid.initialize({settings});
 mermaid.render("graph", {text}).then(
-  (made) => {{ document.getElementById("picture").textContent = "made:" + made.svg; }},
+  (rendered) => {{ document.getElementById("picture").textContent = rendered.svg; }},
   (error) => {{ document.getElementById("picture").textContent = "error:" + error.message; }});
 </script>"""
 
 
 def svg(text: str) -> str:
-    """The picture of a Mermaid text. Raises OpsError if there is no browser, no Mermaid, or it fails."""
+    """Return the picture of a Mermaid text. Raises OpsError without a browser or Mermaid, or if they fail."""
     browser = find_browser()
     with tempfile.TemporaryDirectory(prefix="order-saga-") as name:
         page = Path(name) / "page.html"
@@ -41,32 +41,30 @@ def svg(text: str) -> str:
             _PAGE.format(mermaid=mermaid_script().as_uri(), settings=_script(SETTINGS), text=_script(text)),
             encoding="utf-8",
         )
-        found = re.search(r'<pre id="picture">(.*?)</pre>', _document(browser, page, Path(name)), re.DOTALL)
-    told = html.unescape(found[1]) if found else ""
-    if not told.startswith("made:"):
-        raise OpsError(f"Mermaid has drawn nothing: {told.removeprefix('error:').strip() or 'it said nothing'}")
-    return told.removeprefix("made:") + "\n"
+        match = re.search(r'<pre id="picture">(.*?)</pre>', _document(browser, page, Path(name)), re.DOTALL)
+    result = html.unescape(match[1]) if match else ""
+    if not result.startswith("<svg"):
+        raise OpsError(f"Mermaid failed: {result.removeprefix('error:').strip() or 'it returned nothing'}")
+    return result + "\n"
 
 
 def find_browser() -> str:
-    """The path of a Chromium or Chrome. Raises OpsError if there is none."""
+    """Return the path of a Chromium or Chrome. Raises OpsError if none is found."""
     for name in (*BROWSERS, *_APPLICATIONS):
-        if found := shutil.which(name):
-            return found
-    raise OpsError(
-        f"there is no browser to draw with: put one of {', '.join(BROWSERS)} on PATH, or use --format mermaid"
-    )
+        if path := shutil.which(name):
+            return path
+    raise OpsError(f"no browser found: put one of {', '.join(BROWSERS)} on PATH, or use --format mermaid")
 
 
 def mermaid_script() -> Path:
-    """Where Mermaid lies. Raises OpsError if it is not installed."""
+    """Return the path of Mermaid. Raises OpsError if it is not installed."""
     if not MERMAID.is_file():
-        raise OpsError(f"Mermaid is not installed: {MERMAID} is missing: run `make install`")
+        raise OpsError(f"{MERMAID} is missing: run `make install`")
     return MERMAID
 
 
 def browser_options(profile: Path) -> list[str]:
-    """What has a headless browser run alone: a profile of its own, and no calls home."""
+    """Return the options of a headless browser with its own profile that makes no requests of its own."""
     options = [
         "--headless=new",
         "--disable-gpu",
@@ -90,11 +88,11 @@ def _document(browser: str, page: Path, folder: Path) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise OpsError(f"{browser} did not draw the graph: {error}") from None
     if done.returncode and not done.stdout:
-        said = " ".join(done.stderr.split()) or f"it ended with exit status {done.returncode}"
-        raise OpsError(f"{browser} did not draw the graph: {said}")
+        reason = " ".join(done.stderr.split()) or f"exit status {done.returncode}"
+        raise OpsError(f"{browser} did not draw the graph: {reason}")
     return done.stdout
 
 
 def _script(value: object) -> str:
-    """A value as JavaScript within a page."""
+    """Return a value as JavaScript that a page can contain."""
     return json.dumps(value).replace("<", "\\u003c")

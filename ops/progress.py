@@ -1,48 +1,55 @@
-"""How far an execution has come: what became of each state of its definition."""
+"""The progress of an execution: the status of each state of its definition."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
+from lambdas.saga_runtime.execution_history import End, PathStep
 from ops.definition import Definition
-from ops.model import End, Execution, Outcome, PathStep, Saga
+from ops.model import Execution, Outcome, SagaRun
 
 
 class Status(StrEnum):
-    """What became of a state. A state that a Catch leads to is a compensation, and says ``undone`` when it is done.
-
-    What is stopped was under way in a group when another of its branches failed.
-    """
+    """The status of a state."""
 
     WAITING = "not yet"
     RUNNING = "running"
     RETRYING = "retrying"
     DONE = "done"
-    UNDONE = "undone"
+    COMPENSATED = "compensated"  # the same as done, for a state that a Catch leads to
     FAILED = "failed"
     STUCK = "stuck"
-    STOPPED = "stopped"
-    SKIPPED = "skipped"
+    STOPPED = "stopped"  # another branch of its group failed
+    SKIPPED = "skipped"  # the execution ended cleanly without it
+    NOT_REACHED = "not reached"  # the execution is stuck before it
 
 
-# What a state shows beside its colour, so that nobody needs to see colours.
+# Shown beside the colour, which not everybody can see.
 ICONS: Mapping[Status, str] = {
     Status.WAITING: "○",
     Status.RUNNING: "▶",
     Status.RETRYING: "↻",
     Status.DONE: "✓",
-    Status.UNDONE: "↶",
+    Status.COMPENSATED: "↶",
     Status.FAILED: "✗",
     Status.STUCK: "⚠",
     Status.STOPPED: "■",
     Status.SKIPPED: "∅",
+    Status.NOT_REACHED: "◌",
+}
+# The status of a state that an execution has not entered.
+_WITHOUT_VISIT: Mapping[Outcome, Status] = {
+    Outcome.RUNNING: Status.WAITING,
+    Outcome.FULFILLED: Status.SKIPPED,
+    Outcome.ROLLED_BACK: Status.SKIPPED,
+    Outcome.STUCK: Status.NOT_REACHED,
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Visit:
-    """What became of one state; ``number`` is its place on the path from 1 on, None if it was not entered."""
+    """The status of one state. ``number`` is its place on the path, from 1; None if it was not entered."""
 
     status: Status
     number: int | None = None
@@ -51,7 +58,7 @@ class Visit:
 
     @property
     def words(self) -> str:
-        """In one line, for instance ``4 ↻ retrying, 2 failed``."""
+        """The visit in one line, for instance ``4 ↻ retrying, 2 failed``."""
         number = f"{self.number} " if self.number else ""
         failed = f", {self.failures} failed" if self.failures > 1 or self.status is Status.RETRYING else ""
         return f"{number}{ICONS[self.status]} {self.status}{failed}"
@@ -59,35 +66,34 @@ class Visit:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """What became of the states, by name, and the pairs of states that followed each other."""
+    """The visits by state, the transitions as pairs of states, and the outcome so far."""
 
     visits: Mapping[str, Visit]
-    taken: frozenset[tuple[str, str]]
+    transitions: frozenset[tuple[str, str]]
     outcome: Outcome
 
+    @property
+    def end(self) -> Status:
+        """The status of the successful end."""
+        return Status.DONE if self.outcome is Outcome.FULFILLED else _WITHOUT_VISIT[self.outcome]
 
-def progress_of(definition: Definition, saga: Saga) -> Progress:
-    """What became of each state of the definition. ``saga`` must have an execution."""
-    execution = _known(saga.execution)
-    unseen = Status.WAITING if execution.outcome is Outcome.RUNNING else Status.SKIPPED
-    visits = {name: Visit(status=unseen) for name in definition.states}
+
+def progress_of(definition: Definition, saga: SagaRun) -> Progress:
+    """Return the progress of a saga in its definition. Raises ValueError if it has no execution."""
+    if saga.execution is None:
+        raise ValueError(f"Step Functions does not know the execution of {saga.saga_id}")
+    outcome = saga.execution.outcome
+    visits = {name: Visit(status=_WITHOUT_VISIT[outcome]) for name in definition.states}
     for number, step in enumerate(saga.path, start=1):
-        visits[step.state] = _visit(definition, step, number, execution)
-    return Progress(
-        visits=visits,
-        taken=frozenset((step.after, step.state) for step in saga.path if step.after),
-        outcome=execution.outcome,
-    )
+        visits[step.state] = _visit(definition, step, number, saga.execution)
+    transitions = frozenset((step.after, step.state) for step in saga.path if step.after)
+    return Progress(visits=visits, transitions=transitions, outcome=outcome)
 
 
 def _visit(definition: Definition, step: PathStep, number: int, execution: Execution) -> Visit:
     failures = sum(1 for attempt in step.attempts if attempt.error or attempt.cause)
-    return Visit(
-        status=_status(definition, step, execution, failures=failures),
-        number=number,
-        took=step.took,
-        failures=failures,
-    )
+    status = _status(definition, step, execution, failures=failures)
+    return Visit(status=status, number=number, took=step.took, failures=failures)
 
 
 def _status(definition: Definition, step: PathStep, execution: Execution, *, failures: int) -> Status:
@@ -100,10 +106,4 @@ def _status(definition: Definition, step: PathStep, execution: Execution, *, fai
     last = step.attempts[-1] if step.attempts else None
     if step.state in definition.failing or (last and (last.error or last.cause)):
         return Status.FAILED
-    return Status.UNDONE if step.state in definition.compensations else Status.DONE
-
-
-def _known(execution: Execution | None) -> Execution:
-    if execution is None:
-        raise ValueError("Step Functions does not know the saga's execution")
-    return execution
+    return Status.COMPENSATED if step.state in definition.compensations else Status.DONE

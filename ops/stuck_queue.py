@@ -1,69 +1,78 @@
-"""The queue of stuck sagas: looked at without taking anything away, and cleared of what is over."""
+"""The queue of stuck sagas: reads all its messages, and removes those that are out of date."""
 
 import contextlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ops.words import parsed
+from lambdas.saga_runtime.redaction import parsed_json
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
-# How long messages stay hidden while they are looked at, should this program be killed before it shows them again.
+# How long messages stay hidden if this program is killed before it makes them visible again.
 HIDDEN_SECONDS = 60
-# Long polling asks all servers of a queue; a short poll only some (SQS Developer Guide, "Short and long polling").
+# Long polling asks all servers of a queue, a short poll only some (SQS Developer Guide, "Short and long polling").
 WAIT_SECONDS = 1
-# Stop before the first message that was received comes into sight again.
-LOOK_SECONDS = 40
+# Stop before the first message becomes visible again.
+READ_SECONDS = 40
 BATCH = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class Message:
-    """A message of the queue. ``arn`` is None if it is no report; ``stopped_at`` is the stop that it tells of."""
+    """A message of the queue. ``arn`` is empty if it is not a report; ``stopped_at`` is when the execution stopped."""
 
     receipt: str
-    arn: str | None
+    arn: str
     stopped_at: datetime | None
 
 
+@dataclass(kw_only=True)
+class QueueContents:
+    """The messages that were received, whether these are all, and the receipts of those that were removed since."""
+
+    messages: list[Message] = field(default_factory=list)
+    complete: bool = False
+    removed: set[str] = field(default_factory=set)
+
+
 class StuckQueue:
-    """The queue behind a stack's output ``StuckSagasQueueUrl``."""
+    """The queue in the stack's output ``StuckSagasQueueUrl``."""
 
     def __init__(self, sqs: "SQSClient", url: str) -> None:
         self._sqs = sqs
         self._url = url
 
     @contextlib.contextmanager
-    def looked_at(self) -> "Iterator[Look]":
-        """All messages that can be had now. What is not removed in the block is visible again after it."""
-        look = Look()
+    def read_all(self) -> Iterator[QueueContents]:
+        """Receive all messages. After the block, those that were not removed are visible again."""
+        contents = QueueContents()
         try:
-            deadline = time.monotonic() + LOOK_SECONDS
+            deadline = time.monotonic() + READ_SECONDS
             while time.monotonic() < deadline:
                 if not (messages := self._receive()):
-                    look.complete = True
+                    contents.complete = True
                     break
-                look.messages += messages
-            yield look
+                contents.messages += messages
+            yield contents
         finally:
-            self._show([message for message in look.messages if message.receipt not in look.removed])
+            self._show([message for message in contents.messages if message.receipt not in contents.removed])
 
-    def remove(self, look: "Look", messages: Iterable[Message]) -> int:
-        """Remove messages; returns how many. Those that may not be removed stay."""
-        for some in _batches(list(messages)):
-            entries = [{"Id": str(i), "ReceiptHandle": message.receipt} for i, message in enumerate(some)]
+    def remove(self, contents: QueueContents, messages: Iterable[Message]) -> int:
+        """Remove messages; return how many were removed."""
+        for batch in _batches(list(messages)):
+            entries = [{"Id": str(i), "ReceiptHandle": message.receipt} for i, message in enumerate(batch)]
             answer = self._sqs.delete_message_batch(
                 QueueUrl=self._url,
-                Entries=entries,  # type: ignore[arg-type]  # a list of plain dicts, shaped as it should be
+                Entries=entries,  # type: ignore[arg-type]  # plain dicts in the shape of the TypedDict
             )
-            look.removed |= {some[int(done["Id"])].receipt for done in answer.get("Successful", [])}
-        return len(look.removed)
+            contents.removed |= {batch[int(entry["Id"])].receipt for entry in answer.get("Successful", [])}
+        return len(contents.removed)
 
     def _receive(self) -> list[Message]:
         answer = self._sqs.receive_message(
@@ -75,34 +84,25 @@ class StuckQueue:
         return [_read(message["ReceiptHandle"], message["Body"]) for message in answer.get("Messages", [])]
 
     def _show(self, messages: Sequence[Message]) -> None:
-        for some in _batches(messages):
-            # Should it fail, they come into sight by themselves.
+        for batch in _batches(messages):
+            # On failure they become visible after HIDDEN_SECONDS.
             with contextlib.suppress(BotoCoreError, ClientError):
                 self._sqs.change_message_visibility_batch(
                     QueueUrl=self._url,
                     Entries=[
                         {"Id": str(i), "ReceiptHandle": message.receipt, "VisibilityTimeout": 0}
-                        for i, message in enumerate(some)
+                        for i, message in enumerate(batch)
                     ],
                 )
 
 
-class Look:
-    """The messages that were received, whether these are all, and the receipts of those that were removed since."""
-
-    def __init__(self) -> None:
-        self.messages: list[Message] = []
-        self.complete = False
-        self.removed: set[str] = set()
-
-
 def _read(receipt: str, body: str) -> Message:
-    told = parsed(body)
-    arn = told.get("executionArn") if isinstance(told, dict) else None
-    stopped = told.get("stopDate") if isinstance(told, dict) else None
+    parsed = parsed_json(body)
+    report = parsed if isinstance(parsed, dict) else {}
+    arn, stopped = report.get("executionArn"), report.get("stopDate")
     return Message(
         receipt=receipt,
-        arn=arn if isinstance(arn, str) and arn else None,
+        arn=arn if isinstance(arn, str) else "",
         stopped_at=datetime.fromtimestamp(stopped / 1000, UTC) if isinstance(stopped, int | float) else None,
     )
 

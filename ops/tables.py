@@ -1,7 +1,7 @@
-"""What people read: lines of plain text, with colour where the terminal has it.
+"""The output for people: lines of text, with colours if the terminal has them.
 
-No line is wrapped or cut here: a terminal folds long ones by itself, so that an ARN that is copied is whole. Every
-text from outside goes through ``printable`` and is never taken for markup. ``noun`` is what the saga is about.
+Lines are never wrapped or cut, so that an ARN can be copied. All text from outside passes through ``printable`` and is
+never read as markup. ``noun`` is the subject of the saga.
 """
 
 import itertools
@@ -11,9 +11,9 @@ from datetime import UTC, datetime, timedelta
 from rich.cells import cell_len
 from rich.text import Text
 
-from ops.model import Attempt, End, Execution, Order, Outcome, PathStep, Row, Saga, StuckSaga, StuckSagas
-from ops.path import stopped_in
-from ops.words import printable
+from lambdas.saga_runtime.execution_history import Attempt, End, PathStep, stopped_in
+from ops.display import printable
+from ops.model import Execution, Order, Outcome, SagaRun, StoredRow, StuckList, StuckSaga
 
 _STYLES = {
     Outcome.RUNNING: "cyan",
@@ -25,79 +25,78 @@ _DIM, _HEAD = "dim", "bold"
 _GAP = 2
 
 
-def listed(executions: Sequence[Execution], *, noun: str) -> Iterable[Text]:
-    """Executions as a table, the one given first on top."""
-    if not executions:
+def executions(found: Sequence[Execution], *, noun: str) -> Iterable[Text]:
+    """Return executions as a table, in their order."""
+    if not found:
         return [Text("no executions")]
     head = [_text(name, _DIM) for name in ("STARTED", "TOOK", "STATUS", "OUTCOME", "EXECUTION", noun.upper())]
-    return _columns([head, *(_listed(execution) for execution in executions)])
+    return _columns([head, *(_execution(execution) for execution in found)])
 
 
-def shown(order: Order, *, noun: str, now: datetime) -> Iterable[Text]:
-    """An order: its rows with their history, then its sagas with their paths."""
-    yield _text(f"{noun} {printable(order.order_id)}", _HEAD)
-    yield from _columns([cells for row in order.rows for cells in _row(row)], indent=2)
-    for saga in order.sagas:
+def order(found: Order, *, noun: str, now: datetime) -> Iterable[Text]:
+    """Yield an order: its rows with their history, then its sagas with their paths."""
+    yield _text(f"{noun} {printable(found.order_id)}", _HEAD)
+    yield from _columns([cells for row in found.rows for cells in _row(row)], indent=2)
+    for saga in found.sagas:
         yield Text()
         yield from _saga(saga, now=now)
 
 
-def stuck(found: StuckSagas, *, noun: str, now: datetime) -> Iterable[Text]:
-    """The stuck sagas, and what there is to say of the queue."""
+def stuck(found: StuckList, *, noun: str, now: datetime) -> Iterable[Text]:
+    """Yield the stuck sagas, and notes on the queue."""
     count = len(found.sagas)
-    yield _text("no saga is stuck" if not count else f"{_counted(count, 'stuck saga')}, the oldest first", _HEAD)
+    yield _text(f"{_counted(count, 'stuck saga')}, oldest first" if count else "no saga is stuck", _HEAD)
     for saga in found.sagas:
         yield Text()
         yield from stuck_saga(saga, noun=noun, now=now)
-    notes = list(_of_the_queue(found))
+    notes = list(_queue_notes(found))
     if notes:
         yield Text()
     yield from (_text(note, _DIM) for note in notes)
 
 
 def stuck_saga(saga: StuckSaga, *, noun: str, now: datetime) -> Iterable[Text]:
-    """One stuck saga: where, why, since when, and until when it can be resumed."""
+    """Yield one stuck saga: where it stopped, why, since when, and until when it can be resumed."""
     execution = saga.execution
     facts = [
-        (noun, _text(execution.order_id or "not known: the input has no valid one")),
-        ("stopped", _text(f"in {saga.state}, " if saga.state else "before its first state, ") + _ended(execution)),
+        (noun, _text(execution.order_id or "unknown: the input has no valid one")),
+        ("stopped", _text(f"in {saga.state}, " if saga.state else "before its first state, ") + _ending(execution)),
         ("because", _text(execution.cause or "no cause was given")),
         ("since", _text(_ago(execution.stopped_at, now=now))),
-        ("resume", _text(_left(execution, now=now))),
+        ("resume", _text(_time_left(execution, now=now))),
     ]
     yield _text(execution.arn, _HEAD)
-    yield from _columns([[_text(name, _DIM), value] for name, value in facts], indent=2)
+    yield from _facts(facts)
 
 
-def resumed(saga: StuckSaga, *, ended: Execution | None) -> Iterable[Text]:
-    """That a saga goes on, and if it was waited for, how it ended."""
+def resumption(saga: StuckSaga, *, ended: Execution | None) -> Iterable[Text]:
+    """Yield that a saga was resumed, and how it ended, if known."""
     yield _text(f"resumed {saga.execution.name}" + (f" in {saga.state}" if saga.state else ""))
     if ended:
-        yield Text("ended ") + _ended(ended)
+        yield Text("ended ") + _ending(ended)
         if ended.cause:
             yield _text(f"because {ended.cause}")
 
 
 def duration(time: timedelta) -> str:
-    """A length of time in its two largest units, for instance ``0.36 s``, ``2 min 3 s`` or ``13 d 4 h``."""
+    """Return a duration in its two largest units, for instance ``0.36 s``, ``2 min 3 s`` or ``13 d 4 h``."""
     seconds = max(time.total_seconds(), 0)
     if seconds < 60:  # noqa: PLR2004 (a minute)
         return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"  # noqa: PLR2004 (three digits are enough)
-    units = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
     parts: list[str] = []
     rest = int(seconds)
-    for name, size in units:
+    for name, size in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
         count, rest = divmod(rest, size)
         if count or parts:
             parts.append(f"{count} {name}")
     return " ".join(part for part in parts[:2] if not part.startswith("0 "))
 
 
-def _listed(execution: Execution) -> list[Text]:
-    took = execution.stopped_at - execution.started_at if execution.stopped_at else None
+def _execution(execution: Execution) -> list[Text]:
+    took = duration(execution.stopped_at - execution.started_at) if execution.stopped_at else "-"
     return [
         _text(_time(execution.started_at)),
-        _text(duration(took) if took is not None else "-"),
+        _text(took),
         _text(execution.status),
         _outcome(execution),
         _text(execution.name),
@@ -105,44 +104,41 @@ def _listed(execution: Execution) -> list[Text]:
     ]
 
 
-def _row(row: Row) -> Iterable[list[Text]]:
-    """The row's status, and its history below each other."""
+def _row(row: StoredRow) -> Iterable[list[Text]]:
+    """Yield the row's status, with one line per entry of its history."""
     names = itertools.chain([_text(row.entity), _text(row.status, _HEAD)], itertools.repeat(Text()))
-    for change in row.history:
-        told = [_text(change.at), _text(change.status), _text(f"by {_short(change.saga_id)}", _DIM)]
-        yield [next(names), next(names), *told]
+    for entry in row.history:
+        # Within one stack, the execution's name is as good as its ARN.
+        owner = entry.saga_id.rsplit(":", 1)[-1]
+        yield [next(names), next(names), _text(entry.at), _text(entry.status), _text(f"by {owner}", _DIM)]
 
 
-def _saga(saga: Saga, *, now: datetime) -> Iterable[Text]:
+def _saga(saga: SagaRun, *, now: datetime) -> Iterable[Text]:
     yield _text(saga.saga_id, _HEAD)
     execution = saga.execution
     if execution is None:
-        direct = not saga.saga_id.startswith("arn:")
-        yield _text(
-            "  a function was called directly" if direct else "  Step Functions knows it no longer (it keeps 90 days)"
-        )
+        is_direct = not saga.saga_id.startswith("arn:")
+        yield _text("  a direct call of a function" if is_direct else "  unknown to Step Functions: it keeps 90 days")
         return
     took = _ago(execution.started_at, now=now) + (
         f", took {duration(execution.stopped_at - execution.started_at)}" if execution.stopped_at else ""
     )
-    facts = [("ended" if execution.stopped_at else "status", _ended(execution)), ("started", _text(took))]
+    facts = [("ended" if execution.stopped_at else "status", _ending(execution)), ("started", _text(took))]
     if execution.cause:
         facts.append(("because", _text(execution.cause)))
     if execution.redrive_count:
         facts.append(("resumed", _text(_counted(execution.redrive_count, "time"))))
     if execution.outcome is Outcome.STUCK:
-        facts.append(
-            ("stopped", _text(f"in {' and '.join(stopped_in(saga.path))}" if saga.path else "before its first state"))
-        )
-        facts.append(("resume", _text(_left(execution, now=now))))
-    yield from _columns([[_text(name, _DIM), value] for name, value in facts], indent=2)
+        where = f"in {' and '.join(stopped_in(saga.path))}" if saga.path else "before its first state"
+        facts += [("stopped", _text(where)), ("resume", _text(_time_left(execution, now=now)))]
+    yield from _facts(facts)
     yield from _columns([cells for step in saga.path for cells in _step(step)], indent=4)
 
 
 def _step(step: PathStep) -> Iterable[list[Text]]:
-    """The state with its time, and below it what went wrong; the same error many times over is one line."""
+    """Yield the state with its time, then its errors; successive equal errors are one line."""
     count = len(step.attempts)
-    took = duration(step.took) if step.took is not None else "not left"
+    took = duration(step.took) if step.took is not None else "running"
     if step.end is End.STOPPED:
         took += ", stopped"
     yield [
@@ -160,27 +156,27 @@ def _errors(attempts: Iterable[Attempt]) -> Iterable[tuple[str, str | None, int]
         yield error or "an error without a name", cause, len(list(same))
 
 
-def _of_the_queue(found: StuckSagas) -> Iterable[str]:
+def _queue_notes(found: StuckList) -> Iterable[str]:
     if found.removed:
-        yield f"{_counted(found.removed, 'message')} of sagas that are no longer stuck removed from the queue"
+        yield f"{_counted(found.removed, 'message')} removed from the queue: the sagas have ended"
     if found.outdated:
-        yield f"{_counted(found.outdated, 'message')} in the queue of sagas that run again or are no longer stuck"
+        yield f"{_counted(found.outdated, 'message')} in the queue of sagas that run again or have ended"
     if found.unreadable:
         yield f"{_counted(found.unreadable, 'message')} in the queue that no saga of this stack has sent"
     if not found.complete:
-        yield "the queue holds more messages than could be read: use --scan for all"
+        yield "the queue has more messages than could be read: use --scan for all"
 
 
-def _ended(execution: Execution) -> Text:
-    text = Text(" ") if not execution.error else _text(f" ({execution.error}) ")
-    return _text(execution.status) + text + _outcome(execution)
+def _ending(execution: Execution) -> Text:
+    error = f" ({execution.error}) " if execution.error else " "
+    return _text(execution.status + error) + _outcome(execution)
 
 
 def _outcome(execution: Execution) -> Text:
     return Text(execution.outcome.value.replace("_", " "), _STYLES[execution.outcome])
 
 
-def _left(execution: Execution, *, now: datetime) -> str:
+def _time_left(execution: Execution, *, now: datetime) -> str:
     until = execution.redrivable_until
     if until is None or until <= now or execution.redrive_status == "NOT_REDRIVABLE":
         return f"no longer: {execution.redrive_status_reason or 'it ended over 14 days ago'}"
@@ -188,28 +184,27 @@ def _left(execution: Execution, *, now: datetime) -> str:
 
 
 def _ago(at: datetime | None, *, now: datetime) -> str:
-    return "not known" if at is None else f"{_time(at)}, {duration(now - at)} ago"
+    return "unknown" if at is None else f"{_time(at)}, {duration(now - at)} ago"
 
 
 def _time(at: datetime) -> str:
     return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
-def _short(saga_id: str) -> str:
-    """The execution's name, which is as good as its ARN within one stack."""
-    return saga_id.rsplit(":", 1)[-1]
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _text(text: str, style: str = "") -> Text:
     return Text(printable(text), style)
 
 
+def _facts(facts: Iterable[tuple[str, Text]]) -> Iterable[Text]:
+    return _columns([[_text(name, _DIM), value] for name, value in facts], indent=2)
+
+
 def _columns(rows: Sequence[Sequence[Text]], *, indent: int = 0) -> Iterable[Text]:
-    """Each row as a line, its cells below each other; the last cell is as long as it is."""
+    """Yield each row as a line with aligned cells. The last cell has any length."""
     if not rows:
         return
     widths = [max(cell_len(cell.plain) for cell in column) for column in zip(*rows, strict=True)]

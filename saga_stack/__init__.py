@@ -1,1 +1,1 @@
-"""The infrastructure of any saga, and of the order saga."""
+"""The infrastructure: the saga library in ``construct``, and the order saga that uses it."""

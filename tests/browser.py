@@ -1,4 +1,4 @@
-"""A headless Chromium, driven by WebDriver; it talks to this machine alone and keeps nothing."""
+"""A headless Chromium, driven by WebDriver. It connects only to this machine and keeps no profile."""
 
 import functools
 import os
@@ -19,17 +19,17 @@ from ops.pictures import BROWSERS, browser_options, find_browser
 
 @functools.cache
 def missing() -> str | None:
-    """What is missing for a browser, as the reason why a test is skipped; None if nothing is.
+    """Return what is missing to drive a browser, as the reason to skip a test; None if nothing is.
 
-    What is on PATH is run: on Ubuntu, the package of that name is but a hint to another way of installing it.
+    The programs on PATH are run: on Ubuntu, ``chromium-browser`` may only print how to install it.
     """
     try:
         programs = [find_browser(), shutil.which("chromedriver")]
     except OpsError:
-        return f"there is no browser on PATH (none of {', '.join(BROWSERS)})"
+        return f"no browser on PATH ({', '.join(BROWSERS)})"
     for program in programs:
         if program is None:
-            return "there is no chromedriver on PATH"
+            return "no chromedriver on PATH"
         done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False, timeout=60)
         if done.returncode:
             return f"{program} does not run: {' '.join((done.stderr or done.stdout).split())}"
@@ -38,14 +38,14 @@ def missing() -> str | None:
 
 @contextmanager
 def browser() -> Iterator[WebDriver]:
-    """A browser with an empty profile while the block runs. Whatever a page logs can be had as its log."""
+    """Run a browser with an empty profile while the block runs. It logs the pages' messages and requests."""
     with tempfile.TemporaryDirectory(prefix="order-saga-", ignore_cleanup_errors=True) as folder:
         options = webdriver.ChromeOptions()
         options.binary_location = find_browser()
         for option in browser_options(Path(folder)):
             options.add_argument(option)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-        # A proxy of the environment has no say in loopback addresses.
+        # No proxy of the environment for loopback addresses.
         driver = webdriver.Chrome(
             options=options, service=Service(shutil.which("chromedriver"), env={**os.environ, "NO_PROXY": "*"})
         )
@@ -56,18 +56,18 @@ def browser() -> Iterator[WebDriver]:
 
 
 def resize(driver: WebDriver, *, width: int, height: int) -> None:
-    """Give the page this size in CSS pixels; a window could not be as narrow as a phone."""
+    """Give the page this size in CSS pixels; a window cannot be as narrow as a phone."""
     size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
 
 def prefer(driver: WebDriver, scheme: str) -> None:
-    """Have the browser prefer ``light`` or ``dark``."""
+    """Set the color scheme that the browser prefers: ``light`` or ``dark``."""
     features = [{"name": "prefers-color-scheme", "value": scheme}]
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
 
 def logged(driver: WebDriver, log: str) -> list[str]:
-    """The messages of the log ``browser`` or ``performance`` since it was read last."""
+    """Return the messages of the log ``browser`` or ``performance`` since it was last read."""
     entries = driver.get_log(log)  # type: ignore[no-untyped-call]  # Selenium has no types for it
     return [str(entry["message"]) for entry in entries]

@@ -4,20 +4,18 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from local.cloud import HOST, REGION
+from local.cloud import HOST
 from local.deployment import Deployment
-from ops.connection import Settings, connect
 from ops.console.form import PRESETS, read_presets
-from ops.console.server import Address, create_app, listening, names_of, server_of
+from ops.console.server import Address, allowed_hosts, create_app, listening, server_of
 
 
 @contextmanager
 def console_of(deployment: Deployment) -> Iterator[str]:
-    """Serve a console on a free port while the block runs; yields its URL."""
-    sagas = connect(Settings(stack=deployment.stack, region=REGION, endpoint_url=deployment.cloud.endpoint))
+    """Serve a console on a free port while the block runs; yield its URL."""
     with listening(Address(host=HOST, port=0)) as listener:
         port = listener.getsockname()[1]
-        app = create_app(sagas, hosts=names_of(HOST, port), presets=read_presets(PRESETS))
+        app = create_app(deployment.client, hosts=allowed_hosts(HOST, port), presets=read_presets(PRESETS))
         server = server_of(app, listener)
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()

@@ -1,6 +1,6 @@
-"""Histories as AWS writes them, from lines ``ID LINK TYPE [NAME]``; how AWS links events: ops/path.py.
+"""Histories as AWS writes them (lambdas/saga_runtime/execution_history.py), from lines ``ID LINK TYPE [NAME]``.
 
-The name is the state's for an entrance or an exit, and the error's for a failure. Events are a second apart.
+The name is the state of an entrance or an exit, and the error of a failure. Events are a second apart.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -8,7 +8,7 @@ from typing import Any
 
 START = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
 
-# Two branches at once; the first fails, so the second is stopped, though it was entered later.
+# Two branches run; the first one fails, which stops the second one.
 FAILED_GROUP = """
     1  0  ExecutionStarted
     2  0  ParallelStateEntered  UndoReservations
@@ -30,7 +30,7 @@ FAILED_GROUP = """
     18 15 ParallelStateFailed
     19 18 ExecutionFailed       Broken
 """
-RESUMED = """
+REDRIVEN = """
     20 19 ExecutionRedriven
     21 4  TaskScheduled
     22 5  TaskScheduled
@@ -43,13 +43,13 @@ RESUMED = """
     29 28 FailStateEntered      TripFailed
     30 29 ExecutionFailed       TripFailed
 """
-# The failure of a branch is caught by its group.
+# The group catches the failure of the branch.
 CAUGHT = """
     19 18 ParallelStateExited   UndoReservations
     20 19 TaskStateEntered      Afterwards
     21 20 TaskScheduled
 """
-# Stopped by somebody while one branch had ended and two had not.
+# Aborted after one branch has ended and before the others have.
 ABORTED_GROUP = """
     1  0  ExecutionStarted
     2  0  ParallelStateEntered  Reservations
@@ -64,8 +64,7 @@ ABORTED_GROUP = """
     11 10 TaskStateExited       ReserveCar
     12 0  ExecutionAborted
 """
-
-# No group; the error of the first state is caught.
+# No group; a Catch follows the error of the first state.
 IN_LINE = """
     1  0  ExecutionStarted
     2  0  TaskStateEntered      One
@@ -77,8 +76,7 @@ IN_LINE = """
     8  7  TaskFailed            Broken
     9  8  ExecutionFailed       Broken
 """
-
-# As a local cloud writes it: the task that was under way is told to its end.
+# A local cloud records a task that runs at the abort until its end.
 ABORTED_LOCALLY = """
     1  0  ExecutionStarted
     2  0  TaskStateEntered      One
@@ -90,7 +88,7 @@ ABORTED_LOCALLY = """
 
 
 def history(*lines: str, linked: bool = True) -> Any:
-    """The events; without links as MiniStack gives them."""
+    """Return the events of the lines; without links, as those of MiniStack."""
     events = [_event(*line.split()) for line in "\n".join(lines).splitlines() if line.strip()]
     return events if linked else [_without_link(event) for event in events]
 

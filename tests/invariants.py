@@ -1,7 +1,16 @@
-"""What must hold after whatever happened: of the rows, of their history, and of how the executions ended.
+"""The invariants of a saga: of its rows, of their history, and of how its executions ended.
 
-The functions return what is broken, in words; nothing is good. They take the saga's steps from the
-definition, and the rows from the list of steps that the functions are made of.
+The functions return each violation in words. The invariants:
+
+1. An execution succeeds if and only if every row is complete and its own.
+2. After a clean failure the execution owns no live row.
+3. A saga is stuck only in a state that must succeed, and a redrive ends it cleanly.
+4. Each status is written once, and a live row of a clean failure is compensated.
+5. No saga changes the row of another one, and the history of a row ends with its status.
+6. After a compensation the action is rejected.
+7. The path is one that the definition allows.
+8. A pivot that happened is not compensated, nor are the steps before it.
+9. The provider's balance is the amount of the execution that succeeded, and never more than one amount.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,7 +24,7 @@ Rows = Mapping[str, Mapping[str, Any]]
 
 
 class Ended(Protocol):
-    """What is asked of an execution that has ended: its id, how it ended, and the states it entered."""
+    """An execution that has ended."""
 
     @property
     def arn(self) -> str: ...
@@ -28,132 +37,135 @@ class Ended(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kept:
-    """The row of one step: its action, its key, the statuses that are live, in order, and the undone one.
+class ExpectedRow:
+    """The row of one step.
 
-    ``undoing`` is the one before it in which a service outside is still to undo its part, if there is such a service.
+    Args:
+        action: the state of its action.
+        entity: its sort key.
+        live: the statuses before the compensation, in order.
+        compensating: the status while the compensation calls a provider; None if it calls none.
+        compensated: the status after the compensation.
     """
 
     action: str
     entity: str
     live: tuple[str, ...]
-    undone: str
-    undoing: str | None = None
+    compensated: str
+    compensating: str | None = None
 
     @property
-    def held(self) -> tuple[str, ...]:
-        """The statuses in which the row is no other saga's business, and in which a clean failure leaves no row."""
-        return (*self.live, self.undoing) if self.undoing else self.live
+    def owned(self) -> tuple[str, ...]:
+        """The statuses in which no other saga can claim the row. A clean failure leaves no row in them."""
+        return (*self.live, self.compensating) if self.compensating else self.live
+
+    def is_owned(self, saga_id: str, rows: Rows) -> bool:
+        """Return whether the saga owns the row, and no other can claim it."""
+        return any(self.has(status, saga_id, rows) for status in self.owned)
+
+    def has(self, status: str, saga_id: str, rows: Rows) -> bool:
+        """Return whether the saga owns the row with this status."""
+        row = rows.get(self.entity, {})
+        return (row.get("status"), row.get("saga_id")) == (status, saga_id)
+
+    def history(self, rows: Rows, saga_id: str) -> list[str]:
+        """Return the statuses that the saga wrote, in order."""
+        entries = rows.get(self.entity, {}).get("history", [])
+        return [entry["status"] for entry in entries if entry["saga_id"] == saga_id]
 
 
-def broken(shape: Shape, kept: Iterable[Kept], executions: Iterable[Ended], rows: Rows) -> list[str]:
-    """Every invariant that the executions of one order break. ``kept`` is in the order of the steps."""
-    kept = tuple(kept)
-    found = [problem for row in kept for problem in _history(row, rows.get(row.entity))]
+def violations(shape: Shape, expected: Iterable[ExpectedRow], executions: Iterable[Ended], rows: Rows) -> list[str]:
+    """Return the invariants that the executions of one input violate. ``expected`` is in the order of the steps."""
+    expected = tuple(expected)
+    found = [problem for row in expected for problem in _of_row(row, rows.get(row.entity))]
     for execution in executions:
-        found += [f"{execution.arn.rsplit(':', 1)[-1]}: {problem}" for problem in _of(shape, kept, execution, rows)]
+        name = execution.arn.rsplit(":", 1)[-1]
+        found += [f"{name}: {problem}" for problem in _of_execution(shape, expected, execution, rows)]
     return found
 
 
-def unbalanced(shape: Shape, executions: Iterable[tuple[Ended, Decimal]], net: Decimal) -> list[str]:
-    """What a payment provider's books of one order break; ``net`` is charged and not refunded.
+def imbalances(shape: Shape, executions: Iterable[tuple[Ended, Decimal]], balance: Decimal) -> list[str]:
+    """Return the violations of a provider's ledger.
 
-    It holds the price of the execution that succeeded, else nothing; and at no time more than one price.
+    Args:
+        shape: the shape of the saga.
+        executions: the executions of one input, each with the amount that it charges.
+        balance: what is charged and not refunded.
     """
     executions = tuple(executions)
-    due = [price for execution, price in executions if execution.status == "SUCCEEDED"]
-    stuck = [price for execution, price in executions if is_stuck(shape, execution)]
-    if sum(due) <= net <= max((*due, *stuck, Decimal(0))):
+    due = [amount for execution, amount in executions if execution.status == "SUCCEEDED"]
+    stuck = [amount for execution, amount in executions if is_stuck(shape, execution)]
+    if sum(due) <= balance <= max((*due, *stuck, Decimal(0))):
         return []
-    return [f"9: the provider holds {net}; due: {due}, of stuck executions: {stuck}"]
+    return [f"9: the provider's balance is {balance}; due: {due}, of stuck executions: {stuck}"]
 
 
 def is_stuck(shape: Shape, execution: Ended) -> bool:
-    """Whether it ended in neither of the two clean ways."""
+    """Return whether it ended in neither of the two clean ways."""
     return execution.status != "SUCCEEDED" and execution.error != shape.failed
 
 
-def _of(shape: Shape, kept: tuple[Kept, ...], execution: Ended, rows: Rows) -> Iterable[str]:
-    live = {row.entity for row in kept if _live_for(row, execution.arn, rows)}
-    complete = all(_holds(row, row.live[-1], execution.arn, rows) for row in kept)
+def _of_execution(shape: Shape, expected: tuple[ExpectedRow, ...], execution: Ended, rows: Rows) -> Iterable[str]:
+    owned = sorted(row.entity for row in expected if row.is_owned(execution.arn, rows))
+    complete = all(row.has(row.live[-1], execution.arn, rows) for row in expected)
     path = shape.path(execution.states)
     last, stuck = shape.parts[-1], is_stuck(shape, execution)
     if execution.status == "SUCCEEDED":
         if not complete:
             yield "1: succeeded, but not every row is complete and its own"
-    elif complete and path[-1] not in (last.does + last.decides + last.undoes if stuck else last.does):
-        # Stuck in the last step or in what undoes it, the last write may have been made all the same; resumed, it
-        # succeeds, or is rolled back.
+    elif complete and path[-1] not in (last.forward + last.decision + last.rollback if stuck else last.forward):
+        # In the last step, the last write may have been made although its response was lost. A redrive then succeeds
+        # or rolls back.
         yield f"1: every row is complete and its own, but it ended {execution.status}"
-    if execution.error == shape.failed and live:
-        yield f"2: failed cleanly, but {', '.join(sorted(live))} is live"
+    if execution.error == shape.failed and owned:
+        yield f"2: failed cleanly, but {', '.join(owned)} is live"
     if stuck and path[-1] not in shape.must_succeed:
         yield f"3: stuck in {path[-1]}"
-    yield from _counts(shape, kept, execution, rows)
-    yield from _path(shape, execution.status, execution.error, path)
-    yield from _pivot(shape, kept, execution, rows)
-
-
-def _counts(shape: Shape, kept: tuple[Kept, ...], execution: Ended, rows: Rows) -> Iterable[str]:
-    for row in kept:
-        statuses = [event["status"] for event in _events(row, rows) if event["saga_id"] == execution.arn]
-        for status in (*row.held, row.undone):
-            if statuses.count(status) > 1:
-                yield f"4: {statuses.count(status)} times {status}"
-        did, undid = row.live[0] in statuses, row.undone in statuses
-        if execution.error == shape.failed and did and not undid:
-            yield f"4: {row.live[0]}, but never {row.undone}"
-        if undid and statuses[-1] != row.undone:
-            yield f"6: {statuses[-1]} after {row.undone}"
-
-
-def _path(shape: Shape, status: str, error: str | None, path: tuple[str, ...]) -> Iterable[str]:
-    if status == "SUCCEEDED":
-        allowed: Iterable[tuple[str, ...]] = shape.complete
-    elif error == shape.failed:
-        allowed = shape.rolled_back
-    else:
-        allowed = {whole[: len(path)] for whole in (*shape.complete, *shape.rolled_back)}
-    if path not in allowed:
+    for row in expected:
+        yield from _of_history(row, row.history(rows, execution.arn), failed=execution.error == shape.failed)
+    if path not in _allowed_paths(shape, execution, len(path)):
         yield f"7: the path is {' > '.join(path)}"
+    yield from _of_pivot(shape, expected, execution, rows)
 
 
-def _pivot(shape: Shape, kept: tuple[Kept, ...], execution: Ended, rows: Rows) -> Iterable[str]:
-    """A pivot is never undone, and once it is done nothing is."""
+def _of_history(row: ExpectedRow, statuses: list[str], *, failed: bool) -> Iterable[str]:
+    for status in (*row.owned, row.compensated):
+        if statuses.count(status) > 1:
+            yield f"4: {statuses.count(status)} times {status}"
+    if failed and row.live[0] in statuses and row.compensated not in statuses:
+        yield f"4: {row.live[0]}, but never {row.compensated}"
+    if row.compensated in statuses and statuses[-1] != row.compensated:
+        yield f"6: {statuses[-1]} after {row.compensated}"
+
+
+def _allowed_paths(shape: Shape, execution: Ended, length: int) -> Iterable[tuple[str, ...]]:
+    if execution.status == "SUCCEEDED":
+        return shape.complete
+    if execution.error == shape.failed:
+        return shape.rolled_back
+    return {path[:length] for path in (*shape.complete, *shape.rolled_back)}
+
+
+def _of_pivot(shape: Shape, expected: tuple[ExpectedRow, ...], execution: Ended, rows: Rows) -> Iterable[str]:
     pivots = [action for part in shape.parts if part.is_pivot for action, _ in part.tasks]
-    undone = {row.entity for row in kept if _holds(row, row.undone, execution.arn, rows)}
-    for row in kept:
+    compensated = [row.entity for row in expected if row.has(row.compensated, execution.arn, rows)]
+    for row in expected:
         if row.action not in pivots:
             continue
-        statuses = {event["status"] for event in _events(row, rows) if event["saga_id"] == execution.arn}
-        if {row.live[0], row.undone} <= statuses:
-            yield f"8: {row.entity} is a pivot, but was undone"
-        if undone and _live_for(row, execution.arn, rows):
-            yield f"8: {row.entity} is done, but {', '.join(sorted(undone))} is undone"
+        if {row.live[0], row.compensated} <= set(row.history(rows, execution.arn)):
+            yield f"8: {row.entity} is a pivot, but was compensated"
+        if compensated and row.is_owned(execution.arn, rows):
+            yield f"8: {row.entity} happened, but {', '.join(compensated)} is compensated"
 
 
-def _history(row: Kept, kept: Mapping[str, Any] | None) -> Iterable[str]:
-    """Of one row alone: nobody changed it while another saga held it, and it is what its history says."""
-    if kept is None:
+def _of_row(row: ExpectedRow, stored: Mapping[str, Any] | None) -> Iterable[str]:
+    if stored is None:
         return
-    holder = None
-    for event in kept["history"]:
-        if holder not in (None, event["saga_id"]):
-            yield f"5: {row.entity} of {holder} was made {event['status']} by {event['saga_id']}"
-        holder = event["saga_id"] if event["status"] in row.held else None
-    last = kept["history"][-1]
-    if (last["status"], last["saga_id"]) != (kept["status"], kept["saga_id"]):
-        yield f"5: {row.entity} is {kept['status']}, its history ends with {last['status']}"
-
-
-def _events(row: Kept, rows: Rows) -> list[Mapping[str, str]]:
-    return list(rows[row.entity]["history"]) if row.entity in rows else []
-
-
-def _holds(row: Kept, status: str, saga_id: str, rows: Rows) -> bool:
-    found = rows.get(row.entity, {})
-    return (found.get("status"), found.get("saga_id")) == (status, saga_id)
-
-
-def _live_for(row: Kept, saga_id: str, rows: Rows) -> bool:
-    return any(_holds(row, status, saga_id, rows) for status in row.held)
+    owner = None
+    for entry in stored["history"]:
+        if owner not in (None, entry["saga_id"]):
+            yield f"5: {row.entity} of {owner} was made {entry['status']} by {entry['saga_id']}"
+        owner = entry["saga_id"] if entry["status"] in row.owned else None
+    last = stored["history"][-1]
+    if (last["status"], last["saga_id"]) != (stored["status"], stored["saga_id"]):
+        yield f"5: {row.entity} is {stored['status']}, its history ends with {last['status']}"

@@ -1,4 +1,4 @@
-"""Every order in which deliveries to one row can arrive, against the real handlers on a table in memory."""
+"""Every order in which calls for one row can arrive, with the real handlers and a table in memory."""
 
 import itertools
 import math
@@ -7,57 +7,69 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from moto.core.models import DEFAULT_ACCOUNT_ID
-from moto.dynamodb.models import dynamodb_backends
-from moto.dynamodb.models.dynamo_type import DynamoType
-
+from examples.trip_booking.demo import DEMO as TRIP_DEMO
 from examples.trip_booking.lambdas import handlers as trips
-from examples.trip_booking.lambdas.trips import PAYMENT as TRIP_PAYMENT
-from lambdas.cancel_shipment import handler as cancel_shipment
-from lambdas.create_order import handler as create_order
-from lambdas.delete_order import handler as delete_order
-from lambdas.process_payment import handler as process_payment
-from lambdas.process_shipment import handler as process_shipment
-from lambdas.refund_payment import handler as refund_payment
-from lambdas.shared.errors import BusinessError
-from lambdas.shared.handler import Handler
-from lambdas.shared.orders import ORDER, PAYMENT, SHIPMENT
-from lambdas.shared.steps import Step
-from tests.fixtures import TABLE, create_table
-
-GIVEN = {"order_id": "1", "total": 100, "card_no": "123-1234", "address": "123 st"}
-TRIP = {"trip_id": "1", "flight": "LX 38", "hotel": "Alpenblick", "price": 250, "card_no": "123-1234"}
+from examples.trip_booking.lambdas.trip_steps import STEPS as TRIP_STEPS
+from lambdas.saga_runtime.errors import BusinessError
+from lambdas.saga_runtime.handlers import Handler
+from lambdas.saga_runtime.steps import StepSpec
+from local.order_demo import ORDER_DEMO
+from tests.fixtures import ORDER_STEPS, create_table, order_function, store_item, stored_item
 
 
 @dataclass(frozen=True, kw_only=True)
-class Calls:
-    """What can be called for the row of a step: its action, and what undoes or resolves it."""
+class RowFunctions:
+    """The functions of one row: the action, and its compensation or resolution."""
 
-    step: Step
+    step: StepSpec
     action: Handler
-    undo: Handler
-    given: Mapping[str, object]
+    compensation: Handler
+    input: Mapping[str, object]
 
 
-ROWS: Mapping[str, Calls] = {
-    "ORDER": Calls(step=ORDER, action=create_order, undo=delete_order, given=GIVEN),
-    "PAYMENT": Calls(step=PAYMENT, action=process_payment, undo=refund_payment, given=GIVEN),
-    "SHIPMENT": Calls(step=SHIPMENT, action=process_shipment, undo=cancel_shipment, given=GIVEN),
-    # A pivot, which is resolved rather than compensated.
-    "PIVOT": Calls(step=TRIP_PAYMENT, action=trips.take_payment, undo=trips.resolve_payment, given=TRIP),
+ROWS: Mapping[str, RowFunctions] = {
+    spec.entity: RowFunctions(
+        step=spec,
+        action=order_function(step.action),
+        compensation=order_function(step.compensation),
+        input=ORDER_DEMO.input("1-success"),
+    )
+    for step, spec in ORDER_STEPS
+} | {
+    # A pivot is resolved, not compensated.
+    "PIVOT": RowFunctions(
+        step=TRIP_STEPS["PAYMENT"],
+        action=trips.take_payment,
+        compensation=trips.resolve_payment,
+        input=TRIP_DEMO.input("1-success"),
+    ),
 }
 
 
 @dataclass(frozen=True, order=True)
-class Call:
-    """One delivery: the action of a saga, or what undoes or resolves it."""
+class Delivery:
+    """One call: the action of a saga, or its compensation or resolution."""
 
     saga: str
     compensates: bool
 
 
-def starts(sagas: Sequence[str]) -> list[dict[str, str]]:
-    """Every relation of the sagas' start times, those of equal ones included."""
+Item = dict[str, Any] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivered:
+    """The result of a delivery: the item after it, and the invariants that it violated by itself."""
+
+    after: Item
+    rejected: bool
+    committed: bool
+    changed: bool
+    problems: tuple[str, ...]
+
+
+def start_orders(sagas: Sequence[str]) -> list[dict[str, str]]:
+    """Return every order of the sagas' start times, equal times included."""
     ranks = itertools.product(range(len(sagas)), repeat=len(sagas))
     dense = sorted({tuple(sorted(set(ranking)).index(rank) for rank in ranking) for ranking in ranks})
     return [
@@ -65,126 +77,141 @@ def starts(sagas: Sequence[str]) -> list[dict[str, str]]:
     ]
 
 
-def count(calls: Sequence[Call]) -> int:
-    """How many orders there are."""
-    return math.factorial(len(calls)) // math.prod(math.factorial(n) for n in Counter(calls).values())
-
-
-Row = Mapping[str, Any] | None
+def count(deliveries: Sequence[Delivery]) -> int:
+    """Return the number of different orders of the deliveries."""
+    return math.factorial(len(deliveries)) // math.prod(math.factorial(n) for n in Counter(deliveries).values())
 
 
 class Exploration:
-    """Walks every order in which calls can arrive at one row, and checks each delivery on the way.
+    """Makes deliveries to one row in every order, and checks each of them.
 
-    Two ways that have led to the same row, the same sagas compensated and the same calls to come cannot differ
-    from there on, so the rest is walked once for both; with ``every_step`` it is walked for each, which shows
-    the same and takes longer. (The history does not count: it is written only, no condition reads it.)
-    ``orders`` counts the orders, ``deliveries`` the calls really made for them, and ``broken`` says in words
-    what went wrong.
+    Two orders that lead to the same item, the same compensated sagas and the same remaining deliveries cannot differ
+    from there on, so the rest is explored once for both. The same delivery to the same item has the same result. The
+    history does not count, because no condition reads it.
+
+    ``orders`` counts the orders, ``deliveries`` the calls that were made for them. ``violations`` has each violated
+    invariant in words.
+
+    Args:
+        row: the row, a key of ``ROWS``.
+        starts: the start time of each saga.
+        every_step: whether every order is explored to its end, which finds the same and takes longer.
     """
 
-    def __init__(self, row: str, begun: Mapping[str, str], *, every_step: bool) -> None:
+    def __init__(self, row: str, starts: Mapping[str, str], *, every_step: bool) -> None:
         self.orders = 0
         self.deliveries = 0
-        self.broken: list[str] = []
-        self._calls = ROWS[row]
-        self._key = self._calls.step.schema.key
+        self.violations: list[str] = []
+        self._functions = ROWS[row]
         self._is_pivot = row == "PIVOT"
-        create_table(self._key)
-        self._table = dynamodb_backends[DEFAULT_ACCOUNT_ID]["us-east-1"].tables[TABLE]
-        self._entity = DynamoType({"S": self._calls.step.entity.name})
-        self._begun = begun
+        self._entity = self._functions.step.entity
+        self._starts = starts
         self._every_step = every_step
-        self._walked: dict[Any, int] = {}
+        self._explored: dict[Any, int] = {}
+        self._delivered: dict[Any, Delivered] = {}
+        create_table(self._functions.step.schema.key)
 
-    def walk(self, calls: Sequence[Call]) -> None:
-        """Deliver the calls in every order, each order to an empty table."""
-        self.orders += self._walk(None, frozenset(), Counter(calls), ())
+    def explore(self, deliveries: Sequence[Delivery]) -> None:
+        """Make the deliveries in every order, each order on an empty table."""
+        self.orders += self._explore(None, frozenset(), Counter(deliveries), ())
 
-    def _walk(self, row: Row, compensated: frozenset[str], left: Counter[Call], way: tuple[Call, ...]) -> int:
-        reached = (str(sorted(_but(row, "history").items())), compensated, tuple(sorted(left.items())))
+    def _explore(
+        self, item: Item, compensated: frozenset[str], left: Counter[Delivery], path: tuple[Delivery, ...]
+    ) -> int:
         if not left:
             return 1
-        if not self._every_step and reached in self._walked:
-            return self._walked[reached]
+        reached = (_without_history(item), compensated, tuple(sorted(left.items())))
+        if not self._every_step and reached in self._explored:
+            return self._explored[reached]
         orders = 0
-        for call in sorted(left):
-            after, done = self._deliver(row, compensated, call, (*way, call))
-            orders += self._walk(after, done, left - Counter([call]), (*way, call))
-        self._walked[reached] = orders
+        for delivery in sorted(left):
+            result = self._deliver(item, delivery)
+            is_compensated = delivery.compensates and not result.committed
+            now_compensated = compensated | {delivery.saga} if is_compensated else compensated
+            self._check(item, result, (*path, delivery), compensated, now_compensated)
+            orders += self._explore(result.after, now_compensated, left - Counter([delivery]), (*path, delivery))
+        self._explored[reached] = orders
         return orders
 
-    def _deliver(
-        self, before: Row, compensated: frozenset[str], call: Call, way: tuple[Call, ...]
-    ) -> tuple[Row, frozenset[str]]:
-        self._restore(before)
-        event = {"saga": {"id": call.saga, "started_at": self._begun[call.saga]}, "order": self._calls.given}
-        self.deliveries += 1
-        refused, committed = False, False
-        try:
-            answer = (self._calls.undo if call.compensates else self._calls.action)(event, None)
-            committed = answer.get("committed") is True
-        except BusinessError:
-            refused = True
-        after = self._read()
-        done = compensated | {call.saga} if call.compensates and not committed else compensated
-        told = " > ".join(f"{'undo' if one.compensates else 'do'} {one.saga}" for one in way)
-        held = (self._live_for(before), self._live_for(after))
-        problems = [*_wrong(before, after, done, call, held, refused=refused)]
-        if self._is_pivot and call.compensates and held[0] == call.saga != held[1]:
-            problems.append("a resolution undid an action")
-        if committed and (held != (call.saga, call.saga) or call.saga in compensated or before != after):
-            problems.append("a resolution took an action for done that was not, or changed a row that is final")
-        self.broken += [f"{problem}: {told}" for problem in problems]
-        return after, done
+    def _deliver(self, before: Item, delivery: Delivery) -> Delivered:
+        known = (_without_history(before), delivery)
+        if self._every_step or known not in self._delivered:
+            self._delivered[known] = self._call(before, delivery)
+        return self._delivered[known]
 
-    def _live_for(self, row: Row) -> str | None:
-        """The saga that holds the row, if one does."""
-        if row is None or row["status"]["S"] == self._calls.step.entity.undone:
+    def _call(self, before: Item, delivery: Delivery) -> Delivered:
+        store_item("1", self._entity, before)
+        event = {
+            "saga": {"id": delivery.saga, "started_at": self._starts[delivery.saga]},
+            "input": self._functions.input,
+        }
+        self.deliveries += 1
+        rejected, committed = False, False
+        try:
+            function = self._functions.compensation if delivery.compensates else self._functions.action
+            committed = function(event, None).get("committed") is True
+        except BusinessError:
+            rejected = True
+        after = stored_item("1", self._entity)
+        return Delivered(
+            after=after,
+            rejected=rejected,
+            committed=committed,
+            changed=before != after,
+            problems=tuple(self._problems(before, after, delivery, rejected=rejected)),
+        )
+
+    def _problems(self, before: Item, after: Item, delivery: Delivery, *, rejected: bool) -> Iterator[str]:
+        """Return the invariants that a delivery violates, whatever came before it."""
+        owner = self._owner(before)
+        if delivery.compensates and rejected:
+            yield "a compensation was rejected"
+        if owner not in (None, delivery.saga) and _without_fence(before) != _without_fence(after):
+            yield "a saga changed the row of another"
+        if not delivery.compensates and (rejected or owner == delivery.saga) and before != after:
+            yield "a rejected or repeated action changed the row"
+        if before and after and after["fence"]["S"] < before["fence"]["S"]:
+            yield "the fence became lower"
+        if after and after["status"] != after["history"]["L"][-1]["M"]["status"]:
+            yield "the history does not end with the status"
+
+    def _check(
+        self,
+        before: Item,
+        result: Delivered,
+        path: tuple[Delivery, ...],
+        compensated: frozenset[str],
+        now_compensated: frozenset[str],
+    ) -> None:
+        delivery = path[-1]
+        owner, new_owner = self._owner(before), self._owner(result.after)
+        problems = list(result.problems)
+        if new_owner in now_compensated:
+            problems.append("an action took effect after its compensation")
+        accepted = not delivery.compensates and not result.rejected
+        if accepted and (delivery.saga in now_compensated or new_owner != delivery.saga):
+            problems.append("an action succeeded that had to be rejected")
+        if self._is_pivot and delivery.compensates and owner == delivery.saga != new_owner:
+            problems.append("a resolution compensated an action")
+        if result.committed and (
+            (owner, new_owner) != (delivery.saga, delivery.saga) or delivery.saga in compensated or result.changed
+        ):
+            problems.append("a resolution committed an action that had not happened, or changed a final row")
+        if problems:
+            names = [f"{'compensate' if one.compensates else 'act'} {one.saga}" for one in path]
+            self.violations += [f"{problem}: {' > '.join(names)}" for problem in problems]
+
+    def _owner(self, item: Item) -> str | None:
+        """Return the saga that owns the row, if it is live."""
+        if item is None or item["status"]["S"] == self._functions.step.compensated:
             return None
-        saga: str = row["saga_id"]["S"]
+        saga: str = item["saga_id"]["S"]
         return saga
 
-    # moto's own store is read and set directly: as calls of the API, these two would take two thirds of the time.
 
-    def _read(self) -> Row:
-        item = self._table.items[_KEY].get(self._entity)
-        return None if item is None else item.to_json()["Attributes"]
-
-    def _restore(self, row: Row) -> None:
-        self._table.items[_KEY].pop(self._entity, None)
-        if row is not None:
-            self._table.put_item(dict(row))
+def _without_history(item: Item) -> str:
+    return str(sorted((name, value) for name, value in (item or {}).items() if name != "history"))
 
 
-_KEY = DynamoType({"S": "1"})
-
-
-def _wrong(
-    before: Row,
-    after: Row,
-    compensated: frozenset[str],
-    call: Call,
-    held: tuple[str | None, str | None],
-    *,
-    refused: bool,
-) -> Iterator[str]:
-    holder, holder_after = held
-    if holder_after in compensated:
-        yield "an action outlived its compensation"
-    if call.compensates and refused:
-        yield "a compensation was refused"
-    if not call.compensates and not refused and (call.saga in compensated or holder_after != call.saga):
-        yield "an action succeeded that should have been refused"
-    if holder not in (None, call.saga) and _but(before, "fence") != _but(after, "fence"):
-        yield "a saga changed the row of another"
-    if (refused or holder == call.saga) and not call.compensates and before != after:
-        yield "a refused or repeated action changed the row"
-    if before and after and after["fence"]["S"] < before["fence"]["S"]:
-        yield "the fence went down"
-    if after and after["status"] != after["history"]["L"][-1]["M"]["status"]:
-        yield "the history does not end with the status"
-
-
-def _but(row: Row, name: str) -> dict[str, Any]:
-    return {key: value for key, value in (row or {}).items() if key != name}
+def _without_fence(item: Item) -> dict[str, Any]:
+    return {name: value for name, value in (item or {}).items() if name != "fence"}

@@ -1,6 +1,6 @@
-"""``python -m tests.screenshots``: the pictures of the web console in docs/images, taken of it as it runs.
+"""Takes the pictures of the web console in docs/images: ``python -m tests.screenshots``.
 
-It starts a local cloud, runs the four orders of the demo in the console, and takes a picture of each end.
+It starts a local cloud, runs the orders of the demo in the console, and takes a picture of each end.
 """
 
 import os
@@ -12,8 +12,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 from local.cloud import PROJECT, free_port, local_cloud
-from local.demo import EXPECTED
 from local.deployment import bootstrap, deploy
+from local.order_demo import ORDER_DEMO
 from tests import browser as browsers
 from tests.consoles import console_of
 
@@ -21,26 +21,26 @@ IMAGES = PROJECT / "docs" / "images"
 WIDTH = 1000
 PHONE = 390
 WITHIN = 30
-# What some state says in the drawing of any execution that has ended, and of no other.
+# The graph of every execution that has ended cleanly, and of no other, has this word.
 ENDED = "skipped"
 
 
 def main() -> int:
-    """Take the pictures; returns the exit status."""
+    """Take the pictures; return the exit status."""
     if reason := browsers.missing():
         print(f"error: {reason}: install Chromium and chromedriver", file=sys.stderr)
         return 2
     IMAGES.mkdir(exist_ok=True)
     with local_cloud(free_port()) as cloud:
-        # The console of this process takes no credentials but the local cloud's.
+        # The console in this process must not see any other credentials.
         environment = cloud.client_environment()
         os.environ.clear()
         os.environ.update(environment)
         bootstrap(cloud)
         with console_of(deploy(cloud)) as url, browsers.browser() as driver:
-            for preset in EXPECTED:
+            for preset, expected in ORDER_DEMO.expected_ends().items():
                 browsers.resize(driver, width=WIDTH, height=900)
-                _run(driver, url, preset)
+                _run(driver, url, preset, succeeds=expected.status == "SUCCEEDED")
                 take(driver, IMAGES / f"{preset}.png", width=WIDTH)
             browsers.prefer(driver, "dark")
             browsers.resize(driver, width=PHONE, height=800)
@@ -50,32 +50,32 @@ def main() -> int:
             browsers.prefer(driver, "light")
             browsers.resize(driver, width=WIDTH, height=800)
             driver.get(url)
-            _until(driver, "#stuck-summary", "no saga is stuck")
+            _until(driver, "#stuck-summary", "no sagas are stuck")
             _until(driver, "#executions", "fulfilled")
-            _until(driver, "#verdict", "held by")
+            _until(driver, "#verdict", "owned by")
             take(driver, IMAGES / "home.png", width=WIDTH)
     return 0
 
 
-def _run(driver: WebDriver, url: str, preset: str) -> None:
+def _run(driver: WebDriver, url: str, preset: str, *, succeeds: bool) -> None:
     driver.get(url)
     next(one for one in driver.find_elements(By.CSS_SELECTOR, ".preset") if one.text == preset).click()
-    _until(driver, "#verdict", "every step" if EXPECTED[preset].status == "SUCCEEDED" else "will refuse")
+    _until(driver, "#verdict", "every step" if succeeds else "will reject")
     driver.find_element(By.ID, "submit").click()
-    _until(driver, "#outcome", "fulfilled" if EXPECTED[preset].status == "SUCCEEDED" else "rolled back")
+    _until(driver, "#outcome", "fulfilled" if succeeds else "rolled back")
     _until(driver, "#graph", ENDED)
 
 
 def _until(driver: WebDriver, selector: str, word: str) -> None:
-    def there(_driver: WebDriver) -> bool:
+    def has_word(_driver: WebDriver) -> bool:
         found = driver.find_elements(By.CSS_SELECTOR, selector)
         return bool(found) and word.lower() in found[0].text.lower()
 
-    WebDriverWait(driver, WITHIN).until(there, f"{word} in {selector}")
+    WebDriverWait(driver, WITHIN).until(has_word, f"{word} in {selector}")
 
 
 def take(driver: WebDriver, file: Path, *, width: int) -> None:
-    """A picture of the whole page."""
+    """Take a picture of the whole page."""
     driver.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": True})
     browsers.resize(driver, width=width, height=200)
     height = driver.execute_script("return document.documentElement.scrollHeight")

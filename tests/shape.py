@@ -1,7 +1,8 @@
-"""The shape of a saga, read from the template: nothing in here knows the names of its steps."""
+"""Reads the shape of a saga from its template. It knows no step by name."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -9,130 +10,137 @@ from tests.fixtures import definition_in
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
-    """A step or a parallel group, by its states; those within a group are in ``tasks`` alone.
+class ShapePart:
+    """A step or a parallel group, by its states. States in a group are in ``tasks`` only.
 
-    ``does`` are entered when all goes well, ``decides`` when it failed, before anything is undone, and ``undoes``
-    to undo it. ``tasks`` are the pairs (action, what undoes or resolves it, if anything does).
+    Args:
+        forward: the states that are entered if all goes well.
+        decision: the states that decide, after a pivot has failed, whether it happened.
+        rollback: the states that compensate it.
+        tasks: the pairs (action, its compensation or resolution; None if it is retriable).
     """
 
-    does: tuple[str, ...]
-    decides: tuple[str, ...] = ()
-    undoes: tuple[str, ...] = ()
+    forward: tuple[str, ...]
+    decision: tuple[str, ...] = ()
+    rollback: tuple[str, ...] = ()
     tasks: tuple[tuple[str, str | None], ...]
 
     @property
     def is_pivot(self) -> bool:
-        """Whether it may be done though it failed, and is never undone."""
-        return bool(self.decides)
+        """True if it is never compensated, and may have happened although it failed."""
+        return bool(self.decision)
 
     @property
     def is_retriable(self) -> bool:
-        """Whether nothing is undone any more from here on."""
-        return not self.decides and not self.undoes
+        """True if it must succeed: nothing is compensated from here on."""
+        return not self.decision and not self.rollback
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Shape:
-    """The parts of a saga in order, how it ends, and what its states call.
+    """The parts of a saga in order, and the functions that its states call.
 
-    ``written`` is the state that writes to the table by itself, if one does; ``end`` the Succeed state, if there is
-    one; ``key`` the table's partition key; ``functions`` maps states to handlers, such as ``lambdas.a.handler``.
+    Args:
+        definition: the definition of the state machine.
+        parts: the parts.
+        failed: the Fail state.
+        end: the Succeed state; None if the last part ends the execution.
+        completion: the state that writes to the table itself; None if no state does.
+        key: the partition key of the table.
+        functions: the handler path of each state that calls a function.
+        state_of: the state of each function's reference in the definition.
     """
 
     definition: Mapping[str, Any]
-    parts: tuple[Part, ...]
+    parts: tuple[ShapePart, ...]
     failed: str
     end: str | None
-    written: str | None
+    completion: str | None
     key: str
     functions: Mapping[str, str]
     state_of: Mapping[str, str]
 
-    @property
+    @cached_property
     def steps(self) -> tuple[tuple[str, str], ...]:
-        """Each action that can fail for good, with what undoes or resolves it, in order."""
-        return tuple((action, undo) for part in self.parts for action, undo in part.tasks if undo is not None)
+        """The actions that can fail for good, each with its compensation or resolution, in order."""
+        return tuple(
+            (action, compensation) for part in self.parts for action, compensation in part.tasks if compensation
+        )
 
-    @property
+    @cached_property
     def actions(self) -> tuple[str, ...]:
         """The actions that can fail for good, in order."""
         return tuple(action for action, _ in self.steps)
 
-    @property
+    @cached_property
     def compensations(self) -> tuple[str, ...]:
-        """What undoes or resolves the actions, in their order."""
+        """The compensations and resolutions, in the order of their actions."""
         return tuple(compensation for _, compensation in self.steps)
 
-    @property
+    @cached_property
     def retriables(self) -> tuple[str, ...]:
-        """The tasks from which nothing is undone any more."""
-        return tuple(action for part in self.parts for action, undo in part.tasks if undo is None)
+        """The actions that must succeed, in order."""
+        return tuple(action for part in self.parts for action, compensation in part.tasks if compensation is None)
 
-    @property
+    @cached_property
     def tasks(self) -> tuple[str, ...]:
-        """Every state that does something."""
+        """All states that call a function or write."""
         return (*self.actions, *self.retriables, *self.compensations)
 
-    @property
-    def groups(self) -> tuple[Part, ...]:
+    @cached_property
+    def groups(self) -> tuple[ShapePart, ...]:
         """The parallel groups."""
         return tuple(part for part in self.parts if len(part.tasks) > 1)
 
-    @property
+    @cached_property
     def must_succeed(self) -> frozenset[str]:
-        """The states, not those within groups, that an execution may be stuck in."""
+        """The states, without those in groups, in which a saga may be stuck."""
         return frozenset(
             state
             for part in self.parts
-            for state in (*part.undoes, *part.decides[:1], *(part.does[:1] if part.is_retriable else ()))
+            for state in (*part.rollback, *part.decision[:1], *(part.forward[:1] if part.is_retriable else ()))
         )
 
-    @property
+    @cached_property
     def complete(self) -> frozenset[tuple[str, ...]]:
-        """The paths of an execution that succeeds: straight on, or by way of a pivot that was done after all."""
+        """The paths of an execution that succeeds: straight, or through a pivot that failed but had happened."""
         paths: list[tuple[str, ...]] = [()]
         for part in self.parts:
-            ways = [part.does, (*part.does, *part.decides)] if part.is_pivot else [part.does]
+            ways = [part.forward, (*part.forward, *part.decision)] if part.is_pivot else [part.forward]
             paths = [(*path, *way) for path in paths for way in ways]
         return frozenset((*path, *([self.end] if self.end else [])) for path in paths)
 
-    @property
+    @cached_property
     def rolled_back(self) -> frozenset[tuple[str, ...]]:
         """The paths of an execution that is rolled back."""
         return frozenset(map(self.rolled_back_from, self.actions))
 
     def rolled_back_from(self, action: str) -> tuple[str, ...]:
-        """The path of an execution in which this action failed for good, without the states within groups."""
-        at = next(index for index, part in enumerate(self.parts) if action in dict(part.tasks))
-        through = self.parts[: at + 1]
-        done = chain.from_iterable(part.does for part in through)
-        failing = self.parts[at]
-        undone = chain.from_iterable(part.undoes for part in reversed(through))
-        return (*done, *failing.decides, *undone, self.failed)
+        """Return the path of an execution in which the action failed for good, without the states in groups."""
+        failed_at = next(index for index, part in enumerate(self.parts) if action in dict(part.tasks))
+        reached = self.parts[: failed_at + 1]
+        forward = chain.from_iterable(part.forward for part in reached)
+        rollback = chain.from_iterable(part.rollback for part in reversed(reached))
+        return (*forward, *self.parts[failed_at].decision, *rollback, self.failed)
 
     def path(self, states: tuple[str, ...]) -> tuple[str, ...]:
-        """The states without those within groups, which not every history tells of."""
+        """Return the states without those in groups, which some local clouds do not record."""
         return tuple(state for state in states if state in self.definition["States"])
 
 
 def shape_of(template: Mapping[str, Any]) -> Shape:
-    """Follow the definition from its start along the way of an execution in which nothing fails."""
+    """Follow the definition from its start along the path of an execution without failures."""
     definition = definition_in(template)
     states = definition["States"]
-    parts: list[Part] = []
+    parts: list[ShapePart] = []
     name = definition["StartAt"]
     while name and states[name]["Type"] != "Succeed":
         part = _part(states, name)
         parts.append(part)
-        last = states[part.does[-1]]
+        last = states[part.forward[-1]]
         name = last.get("Default", last.get("Next"))
-    every = {**states, **_within_groups(states)}
-    called = {
-        state: body["Parameters"]["FunctionName"]
-        for state, body in every.items()
-        if "FunctionName" in body.get("Parameters", {})
-    }
+    parameters = {state: body.get("Parameters", {}) for state, body in (states | _in_groups(states)).items()}
+    called = {state: body["FunctionName"] for state, body in parameters.items() if "FunctionName" in body}
     resources = template["Resources"]
     handlers = {
         f"<{logical_id}>": resource["Properties"]["Handler"]
@@ -146,33 +154,34 @@ def shape_of(template: Mapping[str, Any]) -> Shape:
         parts=tuple(parts),
         failed=failed,
         end=name,
-        written=next((state for state, body in every.items() if "TableName" in body.get("Parameters", {})), None),
+        completion=next((state for state, body in parameters.items() if "TableName" in body), None),
         key=table["KeySchema"][0]["AttributeName"],
         functions={state: handlers[function] for state, function in called.items()},
         state_of={function: state for state, function in called.items()},
     )
 
 
-def _part(states: Mapping[str, Any], name: str) -> Part:
+def _part(states: Mapping[str, Any], name: str) -> ShapePart:
     body = states[name]
     following = body.get("Next")
     if body["Type"] == "Parallel":
         members = [branch["StartAt"] for branch in body["Branches"]]
         if following is None or states[following]["Type"] != "Choice":
-            return Part(does=(name,), tasks=tuple((member, None) for member in members))
+            return ShapePart(forward=(name,), tasks=tuple((member, None) for member in members))
         (undo,) = (choice["Next"] for choice in states[following]["Choices"])
-        undoing = [branch["StartAt"] for branch in states[undo]["Branches"]]
-        return Part(does=(name, following), undoes=(undo,), tasks=tuple(zip(members, undoing, strict=True)))
+        compensations = [branch["StartAt"] for branch in states[undo]["Branches"]]
+        tasks = tuple(zip(members, compensations, strict=True))
+        return ShapePart(forward=(name, following), rollback=(undo,), tasks=tasks)
     if "Catch" not in body:
-        return Part(does=(name,), tasks=((name, None),))
+        return ShapePart(forward=(name,), tasks=((name, None),))
     caught = body["Catch"][0]["Next"]
     decision = states[caught]["Next"]
     if states[decision]["Type"] == "Choice":
-        return Part(does=(name,), decides=(caught, decision), tasks=((name, caught),))
-    return Part(does=(name,), undoes=(caught,), tasks=((name, caught),))
+        return ShapePart(forward=(name,), decision=(caught, decision), tasks=((name, caught),))
+    return ShapePart(forward=(name,), rollback=(caught,), tasks=((name, caught),))
 
 
-def _within_groups(states: Mapping[str, Any]) -> dict[str, Any]:
+def _in_groups(states: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: body
         for state in states.values()

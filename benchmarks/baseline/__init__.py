@@ -1,4 +1,5 @@
-"""The yardstick: a plain order saga without guarantees, as a first version is often written.
+"""The baselines.
 
-No conditions on its writes, a client made at each call, rows deleted rather than undone, no retries, no audit trail.
+``app`` and ``functions`` are a plain order saga as a first version is often written: no conditions, a client made in
+each call, rows deleted rather than compensated, no retries. ``ordinary`` is one function, ``same_resources`` one stack.
 """

@@ -1,53 +1,23 @@
-"""The four sales of the demo, and how each of them ends."""
+"""The sales of the demo."""
 
 from pathlib import Path
 
 from examples.ticket_sale.fake_provider import serving
-from local.demo import Example, Expected
+from examples.ticket_sale.lambdas.sale_steps import STEPS
+from local.demo import Demo, Scenario
 
-EXAMPLE = Example(
-    noun="sale",
+DEMO = Demo(
     stack="TicketSaga",
     module="examples.ticket_sale.app",
-    key="sale_id",
-    entities=("SEAT", "PAYMENT", "TICKET"),
-    scenarios=Path(__file__).parent / "scenarios",
-    service=serving,
-    price="price",
-    expected={
-        "1-success": Expected(
-            title="a complete sale",
-            status="SUCCEEDED",
-            states=("ReserveSeat", "ChargeCard", "IssueTicket", "Completed"),
-            statuses={"SEAT": "RESERVED", "PAYMENT": "CHARGED", "TICKET": "ISSUED"},
-        ),
-        "2-slow-provider": Expected(
-            title="the provider charges, and answers too late once",
-            status="SUCCEEDED",
-            states=("ReserveSeat", "ChargeCard", "IssueTicket", "Completed"),
-            statuses={"SEAT": "RESERVED", "PAYMENT": "CHARGED", "TICKET": "ISSUED"},
-        ),
-        "3-silent-provider": Expected(
-            title="the provider charges, and never answers",
-            status="FAILED",
-            error="SaleFailed",
-            states=("ReserveSeat", "ChargeCard", "RefundCard", "ReleaseSeat", "SaleFailed"),
-            statuses={"SEAT": "RELEASED", "PAYMENT": "REFUNDED"},
-        ),
-        "4-failed-ticket": Expected(
-            title="no buyer: IssueTicket fails",
-            status="FAILED",
-            error="SaleFailed",
-            states=(
-                "ReserveSeat",
-                "ChargeCard",
-                "IssueTicket",
-                "VoidTicket",
-                "RefundCard",
-                "ReleaseSeat",
-                "SaleFailed",
-            ),
-            statuses={"SEAT": "RELEASED", "PAYMENT": "REFUNDED", "TICKET": "VOIDED"},
-        ),
+    specs=STEPS,
+    failed="SaleFailed",
+    folder=Path(__file__).parent / "scenarios",
+    serving=serving,
+    amount="price",
+    scenarios={
+        "1-success": Scenario(title="a complete sale"),
+        "2-slow-provider": Scenario(title="the provider charges and responds too late once"),
+        "3-silent-provider": Scenario(title="the provider charges and never responds", fails="charge_card"),
+        "4-failed-ticket": Scenario(title="no buyer", fails="issue_ticket"),
     },
 )

@@ -1,11 +1,12 @@
-"""The CDK app of the trip saga: ``-c stage=NAME`` and ``-c alert_email=ADDRESS`` are its context."""
+"""The CDK app of the trip saga. Its context is ``-c stage=NAME`` and ``-c alert_email=ADDRESS``."""
 
 from constructs import Construct
 
-from saga_stack.app import synthesize
-from saga_stack.settings import Settings
-from saga_stack.stack import SagaStack
-from saga_stack.steps import Parallel, Pivot, Retriable, Step
+from examples.trip_booking.lambdas.trip_steps import SCHEMA
+from saga_stack.construct.app import synthesize
+from saga_stack.construct.stack import SagaStack
+from saga_stack.construct.stages import Stage
+from saga_stack.construct.steps import Parallel, Pivot, Retriable, Step
 
 RESERVE = (
     Step(action="reserve_flight", compensation="cancel_flight"),
@@ -13,20 +14,22 @@ RESERVE = (
 )
 PAY = Pivot(action="take_payment", resolution="resolve_payment")
 CONFIRM = (Retriable(action="confirm_flight"), Retriable(action="confirm_hotel"))
+STEPS = (Parallel(name="reservations", steps=RESERVE), PAY, Parallel(name="confirmations", steps=CONFIRM))
 
 
 class TripSagaStack(SagaStack):
     """The trip saga of one stage."""
 
-    def __init__(self, scope: Construct, id_: str, *, settings: Settings) -> None:
+    def __init__(self, scope: Construct, id_: str, *, stage: Stage) -> None:
         super().__init__(
             scope,
             id_,
-            settings=settings,
-            description="Books a trip as a saga: flight and hotel at once, then the payment, or nothing",
-            steps=(Parallel(name="reservations", steps=RESERVE), PAY, Parallel(name="confirmations", steps=CONFIRM)),
+            stage=stage,
+            description="A trip as a saga: flight and hotel at once, then the payment, or nothing",
+            steps=STEPS,
             state_machine="TripBooking",
-            partition_key="trip_id",
+            partition_key=SCHEMA.key,
+            sensitive_fields=SCHEMA.sensitive,
             failed="TripFailed",
             packages=("examples/trip_booking/lambdas",),
             handler="examples.trip_booking.lambdas.handlers.{}",

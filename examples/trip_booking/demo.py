@@ -1,53 +1,20 @@
-"""The four trips of the demo, and how each of them ends."""
+"""The trips of the demo."""
 
 from pathlib import Path
 
-from local.demo import Example, Expected
+from examples.trip_booking.lambdas.trip_steps import STEPS
+from local.demo import Demo, Scenario
 
-_UNDONE = {"FLIGHT": "CANCELLED", "HOTEL": "CANCELLED"}
-
-EXAMPLE = Example(
-    noun="trip",
+DEMO = Demo(
     stack="TripSaga",
     module="examples.trip_booking.app",
-    key="trip_id",
-    entities=("FLIGHT", "HOTEL", "PAYMENT"),
-    scenarios=Path(__file__).parent / "scenarios",
-    expected={
-        "1-success": Expected(
-            title="a complete trip",
-            status="SUCCEEDED",
-            states=("Reservations", "ReservationsComplete", "TakePayment", "Confirmations", "Completed"),
-            statuses={"FLIGHT": "CONFIRMED", "HOTEL": "CONFIRMED", "PAYMENT": "CHARGED"},
-        ),
-        "2-failed-flight": Expected(
-            title="no flight: ReserveFlight fails while the hotel is reserved",
-            status="FAILED",
-            error="TripFailed",
-            states=("Reservations", "ReservationsComplete", "UndoReservations", "TripFailed"),
-            statuses=_UNDONE,
-        ),
-        "3-failed-hotel": Expected(
-            title="no hotel: ReserveHotel fails while the flight is reserved",
-            status="FAILED",
-            error="TripFailed",
-            states=("Reservations", "ReservationsComplete", "UndoReservations", "TripFailed"),
-            statuses=_UNDONE,
-        ),
-        "4-failed-payment": Expected(
-            title="no card_no: TakePayment fails for good",
-            status="FAILED",
-            error="TripFailed",
-            states=(
-                "Reservations",
-                "ReservationsComplete",
-                "TakePayment",
-                "ResolvePayment",
-                "TakePaymentCommitted",
-                "UndoReservations",
-                "TripFailed",
-            ),
-            statuses={**_UNDONE, "PAYMENT": "VOIDED"},
-        ),
+    specs=STEPS,
+    failed="TripFailed",
+    folder=Path(__file__).parent / "scenarios",
+    scenarios={
+        "1-success": Scenario(title="a complete trip"),
+        "2-failed-flight": Scenario(title="no flight", fails="reserve_flight"),
+        "3-failed-hotel": Scenario(title="no hotel", fails="reserve_hotel"),
+        "4-failed-payment": Scenario(title="no card_no", fails="take_payment"),
     },
 )

@@ -1,5 +1,5 @@
-"""The web console: start an order, watch its saga, look at its rows, resume what is stuck.
+"""The web console: start an order, follow its saga, read its rows, resume a stuck saga.
 
-server.py has the addresses, protection.py what a request must be, form.py the order that is started, watch.py what is
-shown. Pages are in ``templates``, what runs in them in ``static``.
+server.py has the routes, protection.py the checks of requests and the headers of responses, form.py the form that
+starts a saga, views.py the data of the pages. ``templates`` has the pages, ``static`` their scripts.
 """

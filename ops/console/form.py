@@ -1,145 +1,155 @@
-"""The order that a person fills in: the presets, the checking by the functions' own rules, and its sending.
+"""The form that starts a saga: presets, fields, and the check of an input by the rules of the steps.
 
-All this is the order saga's. Of another saga nothing is known but its key, so its input is JSON as it is typed in.
+Only the steps of the order saga are known here (lambdas/order_steps.py). The input of any other saga is one JSON text.
 
-A card number goes in only: it is no part of a preset that is told, of an answer, or of a message.
+The values of sensitive fields can be sent to the console; no page, response or message contains them.
 """
 
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
 
-from lambdas.shared import orders
-from lambdas.shared.errors import InvalidOrder
+from lambdas.order_steps import SCHEMA, STEPS
+from lambdas.saga_runtime.errors import InvalidInput
+from lambdas.saga_runtime.steps import StepSpec
 from ops.definition import Definition
 from ops.errors import OpsError
-from ops.model import Row
-from ops.words import CARD_FIELD, parsed
 
-Order: TypeAlias = dict[str, object]
+Input: TypeAlias = dict[str, object]
+# By entity.
+Steps: TypeAlias = Mapping[str, StepSpec]
 
 PRESETS = Path(__file__).parent.parent.parent / "local" / "scenarios"
-STEPS = (orders.ORDER, orders.PAYMENT, orders.SHIPMENT)
-_UNDONE = {step.entity.name: step.entity.undone for step in STEPS}
 
 
-class BadForm(OpsError):  # noqa: N818 (says what it is)
-    """What came is not what the form sends."""
+class InvalidForm(OpsError):  # noqa: N818 (like the other errors of ops)
+    """The request has not the form's fields, or its JSON is invalid."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """An order to start from, by the name of its file."""
+    """An input to start from. ``name`` is the name of its file."""
 
     name: str
-    order: Order
+    input: Input
 
-    def told(self) -> Order:
-        """What the form shows: the fields as text, and of the card number only whether there is one."""
-        shown = {name: _as_typed(value) for name, value in self.order.items() if name != CARD_FIELD}
-        return {"name": self.name, "fields": shown, "has_card": CARD_FIELD in self.order}
+    def for_page(self) -> dict[str, object]:
+        """Return the preset for the page: all fields as text, without the sensitive ones."""
+        fields = {
+            name: value if isinstance(value, str) else json.dumps(value)
+            for name, value in self.input.items()
+            if name not in SCHEMA.sensitive
+        }
+        return {"name": self.name, "fields": fields, "has_secrets": len(fields) < len(self.input)}
 
 
 def read_presets(folder: Path) -> tuple[Preset, ...]:
-    """The presets in a folder, one a JSON file. Raises OpsError if one is no JSON object or there is none."""
+    """Return the presets in a folder, one for each JSON file. Raises OpsError if a file is invalid or none is there."""
     presets = []
     for file in sorted(folder.glob("*.json")):
-        order = parsed(file.read_text(encoding="utf-8"))
-        if not isinstance(order, dict):
-            raise OpsError(f"{file} is no preset: expected an order, a JSON object")
-        presets.append(Preset(name=file.stem, order=order))
+        input_ = _parsed(file.read_text(encoding="utf-8"))
+        if not isinstance(input_, dict):
+            raise OpsError(f"invalid preset {file}: must be a JSON object")
+        presets.append(Preset(name=file.stem, input=input_))
     if not presets:
-        raise OpsError(
-            f"{folder} has no presets: expected orders there, each a file NAME.json; name another by --presets"
-        )
+        raise OpsError(f"no presets in {folder}: put files NAME.json there, or name another folder with --presets")
     return tuple(presets)
 
 
-def order_of(form: Mapping[str, object], presets: tuple[Preset, ...]) -> Order:
-    """The order that a filled in form means. Raises BadForm.
+def steps_of(definition: Definition, key: str) -> Steps:
+    """Return the steps of the order saga if the definition has its states, else no steps."""
+    is_order_saga = key == SCHEMA.key and definition.states.keys() >= {step.name for step in STEPS.values()}
+    return STEPS if is_order_saga else {}
 
-    ``{"fields": {NAME: TEXT}, "more": TEXT, "card_of": PRESET | null}``: a field that is empty is left out; a total
-    that is a number becomes one; ``more`` is a JSON object whose fields are added as they are; ``card_of`` names the
-    preset whose card number is used when none is typed in.
+
+@dataclass(frozen=True)
+class StartForm:
+    """The form for one saga.
+
+    Args:
+        key: the field that identifies an input.
+        steps: the steps of the saga; empty if they are not known.
+        presets: the inputs to start from.
     """
-    fields, more = form.get("fields"), form.get("more") or "{}"
-    if not isinstance(fields, dict) or not all(isinstance(value, str) for value in fields.values()):
-        raise BadForm("the form has no fields of text: reload the page")
-    order: Order = {name: _as_meant(name, value) for name, value in fields.items() if value != ""}
-    for preset in presets:
-        if preset.name == form.get("card_of") and CARD_FIELD in preset.order:
-            order.setdefault(CARD_FIELD, preset.order[CARD_FIELD])
-    added = _json(more) if isinstance(more, str) else None
-    if not isinstance(added, dict):
-        raise BadForm('the other fields are no JSON object: expected such as {"note": "x"}')
-    return order | added
+
+    key: str
+    steps: Steps
+    presets: tuple[Preset, ...]
+
+    def for_page(self) -> dict[str, object]:
+        """Return the variables of the form's template."""
+        if not self.steps:
+            return {"key": self.key, "fields": (), "presets": ()}
+        return {
+            "key": self.key,
+            "fields": SCHEMA.fields,
+            "sensitive": SCHEMA.sensitive,
+            "numbers": self._numbers,
+            "presets": [preset.for_page() for preset in self.presets],
+        }
+
+    def input_of(self, form: Mapping[str, object]) -> Input:
+        """Return the input that a form means. Raises InvalidForm.
+
+        The form is ``{"fields": {NAME: TEXT}, "more": JSON, "secrets_of": PRESET | null}``. Empty fields are left out.
+        The text of a field that is a number in a preset becomes a number if it is one. Sensitive fields without a text
+        come from the preset ``secrets_of``. The object ``more`` is added as it is.
+        """
+        fields, more = form.get("fields"), form.get("more") or "{}"
+        if not isinstance(fields, dict) or not all(isinstance(text, str) for text in fields.values()):
+            raise InvalidForm("the form has no text fields: reload the page")
+        added = _parsed(more) if isinstance(more, str) else None
+        if not isinstance(added, dict):
+            raise InvalidForm(f'invalid JSON: must be an object, such as {{"{self.key}": "1"}}')
+        secrets = next((preset.input for preset in self.presets if preset.name == form.get("secrets_of")), {})
+        input_ = {
+            **{name: secrets[name] for name in SCHEMA.sensitive if name in secrets},
+            **{name: self._value(name, text) for name, text in fields.items() if text},
+            **added,
+        }
+        if not self.steps and not (isinstance(input_.get(self.key), str) and input_[self.key]):
+            raise InvalidForm(f'{self.key} is missing or not a text: expected such as {{"{self.key}": "1"}}')
+        return input_
+
+    def rejection_of(self, input_: Input) -> str | None:
+        """Return which step will reject the input, and why, without its values; None if all steps will accept it."""
+        for step in self.steps.values():
+            try:
+                step.schema.key_of(step.schema.validated(input_))
+                step.attributes(input_)
+            except InvalidInput as error:
+                return f"{step.name} will reject this: {error}"
+        return None
+
+    @cached_property
+    def _numbers(self) -> frozenset[str]:
+        """The fields that are a number in a preset."""
+        return frozenset(name for preset in self.presets for name, value in preset.input.items() if _is_number(value))
+
+    def _value(self, name: str, text: str) -> object:
+        number = _parsed(text) if name in self._numbers else None
+        return number if _is_number(number) else text
 
 
-def input_of(form: Mapping[str, object], key: str) -> Order:
-    """The input that a person has typed in for a saga with this key, ``{"input": TEXT}``. Raises BadForm."""
-    text = form.get("input")
-    found = _json(text) if isinstance(text, str) else None
-    if not isinstance(found, dict):
-        raise BadForm(f'the input is no JSON object: expected such as {{"{key}": "1"}}')
-    if not isinstance(found.get(key), str) or not found[key]:
-        raise BadForm(f'the input has no {key}: expected a text that is not empty, such as {{"{key}": "1"}}')
-    return found
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Refusal:
-    """The step that will refuse an order, and why, without any value of it."""
+def _parsed(text: str) -> object:
+    """Return the value of a JSON text; None if it is invalid or contains a number that JSON cannot write."""
 
-    step: str
-    reason: str
-
-
-def refusal_of(order: Order) -> Refusal | None:
-    """The first step that will refuse the order, by the rules of the functions; None if none will."""
-    for step in STEPS:
-        try:
-            step.schema.id_of(step.schema.read(order))
-            step.stored(order)
-        except InvalidOrder as error:
-            return Refusal(step=step.name, reason=str(error))
-    return None
-
-
-def is_undone(row: Row) -> bool:
-    """Whether no saga holds the row of an order any more."""
-    return row.status == _UNDONE.get(row.entity)
-
-
-def is_of_orders(definition: Definition, key: str) -> bool:
-    """Whether a state machine is the order saga's, whose steps and rows are known here."""
-    return key == orders.SCHEMA.key and definition.states.keys() >= {step.name for step in STEPS}
-
-
-def _as_meant(name: str, text: str) -> object:
-    if name != "total":
-        return text
-    number = _json(text)
-    return number if isinstance(number, int | float) and not isinstance(number, bool) else text
-
-
-def _as_typed(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _json(text: str) -> object:
-    """The value of a JSON text; None if it is none, or holds a number that JSON cannot say again."""
-
-    def refuse(_constant: str) -> float:
+    def reject(_constant: str) -> float:
         raise ValueError
 
     def finite(number: str) -> float:
         value = float(number)
-        return value if math.isfinite(value) else refuse(number)
+        return value if math.isfinite(value) else reject(number)
 
     try:
-        return json.loads(text, parse_constant=refuse, parse_float=finite)
+        return json.loads(text, parse_constant=reject, parse_float=finite)
     except (ValueError, RecursionError):
         return None

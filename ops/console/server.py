@@ -1,4 +1,4 @@
-"""The console's addresses. Pages are HTML; everything under ``/api/`` is JSON, an error ``{"error": TEXT}``."""
+"""The routes of the console. Pages are HTML; ``/api/`` answers in JSON, an error as ``{"error": TEXT}``."""
 
 import ipaddress
 import secrets
@@ -15,57 +15,71 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
-from lambdas.shared import orders
-from ops.console.form import BadForm, Order, Preset, input_of, order_of, read_presets, refusal_of
+from lambdas.saga_runtime.redaction import redacted, values_in
+from ops.client import SagaClient
+from ops.console.form import InvalidForm, Preset, StartForm, read_presets
 from ops.console.protection import DRAWING_POLICY, MAX_BODY, protected, require_known_host, require_own_page
-from ops.console.watch import Watch
-from ops.documents import moment
+from ops.console.views import Views
+from ops.display import printable
 from ops.errors import NotResumable, OpsError, UnknownExecution, UnknownOrder, explained
+from ops.model import STATUSES
 from ops.pictures import mermaid_script
-from ops.sagas import Sagas
-from ops.words import printable
-
-STATUSES = ("RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Address:
-    """Where the console listens. ``port`` 0 takes a free one."""
+    """The address to listen on. ``port`` 0 stands for a free one."""
 
     host: str
     port: int
 
     @property
     def is_loopback(self) -> bool:
-        """Whether nobody but this machine can reach it."""
+        """Whether only this machine can reach it."""
         return ipaddress.ip_address(self.host).is_loopback
 
 
-def serve(sagas: Sagas, address: Address, *, presets: Path, ready: Callable[[str], None]) -> None:
-    """Serve until interrupted; ``ready`` is told the URL. Raises OpsError if the port is taken or a part is missing."""
+def serve(client: SagaClient, address: Address, *, presets: Path, ready: Callable[[str], None]) -> None:
+    """Serve until Ctrl-C. Raises OpsError if the port is in use, or Mermaid or the presets are missing.
+
+    Args:
+        client: the client of the stack.
+        address: the address to listen on.
+        presets: the folder of the presets.
+        ready: called with the URL when the console answers.
+    """
     mermaid_script()
-    found = read_presets(presets)
+    inputs = read_presets(presets)
     with listening(address) as listener:
         port: int = listener.getsockname()[1]
-        app = create_app(sagas, hosts=names_of(address.host, port), presets=found)
+        app = create_app(client, hosts=allowed_hosts(address.host, port), presets=inputs)
         server = server_of(app, listener)
         ready(f"http://{_bracketed(address.host)}:{port}/")
         server.serve_forever()
-        # It ends by Ctrl-C alone, which Werkzeug keeps to itself.
+        # Werkzeug returns after Ctrl-C only, and does not pass it on.
         raise KeyboardInterrupt
 
 
 def server_of(app: Flask, listener: socket.socket) -> BaseWSGIServer:
-    """A server of the application that takes its requests from the listener, several at a time."""
+    """Return a threaded server of the application on the listener."""
     host, port = listener.getsockname()[:2]
     return make_server(host, port, app, threaded=True, request_handler=_QuietHandler, fd=listener.fileno())
 
 
-def create_app(sagas: Sagas, *, hosts: frozenset[str], presets: tuple[Preset, ...], token: str | None = None) -> Flask:
-    """The application; ``hosts`` are the values of the Host header that it answers to."""
+def create_app(
+    client: SagaClient, *, hosts: frozenset[str], presets: tuple[Preset, ...], token: str | None = None
+) -> Flask:
+    """Return the application.
+
+    Args:
+        client: the client of the stack.
+        hosts: the values of the Host header that it accepts.
+        presets: the inputs to start from; only the form of the order saga has them.
+        token: the token against forged requests. Default: random.
+    """
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
-    app.json.sort_keys = False  # type: ignore[attr-defined]  # the provider that Flask has unless it is told another
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's default provider has it
     token = token or secrets.token_urlsafe(32)
 
     @app.before_request
@@ -75,35 +89,28 @@ def create_app(sagas: Sagas, *, hosts: frozenset[str], presets: tuple[Preset, ..
 
     app.after_request(protected)
     app.register_error_handler(Exception, _failed)
-    watch = Watch(sagas)
-    _add_pages(app, watch, presets=presets, token=token)
-    _add_questions(app, watch)
-    _add_orders(app, watch, presets=presets)
+    views = Views(client)
+    form = StartForm(client.stack.key, views.steps, presets if views.steps else ())
+    _add_pages(app, views, form, token)
+    _add_queries(app, views)
+    _add_changes(app, views, form)
     return app
 
 
-def _add_pages(app: Flask, watch: Watch, *, presets: tuple[Preset, ...], token: str) -> None:
-    stack = {"stack": watch.sagas.stack.name, "token": token, "noun": watch.noun}
+def _add_pages(app: Flask, views: Views, form: StartForm, token: str) -> None:
+    common = {"stack": views.client.stack.name, "token": token, "noun": views.noun}
 
     @app.get("/")
     def home_page() -> str:
-        return render_template(
-            "home.html",
-            **stack,
-            statuses=STATUSES,
-            of_orders=watch.of_orders,
-            key=watch.sagas.stack.key,
-            presets=[preset.told() for preset in presets],
-            fields=orders.SCHEMA.fields,
-        )
+        return render_template("home.html", **common, statuses=STATUSES, **form.for_page())
 
     @app.get("/execution")
     def execution_page() -> str:
-        return render_template("execution.html", **stack, name=request.args.get("name", ""))
+        return render_template("execution.html", **common, name=request.args.get("name", ""))
 
     @app.get("/order")
     def order_page() -> str:
-        return render_template("order.html", **stack, order_id=request.args.get("id", ""))
+        return render_template("order.html", **common, order_id=request.args.get("id", ""))
 
     @app.get("/drawing")
     def drawing() -> Response:
@@ -116,104 +123,99 @@ def _add_pages(app: Flask, watch: Watch, *, presets: tuple[Preset, ...], token: 
         return send_file(mermaid_script(), mimetype="text/javascript", max_age=3600)
 
 
-def _add_questions(app: Flask, watch: Watch) -> None:
+def _add_queries(app: Flask, views: Views) -> None:
     @app.get("/api/executions")
-    def listed() -> Response:
+    def executions() -> Response:
         status = request.args.get("status", "")
         if status and status not in STATUSES:
-            abort(400, f"there is no such status: expected one of {', '.join(STATUSES)}")
-        return jsonify(watch.listed(status=status, token=request.args.get("token")))
+            abort(400, f"invalid status: must be one of {', '.join(STATUSES)}")
+        return jsonify(views.executions(status=status, token=request.args.get("token")))
 
     @app.get("/api/execution")
     def execution() -> Response:
-        return jsonify(watch.execution(_asked("name")))
+        return jsonify(views.execution(_parameter("name")))
 
     @app.get("/api/order")
     def order() -> Response:
-        return jsonify(watch.order(_asked("id")))
+        return jsonify(views.order(_parameter("id")))
 
     @app.get("/api/stuck")
     def stuck() -> Response:
-        if "again" in request.args:
-            watch.look_again()
-        return jsonify(watch.stuck())
+        return jsonify(views.stuck(refresh="refresh" in request.args))
 
 
-def _add_orders(app: Flask, watch: Watch, *, presets: tuple[Preset, ...]) -> None:
-    key = watch.sagas.stack.key
-
-    def meant(form: dict[str, Any]) -> Order:
-        return order_of(form, presets) if watch.of_orders else input_of(form, key)
-
+def _add_changes(app: Flask, views: Views, form: StartForm) -> None:
     @app.post("/api/check")
     def check() -> Response:
-        order = meant(_form())
-        refusal = refusal_of(order) if watch.of_orders else None
-        if refusal:
-            return jsonify({"step": refusal.step, "reason": refusal.reason})
-        held = watch.holder(str(order[key]))
-        return jsonify({"step": None, "reason": None, "held_by": held.saga_id if held else None})
+        input_ = form.input_of(_body())
+        if rejection := form.rejection_of(input_):
+            return jsonify({"accepted": False, "text": f"{rejection}. The saga will be rolled back."})
+        if owner := views.owner(str(input_[form.key])):
+            return jsonify({"accepted": False, "text": _owned(views, owner)})
+        text = "Every step will accept this." if form.steps else "Ready to send. Each step validates the input."
+        return jsonify({"accepted": True, "text": text})
 
     @app.post("/api/start")
     def start() -> ResponseReturnValue:
-        form = _form()
-        order = meant(form)
-        name = form.get("name") or None
+        body = _body()
+        input_ = form.input_of(body)
+        name = body.get("name") or None
         if name is not None and not isinstance(name, str):
-            raise BadForm("the execution's name is no text: reload the page")
+            raise InvalidForm("the execution's name is not a text: reload the page")
         try:
-            arn = watch.sagas.start(order, name=name)
+            arn = views.client.start(input_, name=name)
         except ClientError as error:
             if error.response.get("Error", {}).get("Code") == "ExecutionAlreadyExists":
-                return jsonify({"error": _taken(name, watch.noun), "existing": name}), HTTPStatus.CONFLICT
-            card = order.get("card_no")
-            told = explained(error)
-            # Should the service quote the input.
-            return jsonify(
-                {"error": told.replace(card, "(card number)") if isinstance(card, str) and card else told}
-            ), 502
+                return jsonify({"error": _name_in_use(name, views.noun), "existing": name}), HTTPStatus.CONFLICT
+            # The service may quote the input.
+            return jsonify({"error": redacted(explained(error), values_in(input_))}), HTTPStatus.BAD_GATEWAY
         return jsonify({"name": arn.rsplit(":", 1)[-1], "execution_arn": arn})
 
     @app.post("/api/resume")
     def resume() -> Response:
-        execution = _form().get("execution")
+        execution = _body().get("execution")
         if not isinstance(execution, str) or not execution:
-            raise BadForm("no execution was named: reload the page")
-        saga = watch.sagas.stuck_saga(execution)
-        at = watch.sagas.resume(saga)
-        watch.look_again()
-        return jsonify({"resumed": saga.execution.name, "state": saga.state, "at": moment(at)})
+            raise InvalidForm("the request names no execution: reload the page")
+        return jsonify(views.resume(execution))
 
 
-def _taken(name: str | None, noun: str) -> str:
+def _owned(views: Views, owner: str) -> str:
+    name = f"execution {printable(owner.rsplit(':', 1)[-1])}" if owner.startswith("arn:") else "a direct call"
+    end = "a new saga will be rejected with SagaConflict and change nothing."
+    if views.steps:
+        return f"This {views.noun} is owned by {name}: {end}"
+    return f"This {views.noun} has rows of {name}: unless they are compensated, {end}"
+
+
+def _name_in_use(name: str | None, noun: str) -> str:
     return (
-        f"An execution named {printable(name or '')} exists already, perhaps of this very {noun}. "
+        f"An execution named {printable(name or '')} exists already, perhaps of this {noun}. "
         "A name can be used again 90 days after its execution has ended: choose another execution name."
     )
 
 
-def _form() -> dict[str, Any]:
-    form = request.get_json(silent=True)
-    if not isinstance(form, dict):
-        raise BadForm("the request is no JSON object: reload the page")
-    return form
+def _body() -> dict[str, Any]:
+    body = request.get_json(silent=True)
+    if not isinstance(body, dict):
+        raise InvalidForm("the request is not a JSON object: reload the page")
+    return body
 
 
-def _asked(name: str) -> str:
+def _parameter(name: str) -> str:
     if not (value := request.args.get(name, "")):
-        abort(400, f"{name} is missing in the address")
+        abort(400, f"the address has no {name}: add ?{name}=")
     return value
 
 
 def _failed(error: Exception) -> ResponseReturnValue:
-    """Every failure in one line; a page for a person who looks at one, JSON for a page that asks."""
-    status, told = _told(error)
+    """Respond with one line: JSON under ``/api/``, else plain text."""
+    status, message = _status_and_message(error)
     if request.path.startswith("/api/"):
-        return jsonify({"error": told}), status
-    return f"{status}: {told}\n", status, {"Content-Type": "text/plain; charset=utf-8"}
+        return jsonify({"error": message}), status
+    return f"{status}: {message}\n", status, {"Content-Type": "text/plain; charset=utf-8"}
 
 
-def _told(error: Exception) -> tuple[int, str]:
+def _status_and_message(error: Exception) -> tuple[int, str]:
     match error:
         case HTTPException():
             return error.code or 500, error.description or error.name
@@ -225,12 +227,12 @@ def _told(error: Exception) -> tuple[int, str]:
             return 400, str(error)
         case BotoCoreError() | ClientError():
             return 502, explained(error)
-    # Its text may quote what was sent.
-    return 500, f"the console failed ({type(error).__name__}): this is a mistake in it"
+    # The text of the error may quote the request.
+    return 500, f"the console failed with {type(error).__name__}: this is a bug"
 
 
 def listening(address: Address) -> socket.socket:
-    """A socket that listens there. Raises OpsError if the port is taken or the address is none of this machine."""
+    """Return a socket that listens on the address. Raises OpsError if that is not possible."""
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -239,15 +241,15 @@ def listening(address: Address) -> socket.socket:
     except OSError as error:
         listener.close()
         raise OpsError(
-            f"{address.host}:{address.port} cannot be used ({error.strerror}): "
-            "end what runs there or choose another port with --port, or CONSOLE_PORT= of make"
+            f"cannot listen on {address.host}:{address.port} ({error.strerror}): "
+            "stop the program that uses it, or choose another port with --port (CONSOLE_PORT= of make)"
         ) from None
     listener.listen()
     return listener
 
 
-def names_of(host: str, port: int) -> frozenset[str]:
-    """What a browser may call the console in its Host header; no other name leads here on purpose."""
+def allowed_hosts(host: str, port: int) -> frozenset[str]:
+    """Return the values of the Host header that reach the console by its own address."""
     names = {_bracketed(host)}
     if ipaddress.ip_address(host).is_loopback:
         names |= {"localhost", "127.0.0.1", "[::1]"}
@@ -259,7 +261,7 @@ def _bracketed(host: str) -> str:
 
 
 class _QuietHandler(WSGIRequestHandler):
-    """Writes no line for each request: addresses name orders."""
+    """A handler without an access log, because addresses name orders."""
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Nothing is logged."""
+        """Log nothing."""

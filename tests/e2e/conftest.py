@@ -1,4 +1,4 @@
-"""One local cloud for the tests of a session, with two stacks: the project's, and one whose functions can go wrong."""
+"""One local cloud for all tests of a process, with two stacks: the project's, and one whose functions have faults."""
 
 import json
 import sys
@@ -9,14 +9,13 @@ import pytest
 
 from local.cloud import LocalCloud, free_port, local_cloud
 from local.deployment import Deployment, bootstrap, deploy, read_url, with_file
-from local.orders import Orders
 from tests.infrastructure.templates import FUNCTIONS, REPORTER
 from tests.shape import Shape, shape_of
 
 
 @pytest.fixture(scope="session")
 def cloud() -> Iterator[LocalCloud]:
-    """A bootstrapped local cloud that does not wait between retries."""
+    """Run a bootstrapped local cloud that does not wait between retries."""
     with local_cloud(free_port(), {"SFN_WAIT_SCALE": "0"}) as cloud:
         bootstrap(cloud)
         yield cloud
@@ -24,13 +23,8 @@ def cloud() -> Iterator[LocalCloud]:
 
 @pytest.fixture(scope="session")
 def deployment(cloud: LocalCloud) -> Deployment:
-    """The project's own stack, deployed from app.py."""
+    """Deploy the project's own stack from app.py."""
     return deploy(cloud)
-
-
-@pytest.fixture(scope="session")
-def orders(deployment: Deployment) -> Orders:
-    return Orders(deployment)
 
 
 @pytest.fixture(scope="session")
@@ -39,43 +33,45 @@ def shape(template: Mapping[str, object]) -> Shape:
 
 
 class Faults:
-    """Orders on a stack whose functions go wrong as told."""
+    """A stack and the faults of its functions (tests/e2e/faulty.py)."""
 
     def __init__(self, deployment: Deployment, file: Path) -> None:
         self.deployment = deployment
-        self.orders = Orders(deployment)
         self._file = file
-        self.strike({})
+        self._faults: dict[str, Mapping[str, str]] = {}
+        self.set({})
 
-    def strike(self, faults: Mapping[str, str]) -> None:
-        """From now on, these functions have these faults and the others none."""
+    def set(self, faults: Mapping[str, str], *, order_id: str = "") -> None:
+        """Set the faults by function: those of one order, or of all others."""
+        self._faults[order_id] = faults
         new = self._file.with_suffix(".new")
-        new.write_text(json.dumps(dict(faults)))
+        new.write_text(json.dumps(self._faults))
         new.replace(self._file)
 
 
 @pytest.fixture(scope="session")
 def faulty_stack(cloud: LocalCloud) -> Faults:
     deployment = deploy(cloud, stage="faults", app=f"{sys.executable} -m tests.e2e.app")
-    faults = Faults(deployment, cloud.folder / "faults.json")
+    file = cloud.folder / "faults.json"
     functions = cloud.session().client("lambda", endpoint_url=cloud.endpoint)
     wrapper = (Path(__file__).parent / "faulty.py").read_text()
     for name in (*FUNCTIONS, REPORTER):
-        full_name = f"{deployment.stack}-{name}"
+        full_name = f"{deployment.stack.name}-{name}"
         found = functions.get_function(FunctionName=full_name)
-        variables = found["Configuration"]["Environment"]["Variables"]
+        configuration = found["Configuration"]
+        settings = {"FAULTS": str(file), "REAL_HANDLER": configuration["Handler"]}
         code = with_file(read_url(found["Code"]["Location"]), "faulty.py", wrapper)
         functions.update_function_code(FunctionName=full_name, ZipFile=code)
         functions.update_function_configuration(
             FunctionName=full_name,
             Handler="faulty.handler",
-            Environment={"Variables": {**variables, "FAULTS": str(cloud.folder / "faults.json")}},
+            Environment={"Variables": configuration["Environment"]["Variables"] | settings},
         )
-    return faults
+    return Faults(deployment, file)
 
 
 @pytest.fixture
 def faults(faulty_stack: Faults) -> Iterator[Faults]:
-    """The stack with faults, with none at first and none left behind."""
+    """Return the stack with faults. Faults of no single order end with the test."""
     yield faulty_stack
-    faulty_stack.strike({})
+    faulty_stack.set({})

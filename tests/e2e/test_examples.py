@@ -1,51 +1,48 @@
-"""Another saga than the order saga, deployed by the real CDK CLI: its demo, and how it is operated."""
+"""The trip saga as ``make local EXAMPLE=trip_booking`` serves it: its demo, its commands and its console."""
 
+import io
 import itertools
 import json
 import socket
 import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import pytest
+from rich.console import Console
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from examples.trip_booking.demo import EXAMPLE
-from local.cloud import HOST, free_port
+from examples.trip_booking.demo import DEMO
+from local.cloud import HOST, LocalCloud, free_port
+from local.demo import run
+from local.deployment import Deployment, deployment_of
 from tests import browser as browsers
-from tests.e2e.test_commands import local, wait_until
+from tests.e2e.orders import wait_until
+from tests.e2e.test_commands import local
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("commands")]
 
-
-def test_the_demo_of_the_trip_saga_ends_every_trip_as_it_should_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    with local(tmp_path, "demo", "--example", "trip_booking") as process:
-        out, err = process.communicate(timeout=200)
-    assert process.returncode == 0, out + err
-    for name, expected in EXAMPLE.expected.items():
-        assert f"{name}: {expected.title}" in out
-        assert " > ".join(expected.states) in " ".join(out.split())
-    assert "123-1234" not in out
-    assert not list(tmp_path.iterdir())
+STACK = "TripSaga-dev"
 
 
-def is_taken(port: int) -> bool:
+def is_used(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex((HOST, port)) == 0
 
 
-def what_to_type(process: "subprocess.Popen[str]") -> list[str]:
-    """The lines that it says to type in another terminal, up to the last one that it prints before it waits."""
+def commands_printed_by(process: "subprocess.Popen[str]") -> list[str]:
+    """Return the commands for another terminal; the last line that it prints comes after them."""
     assert process.stdout
-    said = list(itertools.takewhile(lambda line: line != "Ctrl-C stops it.\n", iter(process.stdout.readline, "")))
-    begin = next(at for at, line in enumerate(said) if line.startswith("In another terminal"))
-    return [line for line in said[begin:] if line.startswith("  ")]
+    lines = list(itertools.takewhile(lambda line: line != "Ctrl-C stops it.\n", iter(process.stdout.readline, "")))
+    begin = next(index for index, line in enumerate(lines) if line.startswith("In another terminal"))
+    return [line for line in lines[begin:] if line.startswith("  ")]
 
 
-def typed(commands: list[str]) -> str:
-    """What the commands print, typed into a terminal of their own."""
+def type_in(commands: list[str]) -> str:
+    """Type the commands into a terminal of their own; return what they print."""
     script = ["/bin/sh", "-e", "-c", "".join(commands)]
     done = subprocess.run(script, capture_output=True, text=True, timeout=90, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -54,20 +51,15 @@ def typed(commands: list[str]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Trips:
-    """The trip saga as ``make local`` serves it: its console, and what to type in another terminal."""
+    """The served saga: its deployment, the URL of its console, and the commands for another terminal."""
 
+    deployment: Deployment
     console: str
     commands: list[str]
 
-    def ops(self, command: str) -> str:
-        """What an operator's command prints."""
-        settings = [line for line in self.commands if "export" in line]
-        return typed([*settings, f"python -m ops {command} --stack TripSaga-dev\n"])
-
-    def outcomes(self) -> dict[str, str]:
-        """How the trips have ended."""
-        listed = json.loads(self.ops("list --json"))["executions"]
-        return {execution["order_id"]: execution["outcome"] for execution in listed}
+    def outcomes(self) -> Mapping[str | None, str]:
+        """Return the outcome of each trip."""
+        return {execution.order_id: execution.outcome for execution in self.deployment.client.executions().executions}
 
 
 @pytest.fixture(scope="module")
@@ -75,25 +67,32 @@ def trips(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trips]:
     folder, port, console = tmp_path_factory.mktemp("trips"), free_port(), free_port()
     options = ("--example", "trip_booking", "--port", str(port), "--console-port", str(console))
     with local(folder, "serve", *options) as process:
-        wait_until(lambda: process.poll() is not None or is_taken(console), "the console answers", within_seconds=120)
-        yield Trips(console=f"http://{HOST}:{console}/", commands=what_to_type(process))
+        wait_until(lambda: process.poll() is not None or is_used(console), "the console responds", within_seconds=120)
+        commands = commands_printed_by(process)
+        cloud = LocalCloud(port=port, folder=folder, process=cast("subprocess.Popen[bytes]", process))
+        yield Trips(deployment=deployment_of(cloud, STACK), console=f"http://{HOST}:{console}/", commands=commands)
         process.terminate()
         process.communicate(timeout=60)
     assert process.returncode == 130
     assert not list(folder.iterdir())
 
 
-def test_what_make_local_says_to_type_operates_the_trip_saga(trips: Trips) -> None:
-    *others, show = trips.commands
-    typed(others)
-    typed([line.replace("1-success", "2-failed-flight") for line in others])
-    wait_until(
-        lambda: {"1": "fulfilled", "2": "rolled_back"}.items() <= trips.outcomes().items(), "both trips have ended"
-    )
-    shown = typed([*(line for line in others if "export" in line), show])
-    assert shown.startswith("trip 1\n")
+def test_the_printed_commands_operate_the_trip_saga(trips: Trips) -> None:
+    *others, list_, show = trips.commands
+    type_in(others)
+    wait_until(lambda: trips.outcomes().get("1") == "fulfilled", "the trip has ended")
+    shown = type_in([*(line for line in others if "export" in line), list_, show])
+    assert "trip 1\n" in shown
     assert "PAYMENT  CHARGED" in shown
-    assert trips.ops("stuck --scan") == "no saga is stuck\n"
+
+
+def test_the_trips_of_the_demo_end_as_the_contract_says(trips: Trips, tmp_path: Path) -> None:
+    for name in DEMO.scenarios:
+        (tmp_path / f"{name}.json").write_text(json.dumps({**DEMO.input(name), "trip_id": f"demo-{name}"}))
+    shown = io.StringIO()
+    assert not run(trips.deployment, Console(file=shown), replace(DEMO, folder=tmp_path), DEMO.expected_ends())
+    assert "123-1234" not in shown.getvalue()
+    assert not trips.deployment.client.stuck_by_scan().sagas
 
 
 @pytest.mark.skipif(browsers.missing() is not None, reason=browsers.missing() or "")
@@ -103,31 +102,23 @@ def test_a_trip_is_typed_in_as_json_and_watched_to_its_end(trips: Trips) -> None
         def until(selector: str, text: str) -> None:
             WebDriverWait(driver, 30).until(lambda _: text in driver.find_element(By.CSS_SELECTOR, selector).text)
 
-        def type_in(trip: str) -> None:
-            driver.find_element(By.ID, "input").clear()
-            driver.find_element(By.ID, "input").send_keys(trip)
+        def write(trip: str) -> None:
+            driver.find_element(By.ID, "more").clear()
+            driver.find_element(By.ID, "more").send_keys(trip)
 
         driver.get(trips.console)
-        until("header", "Trip saga TripSaga-dev")
-        type_in("{")
-        until("#verdict", "the input is no JSON object")
-        type_in(json.dumps({**EXAMPLE.scenario("4-failed-payment"), "trip_id": "in a browser"}))
-        until("#verdict", "This can be sent")
+        until("header", f"Trip saga {STACK}")
+        write("{")
+        until("#verdict", "invalid JSON: must be an object")
+        write(json.dumps({**DEMO.input("4-failed-payment"), "trip_id": "in a browser"}))
+        until("#verdict", "Ready to send")
         assert driver.find_element(By.ID, "name").get_attribute("value") == "in-a-browser"
         driver.find_element(By.ID, "submit").click()
         until("#outcome", "rolled back")
-        until("#meaning", "The trip was refused or a step failed")
+        until("#meaning", "everything that was done for the trip is compensated")
         until("#rows", "PAYMENT VOIDED")
         until("#graph .node", "Reserve")
         driver.get(trips.console)
         until("#executions", "in a browser")
-        # The browser itself logs the answer 400, and nothing else.
+        # The browser itself logs the response 400, and nothing else.
         assert all(" 400 " in problem for problem in browsers.logged(driver, "browser"))
-
-
-@pytest.mark.parametrize("name", ["none", "..", "trip_booking/lambdas"])
-def test_an_example_that_is_none_is_one_clear_line(tmp_path: Path, name: str) -> None:
-    with local(tmp_path, "demo", "--example", name) as process:
-        _, err = process.communicate(timeout=60)
-    assert process.returncode == 2
-    assert err == f"error: there is no example {name!r}: use EXAMPLE= with one of ticket_sale, trip_booking\n"

@@ -1,48 +1,38 @@
-"""The policies at work: each function's own credentials do what it is there for, and are refused all else."""
+"""The policies: the credentials of each function allow what it needs, and nothing else."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
 
 from local.deployment import Deployment
+from local.executions import start, wait
 from tests.e2e.conftest import Faults
 from tests.infrastructure.templates import FUNCTIONS, REPORTER
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("cloud")]
 
 KEY = {"order_id": {"S": "least-privilege"}, "entity": {"S": "ORDER"}}
-REFUSED = {"AccessDenied", "AccessDeniedException", "AccessDeniedError"}
+DENIED = {"AccessDenied", "AccessDeniedException", "AccessDeniedError"}
 Call = Callable[[], object]
 
 
 class Caller:
-    """What can be tried with the credentials that one function of a stack runs under."""
+    """A user of the credentials that one function of a stack runs with."""
 
     def __init__(self, faults: Faults, name: str) -> None:
-        self.deployment = faults.deployment
-        self._credentials = self._told(faults, name)
-
-    def _told(self, faults: Faults, name: str) -> Mapping[str, str]:
-        faults.strike({name: "tell credentials"})
-        cloud = self.deployment.cloud
-        functions = cloud.session().client("lambda", endpoint_url=cloud.endpoint)
-        answer = functions.invoke(FunctionName=f"{self.deployment.stack}-{name}", Payload=b"{}")
-        told: Mapping[str, str] = json.loads(answer["Payload"].read())
-        assert "FunctionError" not in answer, told
-        return told
+        self._cloud, self.stack = faults.deployment.cloud, faults.deployment.stack
+        faults.set({name: "return credentials"})
+        functions = self._cloud.session().client("lambda", endpoint_url=self._cloud.endpoint)
+        answer = functions.invoke(FunctionName=f"{self.stack.name}-{name}", Payload=b"{}")
+        self._credentials = json.loads(answer["Payload"].read())
+        assert "FunctionError" not in answer, self._credentials
 
     def client(self, service: str) -> Any:
-        session = boto3.Session(
-            aws_access_key_id=self._credentials["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=self._credentials["AWS_SECRET_ACCESS_KEY"],
-            aws_session_token=self._credentials["AWS_SESSION_TOKEN"],
-            region_name="us-east-1",
-        )
-        return session.client(service, endpoint_url=self.deployment.cloud.endpoint)
+        credentials = {name.lower(): value for name, value in self._credentials.items()}
+        return self._cloud.session().client(service, endpoint_url=self._cloud.endpoint, **credentials)
 
 
 def update(caller: Caller, table: str) -> object:
@@ -54,9 +44,13 @@ def update(caller: Caller, table: str) -> object:
     )
 
 
-def attempts(caller: Caller, other: Deployment) -> dict[str, Call]:
-    """What none of the functions may do, on their own stack and on another one."""
-    own = caller.deployment
+def send(caller: Caller, url: str) -> object:
+    return caller.client("sqs").send_message(QueueUrl=url, MessageBody='{"executionArn": "none"}')
+
+
+def forbidden(caller: Caller, other: Deployment) -> dict[str, Call]:
+    """Return the calls that no function may make, on its own stack and on another one."""
+    own, others = caller.stack, other.stack
     dynamodb, sqs, functions = caller.client("dynamodb"), caller.client("sqs"), caller.client("lambda")
     states, iam, s3, logs = (caller.client(name) for name in ("stepfunctions", "iam", "s3", "logs"))
     row = {**KEY, "status": {"S": "CONFIRMED"}}
@@ -77,74 +71,76 @@ def attempts(caller: Caller, other: Deployment) -> dict[str, Call]:
             TransactItems=[{"Put": {"TableName": own.table, "Item": row}}]
         ),
         "delete the table": lambda: dynamodb.delete_table(TableName=own.table),
-        "update a row of another table": lambda: update(caller, other.table),
+        "update a row of another table": lambda: update(caller, others.table),
         **{
-            f"invoke {name}": lambda name=name: functions.invoke(FunctionName=f"{own.stack}-{name}", Payload=b"{}")
+            f"invoke {name}": lambda name=name: functions.invoke(FunctionName=f"{own.name}-{name}", Payload=b"{}")
             for name in FUNCTIONS
         },
         "invoke a function of another stack": lambda: functions.invoke(
-            FunctionName=f"{other.stack}-create_order", Payload=b"{}"
+            FunctionName=f"{others.name}-create_order", Payload=b"{}"
         ),
         "change a function": lambda: functions.update_function_configuration(
-            FunctionName=f"{own.stack}-create_order", Timeout=3
+            FunctionName=f"{own.name}-create_order", Timeout=3
         ),
         "start an execution": lambda: states.start_execution(stateMachineArn=own.state_machine_arn, input="{}"),
         "read the queue of stuck sagas": lambda: sqs.receive_message(QueueUrl=own.stuck_sagas_queue_url),
         "empty the queue of stuck sagas": lambda: sqs.purge_queue(QueueUrl=own.stuck_sagas_queue_url),
-        "send to another stack's queue": lambda: sqs.send_message(
-            QueueUrl=other.stuck_sagas_queue_url, MessageBody='{"executionArn": "none"}'
-        ),
-        "read a log": lambda: logs.filter_log_events(logGroupName=f"/aws/lambda/{own.stack}-create_order"),
-        "write another function's log": lambda: logs.create_log_stream(
-            logGroupName=f"/aws/lambda/{other.stack}-create_order", logStreamName="x"
+        "send to the queue of another stack": lambda: send(caller, others.stuck_sagas_queue_url),
+        "read a log": lambda: logs.filter_log_events(logGroupName=f"/aws/lambda/{own.name}-create_order"),
+        "write the log of another function": lambda: logs.create_log_stream(
+            logGroupName=f"/aws/lambda/{others.name}-create_order", logStreamName="x"
         ),
         "list buckets": s3.list_buckets,
-        "make a user": lambda: iam.create_user(UserName="x"),
+        "create a user": lambda: iam.create_user(UserName="x"),
     }
 
 
-def refusal(call: Call) -> str:
-    """The error code that the call was refused with, or that it was not."""
+def error_code(call: Call) -> str:
+    """Return the error code of the call, or that it succeeded."""
     try:
         call()
     except ClientError as error:
         return str(error.response["Error"]["Code"])
-    return "nothing: it was allowed"
+    return "allowed"
+
+
+def not_denied(calls: dict[str, Call]) -> dict[str, str]:
+    """Make the calls; return the outcome of each that was not denied."""
+    codes = {name: error_code(call) for name, call in calls.items()}
+    return {name: code for name, code in codes.items() if code not in DENIED}
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_function_may_update_rows_of_its_table_and_is_refused_everything_else(
+def test_a_function_may_update_rows_of_its_table_and_nothing_else(
     faults: Faults, deployment: Deployment, name: str
 ) -> None:
     caller = Caller(faults, name)
-    update(caller, caller.deployment.table)
-    tried = attempts(caller, deployment) | {
-        "send to the queue of stuck sagas": lambda: caller.client("sqs").send_message(
-            QueueUrl=caller.deployment.stuck_sagas_queue_url, MessageBody='{"executionArn": "none"}'
-        ),
-        "look at executions": lambda: caller.client("stepfunctions").list_executions(
-            stateMachineArn=caller.deployment.state_machine_arn
-        ),
-    }
-    outcomes = {what: refusal(call) for what, call in tried.items()}
-    assert not {what: outcome for what, outcome in outcomes.items() if outcome not in REFUSED}
+    update(caller, caller.stack.table)
+    assert not not_denied(
+        forbidden(caller, deployment)
+        | {
+            "send to the queue of stuck sagas": lambda: send(caller, caller.stack.stuck_sagas_queue_url),
+            "list executions": lambda: caller.client("stepfunctions").list_executions(
+                stateMachineArn=caller.stack.state_machine_arn
+            ),
+        }
+    )
 
 
-def test_the_reporter_may_send_to_its_queue_and_look_at_executions_and_is_refused_everything_else(
+def test_the_reporter_may_send_to_its_queue_and_describe_executions_and_nothing_else(
     faults: Faults, deployment: Deployment
 ) -> None:
     caller = Caller(faults, REPORTER)
-    execution = faults.orders.start({})
-    faults.orders.end(execution)
-    caller.client("stepfunctions").describe_execution(executionArn=execution)
-    caller.client("sqs").send_message(
-        QueueUrl=caller.deployment.stuck_sagas_queue_url, MessageBody='{"executionArn": "none"}'
+    arn = start(faults.deployment, {})
+    wait(faults.deployment, arn)
+    caller.client("stepfunctions").describe_execution(executionArn=arn)
+    send(caller, caller.stack.stuck_sagas_queue_url)
+    assert not not_denied(
+        forbidden(caller, deployment)
+        | {
+            "update a row": lambda: update(caller, caller.stack.table),
+            "describe an execution of another stack": lambda: caller.client("stepfunctions").describe_execution(
+                executionArn=arn.replace(caller.stack.name, deployment.stack.name)
+            ),
+        }
     )
-    tried = attempts(caller, deployment) | {
-        "update a row": lambda: update(caller, caller.deployment.table),
-        "look at another stack's executions": lambda: caller.client("stepfunctions").describe_execution(
-            executionArn=execution.replace(caller.deployment.stack, deployment.stack)
-        ),
-    }
-    outcomes = {what: refusal(call) for what, call in tried.items()}
-    assert not {what: outcome for what, outcome in outcomes.items() if outcome not in REFUSED}

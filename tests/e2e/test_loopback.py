@@ -1,4 +1,4 @@
-"""The local cloud can be reached from this machine alone."""
+"""The local cloud is reachable from this machine only."""
 
 import ipaddress
 
@@ -6,16 +6,15 @@ import psutil
 import pytest
 
 from local.cloud import LocalCloud
-from local.demo import scenario
 from local.deployment import Deployment
-from local.orders import Orders
+from local.executions import start_and_wait
+from tests.e2e import orders
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("cloud")]
 
 
-def test_all_that_the_local_cloud_listens_on_is_loopback(cloud: LocalCloud, deployment: Deployment) -> None:
-    orders = Orders(deployment)
-    orders.end(orders.start({**scenario("1-success"), "order_id": "loopback"}))
+def test_the_local_cloud_listens_on_loopback_only(cloud: LocalCloud, deployment: Deployment) -> None:
+    start_and_wait(deployment, orders.valid())
     cloud_process = psutil.Process(cloud.process.pid)
     listening = [
         connection.laddr

@@ -1,7 +1,8 @@
-"""``python -m tests.infrastructure.definitions FOLDER...`` takes the state machines' definitions out of templates.
+"""Extracts the definitions of the state machines from templates.
 
-For each ``NAME.template.json`` in a folder it writes ``NAME.asl.json``, where a reference stands as ``<LogicalId>``,
-for validators that know Amazon States Language but not CloudFormation.
+``python -m tests.infrastructure.definitions FOLDER...``: for each ``NAME.template.json`` in a folder it writes
+``NAME.asl.json``, in which a reference reads ``<LogicalId>``, for validators that know Amazon States Language but not
+CloudFormation.
 """
 
 import json

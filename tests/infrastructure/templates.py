@@ -1,31 +1,35 @@
-"""Looking into a synthesized template."""
+"""Helpers that read a synthesized template."""
 
 from typing import Any
 
+from saga_stack.order_saga import STEPS
+
 Template = dict[str, Any]
 
-FUNCTIONS = ("create_order", "process_payment", "process_shipment", "delete_order", "refund_payment", "cancel_shipment")
+# The actions, then their compensations.
+FUNCTIONS = (*(step.action for step in STEPS), *(step.compensation for step in STEPS))
 REPORTER = "report_stuck_saga"
+REPORTER_HANDLER = f"lambdas.saga_runtime.{REPORTER}.handler"
 
 
 def resources(template: Template, type_: str) -> dict[str, dict[str, Any]]:
-    """The whole resources of one type, by logical id."""
+    """Return the resources of one type by logical id."""
     return {name: resource for name, resource in template["Resources"].items() if resource["Type"] == type_}
 
 
 def of_type(template: Template, type_: str) -> dict[str, dict[str, Any]]:
-    """The properties of the resources of one type, by logical id."""
+    """Return the properties of the resources of one type by logical id."""
     return {name: resource["Properties"] for name, resource in resources(template, type_).items()}
 
 
 def only(template: Template, type_: str) -> dict[str, Any]:
-    """The properties of the one resource of this type."""
+    """Return the properties of the only resource of this type."""
     (properties,) = of_type(template, type_).values()
     return properties
 
 
 def functions(template: Template) -> dict[str, dict[str, Any]]:
-    """The functions' properties by their names without the stack's."""
+    """Return the properties of the functions by name, without the name of the stack."""
     return {
         function["FunctionName"].split("-")[-1]: function
         for function in of_type(template, "AWS::Lambda::Function").values()
@@ -37,7 +41,7 @@ def as_list(value: Any) -> list[Any]:
 
 
 def plain(value: Any) -> str:
-    """A resource or a condition's value as text: a reference stands as ``<LogicalId>``."""
+    """Return the value of a resource or a condition as text. A reference reads ``<LogicalId>``."""
     match value:
         case str():
             return value
@@ -47,4 +51,4 @@ def plain(value: Any) -> str:
             return f"<{name}>"
         case {"Fn::Join": ["", parts]}:
             return "".join(plain(part) for part in parts)
-    raise AssertionError(f"a value of an unknown kind: {value}")
+    raise AssertionError(f"unknown value: {value}")

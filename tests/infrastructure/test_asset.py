@@ -1,4 +1,4 @@
-"""When a deployment updates the functions: if anything that is in their asset has changed, and only then."""
+"""Deployments update the functions if a file of their asset has changed, and only then."""
 
 from pathlib import Path
 
@@ -7,9 +7,12 @@ from aws_cdk import App, Stack
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk.assertions import Template
 
-from saga_stack import packaging
+from saga_stack.construct import packaging
 
-FILES = ("lambdas/shared/a.py", "examples/trip/lambdas/b.py", "examples/trip/app.py", "examples/more.py", "README.md")
+FILES = (
+    *("lambdas/saga_runtime/a.py", "examples/trip/lambdas/b.py", "examples/trip/app.py"),
+    *("examples/more.py", "README.md"),
+)
 
 
 @pytest.fixture
@@ -36,7 +39,7 @@ def asset_hash() -> str:
 @pytest.mark.parametrize(
     ("changed", "updates"),
     [
-        ("lambdas/shared/a.py", True),
+        ("lambdas/saga_runtime/a.py", True),
         ("lambdas/requirements.txt", True),
         ("examples/trip/lambdas/b.py", True),
         ("examples/trip/lambdas/deep/c.py", True),
@@ -48,7 +51,7 @@ def asset_hash() -> str:
     ],
 )
 def test_the_functions_are_updated_if_their_own_files_have_changed(
-    project: Path, changed: str, updates: object
+    project: Path, changed: str, *, updates: bool
 ) -> None:
     before = asset_hash()
     path = project / changed

@@ -1,24 +1,26 @@
-"""The state machine's definition: its order, its catches, its retries and its timeouts."""
+"""The definition of the state machine: the order of its states, their catches, retries and timeouts."""
 
 from typing import Any
 
 import pytest
 
-from lambdas.shared import ledger
-from lambdas.shared.errors import BUSINESS_ERRORS
-from lambdas.shared.orders import ORDER, PAYMENT, SHIPMENT
-from saga_stack.settings import STAGES
+from lambdas import order_steps
+from lambdas.saga_runtime.barrier import CLIENT_CONFIG
+from lambdas.saga_runtime.errors import BUSINESS_ERRORS
+from lambdas.saga_runtime.names import state_name
+from saga_stack.construct.stages import STAGES
+from saga_stack.order_saga import STEPS
 from tests.fixtures import definition_in, synthesized
 from tests.infrastructure.templates import REPORTER, functions
 from tests.shape import shape_of
 
-ACTIONS = ("CreateOrder", "ProcessPayment", "ProcessShipment")
-COMPENSATIONS = ("DeleteOrder", "RefundPayment", "CancelShipment")
+ACTIONS = tuple(state_name(step.action) for step in STEPS)
+COMPENSATIONS = tuple(state_name(step.compensation) for step in STEPS)
 
 Definition = dict[str, Any]
 
 
-def test_the_path_of_a_good_order_is_the_three_actions_and_confirm_order(definition: Definition) -> None:
+def test_a_successful_order_runs_the_actions_and_confirm_order(definition: Definition) -> None:
     path, name = [], definition["StartAt"]
     while name:
         path.append(name)
@@ -28,29 +30,24 @@ def test_the_path_of_a_good_order_is_the_three_actions_and_confirm_order(definit
 
 
 @pytest.mark.parametrize(("action", "compensation"), list(zip(ACTIONS, COMPENSATIONS, strict=True)))
-def test_an_action_catches_everything_into_its_own_compensation(
+def test_an_action_catches_every_error_into_its_own_compensation(
     definition: Definition, action: str, compensation: str
 ) -> None:
     assert definition["States"][action]["Catch"] == [{"ErrorEquals": ["States.ALL"], "Next": compensation}]
 
 
 def test_the_compensations_run_in_reverse_and_end_in_order_failed(definition: Definition) -> None:
-    following = {name: definition["States"][name]["Next"] for name in COMPENSATIONS}
-    assert following == {
-        "CancelShipment": "RefundPayment",
-        "RefundPayment": "DeleteOrder",
-        "DeleteOrder": "OrderFailed",
-    }
+    assert [definition["States"][name]["Next"] for name in COMPENSATIONS] == ["OrderFailed", *COMPENSATIONS[:-1]]
     assert definition["States"]["OrderFailed"]["Error"] == "OrderFailed"
 
 
 @pytest.mark.parametrize("state", [*COMPENSATIONS, "ConfirmOrder"])
-def test_what_must_succeed_has_no_catch(definition: Definition, state: str) -> None:
+def test_a_state_that_must_succeed_has_no_catch(definition: Definition, state: str) -> None:
     assert "Catch" not in definition["States"][state]
 
 
 @pytest.mark.parametrize("state", [*ACTIONS, *COMPENSATIONS, "ConfirmOrder"])
-def test_business_errors_are_never_retried_and_everything_else_is_with_full_jitter(
+def test_business_errors_are_never_retried_and_all_others_are_with_full_jitter(
     definition: Definition, state: str
 ) -> None:
     never, always = definition["States"][state]["Retry"]
@@ -60,21 +57,21 @@ def test_business_errors_are_never_retried_and_everything_else_is_with_full_jitt
     assert always["MaxDelaySeconds"] <= 60
 
 
-def test_what_must_succeed_is_tried_for_minutes_and_an_action_is_not(definition: Definition) -> None:
-    settings = STAGES["dev"]
+def test_a_state_that_must_succeed_is_retried_for_minutes_and_an_action_is_not(definition: Definition) -> None:
+    stage = STAGES["dev"]
     for state in ACTIONS:
-        assert definition["States"][state]["Retry"][1]["MaxAttempts"] == settings.action_retry.max_attempts
+        assert definition["States"][state]["Retry"][1]["MaxAttempts"] == stage.action_retry.max_attempts
     for state in (*COMPENSATIONS, "ConfirmOrder"):
-        assert definition["States"][state]["Retry"][1]["MaxAttempts"] == settings.compensation_retry.max_attempts
+        assert definition["States"][state]["Retry"][1]["MaxAttempts"] == stage.compensation_retry.max_attempts
     # Full jitter halves the waits on average.
-    assert settings.action_retry.longest_wait() <= 30
-    assert settings.compensation_retry.longest_wait() / 2 >= 10 * 60
+    assert stage.action_retry.longest_wait() <= 30
+    assert stage.compensation_retry.longest_wait() / 2 >= 10 * 60
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_call_ends_before_its_function_and_the_function_before_its_task(stage: str) -> None:
     template = synthesized(stage)
-    client: Any = ledger.CLIENT_CONFIG  # its options are attributes that its stubs do not know
+    client: Any = CLIENT_CONFIG  # its options are attributes that its stubs do not know
     attempts = client.retries["total_max_attempts"]
     # botocore's standard mode waits at most 1 s before the second attempt, 2 s before the third, and so on.
     waits = sum(2**n for n in range(attempts - 1))
@@ -86,14 +83,14 @@ def test_a_call_ends_before_its_function_and_the_function_before_its_task(stage:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_no_timeout_of_the_state_machine_can_cut_a_rollback_off(stage: str) -> None:
+def test_no_timeout_can_stop_a_rollback(stage: str) -> None:
     definition = definition_in(synthesized(stage))
     assert "TimeoutSeconds" not in definition
     assert longest(definition) < 365 * 24 * 3600, "the most that a STANDARD execution may take"
 
 
 def longest(definition: Definition) -> float:
-    """Seconds of the slowest execution: every task uses up all its attempts, each up to its timeout."""
+    """Return the seconds of the slowest execution: every task makes all its attempts, each up to its timeout."""
     total = 0.0
     for state in definition["States"].values():
         if state["Type"] == "Task":
@@ -106,13 +103,13 @@ def longest(definition: Definition) -> float:
     return total
 
 
-def test_no_field_of_the_order_is_named_in_the_definition(definition: Definition) -> None:
+def test_the_definition_names_no_field_of_the_input(definition: Definition) -> None:
     for name in (*ACTIONS, *COMPENSATIONS):
         payload = definition["States"][name]["Parameters"]["Payload"]
         assert payload["saga"] == {"id.$": "$$.Execution.Id", "started_at.$": "$$.Execution.StartTime"}
-        assert payload["order.$"] == "$$.Execution.Input"
+        assert payload["input.$"] == "$$.Execution.Input"
     assert "$$.Execution.Input." not in str(definition)
 
 
 def test_the_functions_know_their_steps_by_the_names_of_the_states(template: dict[str, Any]) -> None:
-    assert shape_of(template).actions == tuple(step.name for step in (ORDER, PAYMENT, SHIPMENT))
+    assert set(shape_of(template).actions) == {spec.name for spec in order_steps.STEPS.values()}

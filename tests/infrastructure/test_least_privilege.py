@@ -1,4 +1,4 @@
-"""What each role may do: exactly what is listed here, on exactly these resources."""
+"""The permissions of each role: exactly those listed here, on exactly these resources."""
 
 import json
 from collections.abc import Mapping
@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from saga_stack.settings import STAGES
+from saga_stack.construct.stages import STAGES
 from tests.fixtures import synthesized
 from tests.infrastructure.templates import (
     FUNCTIONS,
     REPORTER,
+    REPORTER_HANDLER,
     Template,
     as_list,
     functions,
@@ -49,7 +50,7 @@ each_stage = pytest.mark.parametrize("stage", STAGES)
 
 
 def statements(template: Template) -> dict[str, list[dict[str, Any]]]:
-    """The statements of every role by its logical id."""
+    """Return the statements of every role by its logical id."""
     found: dict[str, list[dict[str, Any]]] = {}
     for policy in of_type(template, "AWS::IAM::Policy").values():
         for role in policy["Roles"]:
@@ -57,8 +58,8 @@ def statements(template: Template) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def held(template: Template, role: str) -> Permissions:
-    """What a role may do, by the resource that it may do it on."""
+def permissions(template: Template, role: str) -> Permissions:
+    """Return the actions that a role may perform, by resource."""
     found: Permissions = {}
     for statement in statements(template)[role]:
         assert statement["Effect"] == "Allow"
@@ -80,9 +81,9 @@ def one(template: Template, type_: str) -> str:
     return f"<{logical_id}>"
 
 
-def with_key(template: Template, permissions: Permissions, actions: set[str]) -> Permissions:
-    """The same, and the use of the stage's key, if it has one."""
-    return permissions | {f"<{key}>": actions for key in resources(template, "AWS::KMS::Key")}
+def with_key(template: Template, expected: Permissions, actions: set[str]) -> Permissions:
+    """Add the use of the stage's key, if it has one."""
+    return expected | {f"<{key}>": actions for key in resources(template, "AWS::KMS::Key")}
 
 
 @each_stage
@@ -95,15 +96,15 @@ def test_every_function_has_a_role_of_its_own(stage: str) -> None:
 
 @each_stage
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_function_may_update_rows_of_the_one_table_and_write_its_own_log(stage: str, name: str) -> None:
+def test_a_function_may_update_items_of_the_table_and_write_its_own_log(stage: str, name: str) -> None:
     template = synthesized(stage)
     function = functions(template)[name]
     expected = {one(template, "AWS::DynamoDB::Table"): {"dynamodb:UpdateItem"}, log_of(function): WRITE_LOG, "*": TRACE}
-    assert held(template, role_of(function)) == with_key(template, expected, USE_KEY)
+    assert permissions(template, role_of(function)) == with_key(template, expected, USE_KEY)
 
 
 @each_stage
-def test_the_reporter_may_look_at_executions_of_the_one_state_machine_and_send_to_its_queues(stage: str) -> None:
+def test_the_reporter_may_read_executions_of_the_state_machine_and_send_to_its_queues(stage: str) -> None:
     template = synthesized(stage)
     function = functions(template)[REPORTER]
     executions = (
@@ -115,22 +116,23 @@ def test_the_reporter_may_look_at_executions_of_the_one_state_machine_and_send_t
         "*": TRACE,
         **{f"<{queue}>": {"sqs:SendMessage"} for queue in resources(template, "AWS::SQS::Queue")},
     }
-    assert held(template, role_of(function)) == with_key(template, expected, {"kms:Decrypt", "kms:GenerateDataKey"})
+    receive = {"kms:Decrypt", "kms:GenerateDataKey"}
+    assert permissions(template, role_of(function)) == with_key(template, expected, receive)
 
 
 @each_stage
-def test_the_state_machine_may_invoke_the_six_functions_and_make_its_one_write(stage: str) -> None:
+def test_the_state_machine_may_invoke_the_functions_and_update_items_of_the_table(stage: str) -> None:
     template = synthesized(stage)
     machine = of_type(template, "AWS::StepFunctions::StateMachine")
     (role,) = (machine["RoleArn"]["Fn::GetAtt"][0] for machine in machine.values())
     invoked = {
         f"<{logical_id}>": {"lambda:InvokeFunction"}
         for logical_id, function in of_type(template, "AWS::Lambda::Function").items()
-        if function["Handler"] != f"lambdas.{REPORTER}.handler"
+        if function["Handler"] != REPORTER_HANDLER
     }
     assert len(invoked) == len(FUNCTIONS)
     expected = {one(template, "AWS::DynamoDB::Table"): {"dynamodb:UpdateItem"}, "*": DELIVER_LOGS_AND_TRACE, **invoked}
-    assert held(template, role) == with_key(template, expected, USE_KEY)
+    assert permissions(template, role) == with_key(template, expected, USE_KEY)
 
 
 @each_stage
@@ -146,12 +148,12 @@ def test_a_role_may_use_the_key_only_through_one_service_or_for_one_purpose(stag
 
 
 @each_stage
-def test_no_policy_has_a_wildcard_action_but_for_the_account_that_owns_the_key(stage: str) -> None:
+def test_no_policy_has_a_wildcard_action_except_for_the_account_that_owns_the_key(stage: str) -> None:
     template = synthesized(stage)
     allowed = [statement for role in statements(template).values() for statement in role]
     for key in of_type(template, "AWS::KMS::Key").values():
         owner, *services = key["KeyPolicy"]["Statement"]
-        # What AWS gives every new key: without it, nobody could change the policy again.
+        # AWS gives this statement to every new key: without it, nobody could change the policy again.
         assert (owner["Action"], plain(owner["Principal"]["AWS"])) == (
             "kms:*",
             "arn:<AWS::Partition>:iam::<AWS::AccountId>:root",

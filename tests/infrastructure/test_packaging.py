@@ -1,4 +1,4 @@
-"""The functions' asset: all that they import beyond what AWS's Python runtime brings, and little else."""
+"""The asset of the functions: everything that they import beyond what AWS's Python runtime has, and little else."""
 
 import importlib.util
 import io
@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from saga_stack import packaging
-from tests.infrastructure.templates import FUNCTIONS, REPORTER
+from saga_stack.construct import packaging
+from tests.infrastructure.templates import FUNCTIONS, REPORTER_HANDLER
 
-# What AWS's Python runtime brings: boto3 and what that needs (AWS Lambda Developer Guide, "Python runtimes").
-BROUGHT = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six", "urllib3")
+# AWS's Python runtime has boto3 and what that needs (AWS Lambda Developer Guide, "Python runtimes").
+IN_THE_RUNTIME = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six", "urllib3")
 
 
 @pytest.fixture(scope="module")
@@ -24,21 +24,20 @@ def asset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-def test_the_asset_imports_with_nothing_but_what_the_runtime_brings(asset: Path, tmp_path: Path) -> None:
+def test_the_functions_import_from_the_asset_and_the_runtime_only(asset: Path, tmp_path: Path) -> None:
     runtime = tmp_path / "runtime"
     runtime.mkdir()
-    for name in BROUGHT:
+    for name in IN_THE_RUNTIME:
         spec = importlib.util.find_spec(name)
         assert spec is not None and spec.origin is not None
         origin = Path(spec.origin)
         found = origin.parent if origin.name == "__init__.py" else origin
         (runtime / found.name).symlink_to(found)
-    modules = sorted(path.stem for path in (asset / "lambdas").glob("*.py") if path.stem != "__init__")
-    assert modules == sorted([*FUNCTIONS, REPORTER])
+    handlers = [*(f"lambdas.{name}.handler" for name in FUNCTIONS), REPORTER_HANDLER]
     program = "; ".join(
         [
             f"import sys; sys.path += [{str(asset)!r}, {str(runtime)!r}]",
-            *(f"import lambdas.{module}; lambdas.{module}.handler" for module in modules),
+            *(f"import {handler.removesuffix('.handler')}; {handler}" for handler in handlers),
             f"assert lambdas.__file__.startswith({str(asset)!r})",
             "import aws_lambda_powertools; print(aws_lambda_powertools.__file__)",
         ]
@@ -50,6 +49,8 @@ def test_the_asset_imports_with_nothing_but_what_the_runtime_brings(asset: Path,
             "TABLE_NAME": "orders",
             "QUEUE_URL": "stuck",
             "CLEAN_ERROR": "OrderFailed",
+            "SENSITIVE_FIELDS": "card_no",
+            "POWERTOOLS_METRICS_NAMESPACE": "OrderSaga-dev",
             "AWS_DEFAULT_REGION": "us-east-1",
             "PATH": os.environ["PATH"],
         },
@@ -62,7 +63,7 @@ def test_the_asset_imports_with_nothing_but_what_the_runtime_brings(asset: Path,
     assert done.stdout.startswith(str(asset))
 
 
-def test_the_asset_is_small_and_holds_nothing_that_is_not_for_the_functions(asset: Path) -> None:
+def test_the_asset_is_small_and_has_nothing_that_is_not_for_the_functions(asset: Path) -> None:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in asset.rglob("*"):

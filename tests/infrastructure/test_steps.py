@@ -1,4 +1,4 @@
-"""What a list of steps must be to make a saga, and what is said of one that is none."""
+"""Lists of steps: which form a saga, what their state machines look like, and the messages about all others."""
 
 import sys
 from collections.abc import Callable
@@ -7,43 +7,58 @@ import pytest
 from aws_cdk import App, Stack
 from constructs import Construct
 
-from saga_stack.app import synthesize
-from saga_stack.settings import STAGES, RetryPolicy, Settings
-from saga_stack.stack import SagaStack
-from saga_stack.steps import InvalidSagaError, Parallel, Part, Pivot, Retriable, Step, require_saga
+from saga_stack.construct.app import synthesize
+from saga_stack.construct.stack import SagaStack
+from saga_stack.construct.stages import STAGES, Stage
+from saga_stack.construct.steps import (
+    InvalidSagaError,
+    Parallel,
+    Pivot,
+    Retriable,
+    RetryPolicy,
+    Step,
+    StepOrGroup,
+    require_saga,
+)
 from tests.fixtures import definition_in, synthesized
+from tests.infrastructure.templates import functions
 from tests.shape import shape_of
 
 BOOK = Step(action="book_room", compensation="cancel_room")
 RENT = Step(action="rent_car", compensation="return_car")
 PAY = Pivot(action="take_payment", resolution="resolve_payment")
-TELL = Retriable(action="tell_customer")
+NOTIFY = Retriable(action="notify_customer")
 
 
 @pytest.mark.parametrize(
-    ("steps", "says"),
+    ("steps", "message"),
     [
-        ((), "a saga without steps: list at least one"),
-        ((BOOK, BOOK), "book_room is there twice"),
-        ((BOOK, Step(action="rent_car", compensation="cancel_room")), "cancel_room is there twice"),
-        ((BOOK, Step(action="rent_car", compensation="Book_Room")), "Book_Room is there twice"),
-        ((Parallel(name="book_room", steps=(BOOK, RENT)),), "book_room is there twice"),
-        ((Parallel(name="trip", steps=(BOOK,)), Retriable(action="undo_trip")), "undo_trip is there twice"),
-        ((PAY, BOOK), "book_room comes after the pivot take_payment, from where nothing is undone"),
+        ((), "a saga needs at least one step"),
+        ((BOOK, BOOK), "two states are named BookRoom: give every function and every group a name of its own"),
+        ((BOOK, Step(action="rent_car", compensation="cancel_room")), "two states are named CancelRoom"),
+        ((BOOK, Step(action="rent_car", compensation="Book_Room")), "two states are named BookRoom"),
+        ((Parallel(name="book_room", steps=(BOOK, RENT)),), "two states are named BookRoom"),
+        ((Parallel(name="trip", steps=(BOOK,)), Retriable(action="undo_trip")), "two states are named UndoTrip"),
+        ((PAY, BOOK), "book_room comes after the pivot take_payment, after which nothing is compensated"),
         ((PAY, Parallel(name="trip", steps=(BOOK, RENT))), "book_room comes after the pivot take_payment"),
-        ((TELL, BOOK), "book_room comes after the retriable step tell_customer"),
+        ((NOTIFY, BOOK), "book_room comes after the retriable step notify_customer"),
         ((PAY, Pivot(action="pay_more", resolution="look")), "pay_more comes after the pivot take_payment"),
         ((BOOK, Parallel(name="trip", steps=())), "the parallel group trip has no steps"),
-        ((Parallel(name="trip", steps=(BOOK, TELL)),), "tell_customer in the parallel group trip is a Retriable"),  # type: ignore[arg-type]  # mypy refuses it too
-        ((Parallel(name="trip", steps=(BOOK, PAY)),), "take_payment in the parallel group trip is a Pivot"),  # type: ignore[arg-type]  # mypy refuses it too
         (
-            (Parallel(name="trip", steps=(Parallel(name="inner", steps=(BOOK,)),)),),  # type: ignore[arg-type]  # mypy refuses it too
+            (Parallel(name="trip", steps=(BOOK, NOTIFY)),),  # type: ignore[arg-type]  # mypy rejects it too
+            "notify_customer in the parallel group trip is a Retriable, book_room a Step: make two groups",
+        ),
+        ((Parallel(name="trip", steps=(BOOK, PAY)),), "take_payment in the parallel group trip is a Pivot"),  # type: ignore[arg-type]  # mypy rejects it too
+        (
+            (Parallel(name="trip", steps=(Parallel(name="inner", steps=(BOOK,)),)),),  # type: ignore[arg-type]  # mypy rejects it too
             "inner in the parallel group trip is a Parallel",
         ),
     ],
 )
-def test_a_list_that_is_no_saga_is_refused_by_the_name_of_the_step(steps: tuple[Part, ...], says: str) -> None:
-    with pytest.raises(InvalidSagaError, match=says):
+def test_steps_that_do_not_form_a_saga_are_rejected_with_the_name_of_the_step(
+    steps: tuple[StepOrGroup, ...], message: str
+) -> None:
+    with pytest.raises(InvalidSagaError, match=message):
         require_saga(steps)
 
 
@@ -53,22 +68,22 @@ def test_a_list_that_is_no_saga_is_refused_by_the_name_of_the_step(steps: tuple[
         (BOOK,),
         (PAY,),
         (BOOK, PAY),
-        (BOOK, TELL),
-        (Parallel(name="trip", steps=(BOOK, RENT)), PAY, TELL),
-        (BOOK, Parallel(name="trip", steps=(RENT,)), Parallel(name="after", steps=(TELL,))),
+        (BOOK, NOTIFY),
+        (Parallel(name="trip", steps=(BOOK, RENT)), PAY, NOTIFY),
+        (BOOK, Parallel(name="trip", steps=(RENT,)), Parallel(name="after", steps=(NOTIFY,))),
     ],
 )
-def test_compensatable_steps_then_a_pivot_then_retriable_ones_are_a_saga(steps: tuple[Part, ...]) -> None:
+def test_compensatable_steps_then_a_pivot_then_retriable_steps_form_a_saga(steps: tuple[StepOrGroup, ...]) -> None:
     require_saga(steps)
 
 
-def stack_of(*steps: Part, failed: str = "AnyFailed") -> Callable[..., Stack]:
+def stack_of(*steps: StepOrGroup, failed: str = "AnyFailed") -> Callable[..., Stack]:
     class AnyStack(SagaStack):
-        def __init__(self, scope: Construct, id_: str, *, settings: Settings) -> None:
+        def __init__(self, scope: Construct, id_: str, *, stage: Stage) -> None:
             super().__init__(
                 scope,
                 id_,
-                settings=settings,
+                stage=stage,
                 description="any",
                 steps=steps,
                 state_machine="Any",
@@ -79,32 +94,35 @@ def stack_of(*steps: Part, failed: str = "AnyFailed") -> Callable[..., Stack]:
     return AnyStack
 
 
-def test_a_task_that_could_time_out_before_its_function_is_refused_by_its_name() -> None:
+def test_a_task_that_could_time_out_before_its_function_is_rejected_with_its_name() -> None:
     slow = Step(action="book_room", compensation="cancel_room", function_timeout=40)
-    with pytest.raises(InvalidSagaError, match="the task timeout of cancel_room is 30 s, its function's 40 s"):
+    with pytest.raises(InvalidSagaError, match="the task timeout of cancel_room is 30 s, its function's is 40 s"):
         synthesized("dev", stack_of(slow))
 
 
-def test_a_saga_that_is_rolled_back_ends_with_an_error_that_no_function_has() -> None:
-    with pytest.raises(InvalidSagaError, match="OrderConflict is the name of an exception"):
-        synthesized("dev", stack_of(BOOK, failed="OrderConflict"))
+def test_a_fail_state_with_the_name_of_an_exception_is_rejected() -> None:
+    with pytest.raises(InvalidSagaError, match="SagaConflict is the name of an exception"):
+        synthesized("dev", stack_of(BOOK, failed="SagaConflict"))
 
 
-def test_a_program_says_in_one_line_what_is_wrong_with_the_steps(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_app_says_in_one_line_what_is_wrong_with_the_steps(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         synthesize(stack_of(PAY, BOOK), "Any")
     assert ended.value.code == 2
     assert capsys.readouterr().err == (
-        "error: book_room comes after the pivot take_payment, from where nothing is undone: "
+        "error: book_room comes after the pivot take_payment, after which nothing is compensated: "
         "make it Retriable or put it before\n"
     )
 
 
-def test_an_unknown_stage_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_app_says_in_one_line_that_a_stage_is_invalid(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys.modules[synthesize.__module__], "App", lambda: App(context={"stage": "none"}))
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit) as ended:
         synthesize(stack_of(BOOK), "Any")
-    assert capsys.readouterr().err == "error: unknown stage 'none': use -c stage=NAME with one of dev, prod\n"
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "error: invalid stage 'none': use -c stage=NAME with dev or prod\n"
 
 
 def test_a_step_may_have_timeouts_and_retries_of_its_own() -> None:
@@ -115,20 +133,19 @@ def test_a_step_may_have_timeouts_and_retries_of_its_own() -> None:
     assert [states[name]["TimeoutSeconds"] for name in ("BookRoom", "CancelRoom", "RentCar")] == [50, 50, 30]
     retries = [states[name]["Retry"][1]["MaxAttempts"] for name in ("BookRoom", "CancelRoom", "RentCar")]
     assert retries == [7, STAGES["dev"].compensation_retry.max_attempts, STAGES["dev"].action_retry.max_attempts]
-    functions = [r["Properties"] for r in template["Resources"].values() if r["Type"] == "AWS::Lambda::Function"]
-    timeouts = {function["FunctionName"]: function["Timeout"] for function in functions}
-    assert (timeouts["OrderSaga-dev-book_room"], timeouts["OrderSaga-dev-rent_car"]) == (40, 10)
+    found = functions(template)
+    assert (found["book_room"]["Timeout"], found["rent_car"]["Timeout"]) == (40, 10)
 
 
-def test_steps_before_and_after_a_group_are_undone_in_reverse_with_the_group_between_them() -> None:
+def test_steps_before_and_after_a_group_are_compensated_in_reverse_with_the_group_between_them() -> None:
     group = Parallel(name="at_once", steps=(RENT, Step(action="book_seat", compensation="free_seat")))
-    steps = (BOOK, group, Step(action="insure", compensation="cancel_insurance"), PAY, TELL)
+    steps = (BOOK, group, Step(action="insure", compensation="cancel_insurance"), PAY, NOTIFY)
     shape = shape_of(synthesized("dev", stack_of(*steps)))
     assert shape.complete == {
-        ("BookRoom", "AtOnce", "AtOnceComplete", "Insure", "TakePayment", "TellCustomer", "Completed"),
+        ("BookRoom", "AtOnce", "AtOnceComplete", "Insure", "TakePayment", "NotifyCustomer", "Completed"),
         (
             *("BookRoom", "AtOnce", "AtOnceComplete", "Insure", "TakePayment", "ResolvePayment"),
-            *("TakePaymentCommitted", "TellCustomer", "Completed"),
+            *("TakePaymentCommitted", "NotifyCustomer", "Completed"),
         ),
     }
     following = {name: body.get("Next") for name, body in shape.definition["States"].items()}
@@ -138,7 +155,7 @@ def test_steps_before_and_after_a_group_are_undone_in_reverse_with_the_group_bet
     assert shape.definition["States"]["TakePaymentCommitted"]["Default"] == "CancelInsurance"
 
 
-def test_a_saga_that_ends_with_a_group_answers_with_what_its_first_step_answered() -> None:
+def test_a_saga_that_ends_with_a_group_answers_with_the_answer_of_its_first_step() -> None:
     group = Parallel(name="at_once", steps=(BOOK, RENT))
     states = definition_in(synthesized("dev", stack_of(group)))["States"]
     assert states["Completed"]["OutputPath"] == "$.members.BookRoom.answer"

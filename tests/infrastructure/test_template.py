@@ -1,11 +1,19 @@
-"""What the template promises in every stage: the table, the functions and the state machine of the contract."""
+"""The table, the functions and the state machine of the contract, in every stage."""
 
 import json
 
-from tests.infrastructure.templates import FUNCTIONS, REPORTER, Template, functions, of_type, only
+from tests.infrastructure.templates import (
+    FUNCTIONS,
+    REPORTER,
+    REPORTER_HANDLER,
+    Template,
+    functions,
+    of_type,
+    only,
+)
 
 
-def test_the_table_has_the_contracts_keys_and_can_be_restored(template: Template) -> None:
+def test_the_table_has_the_keys_of_the_contract_and_can_be_restored(template: Template) -> None:
     table = only(template, "AWS::DynamoDB::Table")
     assert table["KeySchema"] == [
         {"AttributeName": "order_id", "KeyType": "HASH"},
@@ -18,24 +26,27 @@ def test_the_table_has_the_contracts_keys_and_can_be_restored(template: Template
 
 
 def test_there_is_one_function_for_each_name_of_the_contract_and_the_reporter(template: Template) -> None:
+    handlers = {name: f"lambdas.{name}.handler" for name in FUNCTIONS} | {REPORTER: REPORTER_HANDLER}
     found = functions(template)
-    assert set(found) == {*FUNCTIONS, REPORTER}
+    assert {name: function["Handler"] for name, function in found.items()} == handlers
     for name, function in found.items():
         assert function["FunctionName"] == f"OrderSaga-dev-{name}"
-        assert function["Handler"] == f"lambdas.{name}.handler"
         assert (function["Runtime"], function["Architectures"]) == ("python3.14", ["arm64"])
         assert function["TracingConfig"] == {"Mode": "Active"}
 
 
-def test_a_function_is_told_the_table_and_under_which_name_to_count_and_nothing_else(template: Template) -> None:
+def test_a_function_knows_the_table_and_the_namespace_of_its_metrics_only(template: Template) -> None:
     found = functions(template)
     for name in FUNCTIONS:
         variables = found[name]["Environment"]["Variables"]
         assert set(variables) == {"TABLE_NAME", "POWERTOOLS_METRICS_NAMESPACE"}
         assert variables["POWERTOOLS_METRICS_NAMESPACE"] == "OrderSaga-dev"
-    assert set(found[REPORTER]["Environment"]["Variables"]) == {
-        *("QUEUE_URL", "CLEAN_ERROR", "POWERTOOLS_METRICS_NAMESPACE")
-    }
+
+
+def test_the_reporter_knows_its_queue_the_clean_error_and_the_sensitive_fields(template: Template) -> None:
+    variables = functions(template)[REPORTER]["Environment"]["Variables"]
+    assert set(variables) == {"QUEUE_URL", "CLEAN_ERROR", "SENSITIVE_FIELDS", "POWERTOOLS_METRICS_NAMESPACE"}
+    assert (variables["CLEAN_ERROR"], variables["SENSITIVE_FIELDS"]) == ("OrderFailed", "card_no")
 
 
 def test_the_functions_share_one_asset(template: Template) -> None:

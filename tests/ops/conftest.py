@@ -1,4 +1,4 @@
-"""A stack of moto's: the synthesized definition with the real functions, a table and a queue, all in this process."""
+"""A stack on moto: the synthesized definition with the real functions, a table and a queue, all in this process."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -10,18 +10,18 @@ from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 
 from ops import stuck_queue
-from ops.sagas import Sagas, Stack
+from ops.client import DeployedStack, SagaClient
 from tests.fixtures import TABLE
 from tests.saga.interpreter import Execution, Interpreter, TaskFailed, interpreter
-from tests.sagas import SAGAS, Saga
+from tests.sagas import SAGAS, SagaUnderTest
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_stepfunctions import SFNClient
 
 CARD = "123-1234"
-# The field without which a saga fails, and the undoing that then fails for good.
-STOPS = {
+# The field without which a late step fails, and the compensation that can then fail.
+FAILURES = {
     "OrderSaga": ("address", "RefundPayment"),
     "TripSaga": ("card_no", "ResolvePayment"),
     "TicketSaga": ("buyer", "RefundCard"),
@@ -29,80 +29,78 @@ STOPS = {
 
 
 class World:
-    """Orders on the interpreter, and the same stack as an operator sees it."""
+    """A saga on the interpreter, and a client of the same stack."""
 
     def __init__(self, machine: Interpreter) -> None:
         self.machine = machine
         self.sqs: SQSClient = boto3.client("sqs")
         self.stepfunctions: SFNClient = boto3.client("stepfunctions")
+        self.stepfunctions.meta.events.register("before-call.stepfunctions", self._answer)
+        self._answers: list[tuple[str, str, Any]] = []
         self.queue = self.sqs.create_queue(QueueName="stuck")["QueueUrl"]
-        stack = Stack(
-            name=f"{machine.example.stack}-dev",
-            state_machine_arn=machine._machine,
+        stack = DeployedStack(
+            name=f"{machine.demo.stack}-dev",
+            state_machine_arn=machine.arn,
             table=TABLE,
             key=machine.shape.key,
             stuck_sagas_queue_url=self.queue,
         )
         dynamodb = boto3.client("dynamodb")
-        self.sagas = Sagas(stack=stack, stepfunctions=self.stepfunctions, dynamodb=dynamodb, sqs=self.sqs)
+        self.client = SagaClient(stack=stack, stepfunctions=self.stepfunctions, dynamodb=dynamodb, sqs=self.sqs)
 
-    def run(self, order_id: str = "1", *, failing: Mapping[str, TaskFailed] | None = None, **fields: Any) -> Execution:
-        """Run an order while the tasks of some states fail."""
+    def run(
+        self,
+        order_id: Any = "1",
+        *,
+        failing: Mapping[str, TaskFailed] | None = None,
+        name: str | None = None,
+        **fields: Any,
+    ) -> Execution:
+        """Run an execution while the tasks of some states fail; a field that is None is left out of the input."""
         failing = failing or {}
 
-        def through(state: str, _payload: Any, deliver: Callable[[], Any]) -> Any:
+        def intercept(state: str, _payload: Any, deliver: Callable[[], Any]) -> Any:
             if state in failing:
                 raise failing[state]
             return deliver()
 
-        self.machine.through = through
-        name = fields.pop("name", None)
-        order = {**self.machine.example.scenario("1-success"), self.machine.shape.key: order_id, **fields}
-        return self.machine.run({name: value for name, value in order.items() if value is not None}, name=name)
+        self.machine.intercept = intercept
+        input_ = {**self.machine.demo.input("1-success"), self.machine.shape.key: order_id, **fields}
+        return self.machine.run({field: value for field, value in input_.items() if value is not None}, name=name)
 
-    def run_into_a_stop(self, order_id: str = "1", **given: Any) -> Execution:
-        """An order whose last step fails, and which cannot be undone."""
-        missing, undoing = STOPS[self.machine.example.stack]
-        failing = {undoing: TaskFailed("RuntimeError", json.dumps({"errorMessage": "no network"}))}
-        return self.run(order_id, failing=failing, **{missing: None}, **given)
+    def run_into_a_stop(self, order_id: str = "1", **options: Any) -> Execution:
+        """Run an execution that gets stuck: a late step fails, then a compensation."""
+        missing, compensation = FAILURES[self.machine.demo.stack]
+        failing = {compensation: TaskFailed("RuntimeError", json.dumps({"errorMessage": "no network"}))}
+        return self.run(order_id, failing=failing, **{missing: None}, **options)
 
-    def run_into_a_failure(self, order_id: str = "1", **given: Any) -> Execution:
-        """An order whose last step fails, and which is undone."""
-        return self.run(order_id, **{STOPS[self.machine.example.stack][0]: None}, **given)
+    def run_into_a_failure(self, order_id: str = "1", **options: Any) -> Execution:
+        """Run an execution that is rolled back: a late step fails."""
+        return self.run(order_id, **{FAILURES[self.machine.demo.stack][0]: None}, **options)
 
     def report(self, arn: str, *, stopped: int | None = None) -> None:
-        """What the stack's function sends of a stuck saga."""
+        """Send the message about a stuck saga that the stack's function sends."""
         message = {"executionArn": arn, "name": arn.rsplit(":", 1)[-1], "stopDate": stopped, "state": None}
         self.sqs.send_message(QueueUrl=self.queue, MessageBody=json.dumps(message))
 
     def messages(self) -> list[str]:
-        """The executions of the messages that can be received now. They are hidden afterwards."""
+        """Receive and hide all visible messages; return their executions."""
         found: list[str] = []
         while got := self.sqs.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10).get("Messages"):
             found += [json.loads(message["Body"])["executionArn"] for message in got]
         return found
 
     def answer(self, operation: str, parsed: Mapping[str, Any], *, status: int = 200, about: str = "") -> None:
-        """From now on, Step Functions answers this to the operation, as botocore's Stubber would.
+        """From now on, let Step Functions answer this to the requests of an operation that contain ``about``."""
+        http = AWSResponse("", status, HTTPHeaders(), None)
+        self._answers.insert(0, (operation, about, (http, {"ResponseMetadata": {"HTTPStatusCode": status}, **parsed})))
 
-        With ``about``, it does so to requests that hold this text.
-        """
-        answer = (
-            AWSResponse("", status, HTTPHeaders(), None),
-            {"ResponseMetadata": {"HTTPStatusCode": status}, **parsed},
-        )
-        self.stepfunctions.meta.events.register(
-            f"before-call.stepfunctions.{operation}",
-            # The stubs do not know that a handler may answer.
-            lambda params, **_: answer if about in str(params["body"]) else None,  # type: ignore[arg-type]
-        )
-
-    def refuse(self, operation: str, code: str, message: str = "no") -> None:
-        """From now on, Step Functions answers with this error."""
+    def reject(self, operation: str, code: str, message: str = "no") -> None:
+        """From now on, let Step Functions answer with this error."""
         self.answer(operation, {"Error": {"Code": code, "Message": message}}, status=400)
 
     def describe_with(self, *changes: Mapping[str, Any]) -> None:
-        """Change what DescribeExecution answers, one change an answer, the last one for good."""
+        """Change the next answers of DescribeExecution, one change each; the last change stays."""
         left = list(changes)
 
         def change(parsed: dict[str, Any], **_: Any) -> None:
@@ -110,15 +108,21 @@ class World:
 
         self.stepfunctions.meta.events.register("after-call.stepfunctions.DescribeExecution", change)
 
+    def _answer(self, model: Any, params: Mapping[str, Any], **_: Any) -> Any:
+        answers = (
+            answer for name, about, answer in self._answers if name == model.name and about in str(params["body"])
+        )
+        return next(answers, None)
+
 
 @pytest.fixture
-def saga(request: pytest.FixtureRequest) -> Saga:
-    """The order saga, or the one that the test asks for; see ``each_saga``."""
+def saga(request: pytest.FixtureRequest) -> SagaUnderTest:
+    """Return the order saga, or the one that the test asks for with ``each_saga``."""
     return SAGAS[getattr(request, "param", "order")]
 
 
 @pytest.fixture
-def world(saga: Saga, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+def world(saga: SagaUnderTest, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setattr(stuck_queue, "WAIT_SECONDS", 0)
-    with interpreter(saga.shape(), saga.example) as machine:
+    with interpreter(saga.shape(), saga.demo) as machine:
         yield World(machine)

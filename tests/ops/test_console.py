@@ -1,7 +1,8 @@
-"""The console's server without a browser: what it answers, what it refuses, and what it never tells."""
+"""The console's server without a browser: its responses, its rejections, and that it never shows a card number."""
 
 import ipaddress
 import json
+import re
 import socket
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,22 +13,24 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from local.demo import EXPECTED, SCENARIOS
+from lambdas.order_steps import STEPS
+from local.order_demo import ORDER_DEMO
 from ops.__main__ import main
+from ops.client import SagaClient
 from ops.commands import EXPOSE
-from ops.connection import Settings
-from ops.console import watch
-from ops.console.form import Refusal, is_of_orders, order_of, read_presets, refusal_of
-from ops.console.server import create_app, names_of
+from ops.connection import Target
+from ops.console import views
+from ops.console.form import PRESETS, StartForm, read_presets, steps_of
+from ops.console.server import allowed_hosts, create_app
 from ops.definition import read_definition
 from ops.errors import OpsError, UnknownStack
-from ops.sagas import Sagas
 from tests.ops.conftest import CARD, World
 from tests.sagas import SAGAS
 
 HOST = "127.0.0.1:8080"
 TOKEN = "a token"  # noqa: S105 (of a test)
-PRESETS = read_presets(SCENARIOS)
+INPUTS = read_presets(PRESETS)
+ORDER_FORM = StartForm("order_id", STEPS, INPUTS)
 
 
 other_sagas = pytest.mark.parametrize("saga", [name for name in SAGAS if name != "order"], indirect=True)
@@ -35,27 +38,36 @@ other_sagas = pytest.mark.parametrize("saga", [name for name in SAGAS if name !=
 
 @pytest.fixture
 def app(world: World) -> Flask:
-    return create_app(world.sagas, hosts=names_of("127.0.0.1", 8080), presets=PRESETS, token=TOKEN)
+    return create_app(world.client, hosts=allowed_hosts("127.0.0.1", 8080), presets=INPUTS, token=TOKEN)
 
 
 class Client:
-    """A page of the console, as the server sees it. No answer may hold the card."""
+    """A page of the console, as the server sees it. No response may contain the card number."""
 
     def __init__(self, client: FlaskClient) -> None:
         self._client = client
 
-    def get(self, path: str, *, host: str = HOST, **asked: str) -> TestResponse:
-        return self._checked(self._client.get(path, query_string=asked, headers={"Host": host}))
+    def get(self, path: str, *, host: str = HOST, **parameters: str) -> TestResponse:
+        return self._checked(self._client.get(path, query_string=parameters, headers={"Host": host}))
 
-    def post(self, path: str, form: object, **headers: str) -> TestResponse:
-        sent = {"Host": HOST, "X-CSRF-Token": TOKEN, "Content-Type": "application/json", **headers}
-        return self._checked(self._client.post(path, data=json.dumps(form), headers=sent))
+    def post(self, path: str, sent: object, **headers: str) -> TestResponse:
+        headers = {"Host": HOST, "X-CSRF-Token": TOKEN, "Content-Type": "application/json", **headers}
+        return self._checked(self._client.post(path, data=json.dumps(sent), headers=headers))
+
+    def document(self, path: str, **parameters: str) -> Any:
+        return body(self.get(path, **parameters))
+
+    def check(self, sent: object) -> Any:
+        return body(self.post("/api/check", sent))
 
     def _checked(self, response: TestResponse) -> TestResponse:
-        text = response.get_data(as_text=True)
-        assert CARD not in text
-        assert "Traceback" not in text
+        assert CARD not in response.text
+        assert "Traceback" not in response.text
         return response
+
+
+def body(response: TestResponse) -> Any:
+    return response.json
 
 
 @pytest.fixture
@@ -63,14 +75,15 @@ def client(app: Flask) -> Client:
     return Client(app.test_client())
 
 
-def page_of(response: TestResponse) -> str:
-    return response.get_data(as_text=True)
+def filled(preset: str = "1-success", **fields: str) -> dict[str, Any]:
+    (shown,) = (one.for_page() for one in INPUTS if one.name == preset)
+    known: Any = shown["fields"]
+    return {"fields": {**known, **fields}, "secrets_of": preset, "name": fields.get("order_id", "1")}
 
 
-def form(preset: str = "1-success", **fields: str) -> dict[str, Any]:
-    told = next(one for one in PRESETS if one.name == preset).told()
-    known: Any = told["fields"]
-    return {"fields": {**known, **fields}, "card_of": preset, "name": fields.get("order_id", "1")}
+def typed(text: object, name: str | None = None) -> dict[str, Any]:
+    """Return the form of a saga whose steps the console does not know."""
+    return {"fields": {}, "more": text, "name": name}
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8080", "localhost:8080", "LOCALHOST:8080", "[::1]:8080"])
@@ -80,7 +93,7 @@ def test_the_console_answers_to_its_own_names(client: Client, host: str) -> None
 
 @pytest.mark.parametrize("host", ["evil.example:8080", "127.0.0.1", "127.0.0.1:80", "localhost.evil.example:8080"])
 @pytest.mark.parametrize("path", ["/", "/api/executions", "/static/home.js", "/no/such/page"])
-def test_any_other_host_is_refused(client: Client, host: str, path: str) -> None:
+def test_any_other_host_is_rejected(client: Client, host: str, path: str) -> None:
     assert client.get(path, host=host).status_code == 421
 
 
@@ -101,20 +114,20 @@ def test_any_other_host_is_refused(client: Client, host: str, path: str) -> None
 def test_a_request_that_no_page_of_the_console_has_sent_changes_nothing(
     client: Client, world: World, headers: dict[str, str], path: str
 ) -> None:
-    assert client.post(path, form(), **headers).status_code in (403, 415)
-    assert world.sagas.executions().executions == ()
+    assert client.post(path, filled(), **headers).status_code in (403, 415)
+    assert world.client.executions().executions == ()
 
 
-def test_pages_carry_the_token_and_no_two_consoles_share_one(world: World) -> None:
-    apps = [create_app(world.sagas, hosts=frozenset({HOST}), presets=PRESETS) for _ in range(2)]
-    pages = [app.test_client().get("/", headers={"Host": HOST}).get_data(as_text=True) for app in apps]
+def test_pages_carry_the_token_and_each_console_has_its_own(world: World) -> None:
+    apps = [create_app(world.client, hosts=frozenset({HOST}), presets=INPUTS) for _ in range(2)]
+    pages = [app.test_client().get("/", headers={"Host": HOST}).text for app in apps]
     tokens = {page.split('name="csrf-token" content="')[1].split('"')[0] for page in pages}
     assert len(tokens) == 2
     assert all(len(token) > 40 for token in tokens)
 
 
 @pytest.mark.parametrize("path", ["/", "/execution", "/order", "/api/executions", "/no/such/page"])
-def test_no_page_may_run_foreign_scripts_or_be_framed(client: Client, path: str) -> None:
+def test_pages_run_only_own_scripts_and_cannot_be_framed(client: Client, path: str) -> None:
     headers = client.get(path).headers
     policy = dict(one.strip().split(" ", 1) for one in headers["Content-Security-Policy"].split(";"))
     assert policy["default-src"] == "'none'"
@@ -124,7 +137,7 @@ def test_no_page_may_run_foreign_scripts_or_be_framed(client: Client, path: str)
     assert headers["Cache-Control"] == "no-store"
 
 
-def test_the_frame_that_draws_has_no_origin_and_reaches_nothing(client: Client) -> None:
+def test_the_frame_that_draws_has_no_origin_and_no_network(client: Client) -> None:
     policy = client.get("/drawing").headers["Content-Security-Policy"]
     assert "sandbox allow-scripts" in policy
     assert "allow-same-origin" not in policy
@@ -132,9 +145,9 @@ def test_the_frame_that_draws_has_no_origin_and_reaches_nothing(client: Client) 
     assert "default-src 'none'; script-src 'self';" in policy
 
 
-def test_pages_hold_no_inline_script_and_no_style(client: Client) -> None:
+def test_pages_have_no_inline_script_style_or_foreign_address(client: Client) -> None:
     for path in ("/", "/execution", "/order", "/drawing"):
-        page = client.get(path).get_data(as_text=True)
+        page = client.get(path).text
         assert "<style" not in page
         assert " style=" not in page
         assert all(tag.split(">")[0].count("src=") == 1 for tag in page.split("<script")[1:])
@@ -142,62 +155,65 @@ def test_pages_hold_no_inline_script_and_no_style(client: Client) -> None:
         assert "https://" not in page
 
 
-def test_what_is_in_an_address_is_text_on_the_page(client: Client) -> None:
-    assert "<b>x" not in client.get("/execution", name="<b>x").get_data(as_text=True)
-    assert "<b>x" not in client.get("/order", id="<b>x").get_data(as_text=True)
+def test_a_parameter_of_the_address_is_text_on_the_page(client: Client) -> None:
+    assert "<b>x" not in client.get("/execution", name="<b>x").text
+    assert "<b>x" not in client.get("/order", id="<b>x").text
 
 
-@pytest.mark.parametrize("preset", PRESETS, ids=[preset.name for preset in PRESETS])
-def test_the_check_says_what_will_happen(client: Client, world: World, preset: Any) -> None:
-    expected = EXPECTED[preset.name]
-    told = client.post("/api/check", form(preset.name)).json or {}
-    failed = [state for state in expected.states if f": {state} fails" in f": {expected.title}"]
-    assert told["step"] == (failed[0] if expected.status == "FAILED" else None)
-    assert client.post("/api/start", form(preset.name)).status_code == 200, "it can be started all the same"
-    (execution,) = world.sagas.executions().executions
+@pytest.mark.parametrize("preset", [preset.name for preset in INPUTS])
+def test_the_check_predicts_the_outcome(client: Client, world: World, preset: str) -> None:
+    expected = ORDER_DEMO.expected_ends()[preset]
+    verdict = client.check(filled(preset))
+    assert verdict["accepted"] == (expected.status == "SUCCEEDED")
+    assert client.post("/api/start", filled(preset)).status_code == 200, "it can be started all the same"
+    (execution,) = world.client.executions().executions
     assert execution.status == expected.status
-    if told["step"]:
-        assert execution.cause == f"{told['step']} failed: InvalidOrder: {told['reason']}"
+    if execution.cause:
+        prediction = re.sub(" failed: InvalidInput: ", " will reject this: ", execution.cause)
+        assert verdict["text"] == f"{prediction}. The saga will be rolled back."
 
 
-def test_an_order_that_is_held_is_told_before_it_is_started(client: Client, world: World) -> None:
+def test_the_check_names_the_owner_of_an_order(client: Client, world: World) -> None:
     ended = world.run("1")
-    assert (client.post("/api/check", form()).json or {})["held_by"] == ended.arn
-    undone = world.run("2", address=None)
-    assert undone.status == "FAILED"
-    assert (client.post("/api/check", form(order_id="2")).json or {})["held_by"] is None
-
-
-def test_a_name_that_is_taken_is_explained(client: Client, world: World) -> None:
-    world.refuse("StartExecution", "ExecutionAlreadyExists")
-    answer = client.post("/api/start", form())
-    assert answer.status_code == 409
-    assert (answer.json or {})["existing"] == "1"
-    assert "An execution named 1 exists already" in (answer.json or {})["error"]
-
-
-def test_a_service_that_quotes_the_input_does_not_give_the_card_away(client: Client, world: World) -> None:
-    world.refuse("StartExecution", "InvalidExecutionInput", f'at "card_no": "{CARD}"')
-    answer = client.post("/api/start", form())
-    assert answer.status_code == 502
-    assert "(card number)" in (answer.json or {})["error"]
-
-
-def test_what_is_typed_is_what_is_sent() -> None:
-    assert order_of({"fields": {"order_id": "1", "total": "0.10", "card_no": "", "address": " x "}}, PRESETS) == {
-        "order_id": "1",
-        "total": 0.1,
-        "address": " x ",
+    owner = ended.arn.rsplit(":", 1)[-1]
+    assert client.check(filled()) == {
+        "accepted": False,
+        "text": f"This order is owned by execution {owner}: a new saga will be rejected with SagaConflict and change "
+        "nothing.",
     }
-    assert order_of({"fields": {"total": "12 euros"}, "more": '{"note": [1]}'}, PRESETS) == {
-        "total": "12 euros",
-        "note": [1],
-    }
-    for text in ("NaN", "Infinity", "1e400", "true", '"5"'):
-        assert order_of({"fields": {"total": text}}, PRESETS) == {"total": text}, "no number that JSON can say"
-    assert order_of({"fields": {"card_no": "9"}, "card_of": "1-success"}, PRESETS) == {"card_no": "9"}
-    assert order_of({"fields": {}, "card_of": "1-success"}, PRESETS) == {"card_no": CARD}
-    assert order_of({"fields": {}, "card_of": "2-failed-order"}, PRESETS) == {}
+    assert world.run("2", address=None).status == "FAILED"
+    assert client.check(filled(order_id="2"))["accepted"], "its rows are compensated"
+
+
+def test_a_name_that_is_in_use_is_explained(client: Client, world: World) -> None:
+    world.reject("StartExecution", "ExecutionAlreadyExists")
+    response = client.post("/api/start", filled())
+    assert response.status_code == 409
+    assert body(response)["existing"] == "1"
+    assert "An execution named 1 exists already, perhaps of this order." in body(response)["error"]
+
+
+def test_a_service_error_that_quotes_the_input_is_redacted(client: Client, world: World) -> None:
+    world.reject("StartExecution", "InvalidExecutionInput", f'at "card_no": "{CARD}"')
+    response = client.post("/api/start", filled())
+    assert response.status_code == 502
+    assert "(hidden)" in body(response)["error"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "input_"),
+    [
+        ({"fields": {"total": "0.10", "card_no": "", "address": " x "}}, {"total": 0.1, "address": " x "}),
+        ({"fields": {"total": "12 euros"}, "more": '{"note": [1]}'}, {"total": "12 euros", "note": [1]}),
+        *(({"fields": {"total": text}}, {"total": text}) for text in ("NaN", "Infinity", "1e400", "true", '"5"')),
+        ({"fields": {"address": "5"}}, {"address": "5"}),
+        ({"fields": {"card_no": "9"}, "secrets_of": "1-success"}, {"card_no": "9"}),
+        ({"fields": {}, "secrets_of": "1-success"}, {"card_no": CARD}),
+        ({"fields": {}, "secrets_of": "2-failed-order"}, {}),
+    ],
+)
+def test_the_input_is_what_the_form_contains(sent: dict[str, Any], input_: dict[str, Any]) -> None:
+    assert ORDER_FORM.input_of(sent) == input_
 
 
 @pytest.mark.parametrize(
@@ -213,185 +229,180 @@ def test_what_is_typed_is_what_is_sent() -> None:
         {"fields": {}, "more": "{"},
     ],
 )
-def test_what_no_form_sends_is_refused_in_one_line(client: Client, world: World, sent: object) -> None:
-    answer = client.post("/api/start", sent)
-    assert answer.status_code == 400
-    assert "\n" not in (answer.json or {})["error"]
-    assert world.sagas.executions().executions == ()
+def test_a_request_without_the_form_is_rejected_in_one_line(client: Client, world: World, sent: object) -> None:
+    response = client.post("/api/start", sent)
+    assert response.status_code == 400
+    assert "\n" not in body(response)["error"]
+    assert world.client.executions().executions == ()
 
 
-def test_the_first_step_that_refuses_is_named() -> None:
-    assert refusal_of({}) == Refusal(
-        step="CreateOrder", reason="order_id is missing: expected a string of 1 to 128 characters"
-    )
-    assert refusal_of({"order_id": "1", "total": 1, "card_no": CARD, "address": "x"}) is None
+def test_the_first_step_that_rejects_the_input_is_named() -> None:
+    missing = "CreateOrder will reject this: order_id is missing: expected a string of 1 to 128 characters"
+    assert ORDER_FORM.rejection_of({}) == missing
+    assert ORDER_FORM.rejection_of({"order_id": "1", "total": 1, "card_no": CARD, "address": "x"}) is None
 
 
-def test_an_execution_is_told_with_its_graphs_rows_and_meaning(client: Client, world: World) -> None:
+def test_an_execution_has_its_graphs_rows_and_meaning(client: Client, world: World) -> None:
     world.run("1", address=None, name="1")
-    told = client.get("/api/execution", name="1").json or {}
-    assert told["meaning"].startswith("The order was refused or a step failed")
-    assert [row["status"] for row in told["rows"]] == ["DELETED", "REFUNDED", "CANCELLED"]
-    assert [row["undone"] for row in told["rows"]] == [True, True, True]
-    assert told["graphs"]["LR"].startswith("flowchart LR\n")
-    assert told["graphs"]["TD"].startswith("flowchart TD\n")
-    assert "classDef" not in told["graphs"]["LR"], "the page has its own colours"
-    assert {state["state"]: state["word"] for state in told["states"]}["RefundPayment"] == "undone"
+    execution = client.document("/api/execution", name="1")
+    assert execution["meaning"] == "A step failed, and everything that was done for the order is compensated."
+    assert [row["status"] for row in execution["rows"]] == ["DELETED", "REFUNDED", "CANCELLED"]
+    assert [row["compensated"] for row in execution["rows"]] == [True, True, True]
+    assert execution["graphs"]["LR"].startswith("flowchart LR\n")
+    assert execution["graphs"]["TD"].startswith("flowchart TD\n")
+    assert "classDef" not in execution["graphs"]["LR"], "the page has its own colours"
+    assert {state["state"]: state["word"] for state in execution["states"]}["RefundPayment"] == "compensated"
 
 
-def test_the_rows_of_an_order_are_told_with_whether_they_are_undone(client: Client, world: World) -> None:
+def test_each_row_of_an_order_says_whether_it_is_compensated(client: Client, world: World) -> None:
     world.run_into_a_stop("1")
-    told = client.get("/api/order", id="1").json or {}
-    assert [(row["status"], row["undone"]) for row in told["rows"]] == [
+    assert [(row["status"], row["compensated"]) for row in client.document("/api/order", id="1")["rows"]] == [
         ("PENDING", False),
         ("CHARGED", False),
         ("CANCELLED", True),
     ]
 
 
-def test_a_stuck_execution_is_told_with_the_state_that_it_is_stuck_in(client: Client, world: World) -> None:
+def test_a_stuck_execution_names_the_state_that_it_stopped_in(client: Client, world: World) -> None:
     world.run_into_a_stop("1", name="1")
-    told = client.get("/api/execution", name="1").json or {}
-    assert told["stopped_in"] == ["RefundPayment"]
-    assert "it stopped half way in RefundPayment." in told["meaning"]
+    stuck = client.document("/api/execution", name="1")
+    assert stuck["stopped_in"] == ["RefundPayment"]
+    assert "it stopped in RefundPayment." in stuck["meaning"]
+    assert {state["state"]: state["word"] for state in stuck["states"]}["DeleteOrder"] == "not reached"
     world.run("2", name="2")
-    assert (client.get("/api/execution", name="2").json or {})["stopped_in"] == []
+    assert client.document("/api/execution", name="2")["stopped_in"] == []
 
 
-def test_a_duplicate_is_told_to_have_changed_nothing(client: Client, world: World) -> None:
+def test_the_execution_of_a_duplicate_says_that_it_changed_nothing(client: Client, world: World) -> None:
     world.run("1")
     world.run("1", name="again")
-    told = client.get("/api/execution", name="again").json or {}
-    assert "Another saga holds this order" in told["meaning"]
+    assert "Another saga owns this order" in client.document("/api/execution", name="again")["meaning"]
 
 
 @other_sagas
 def test_another_saga_is_started_by_json_and_shown_in_its_own_words(client: Client, world: World) -> None:
-    example = world.machine.example
-    page = page_of(client.get("/"))
-    assert f"<h1>{example.noun.capitalize()}s</h1>" in page
-    assert 'id="input"' in page
-    assert "field-card_no" not in page
+    demo = world.machine.demo
+    page = client.get("/").text
+    assert f"<h1>{demo.noun.capitalize()}s</h1>" in page
+    assert f"a JSON object with its {demo.key}" in page
+    assert "field-" not in page
     assert "preset" not in page
-    order = example.scenario("1-success")
-    given = {"input": json.dumps(order), "name": "mine"}
-    assert client.post("/api/check", given).json == {"step": None, "reason": None, "held_by": None}
-    assert (client.post("/api/start", given).json or {})["name"] == "mine"
-    told = client.get("/api/execution", name="mine").json or {}
-    assert (told["execution"]["order_id"], told["execution"]["outcome"]) == (order[example.key], "fulfilled")
-    assert told["meaning"] == f"The {example.noun} is fulfilled: every step is done."
-    assert {row["entity"]: row["undone"] for row in told["rows"]} == dict.fromkeys(example.entities)
-    held_by = (client.post("/api/check", given).json or {})["held_by"]
-    assert held_by == told["execution"]["execution_arn"], "there are rows of it"
-    world.refuse("StartExecution", "ExecutionAlreadyExists")
-    answer = client.post("/api/start", given)
-    assert answer.status_code == 409
-    assert f"An execution named mine exists already, perhaps of this very {example.noun}." in page_of(answer)
+    input_ = demo.input("1-success")
+    sent = typed(json.dumps(input_), name="mine")
+    assert client.check(sent) == {"accepted": True, "text": "Ready to send. Each step validates the input."}
+    assert body(client.post("/api/start", sent))["name"] == "mine"
+    run = client.document("/api/execution", name="mine")
+    assert (run["execution"]["order_id"], run["execution"]["outcome"]) == (input_[demo.key], "fulfilled")
+    assert run["meaning"] == f"The {demo.noun} is fulfilled: every step succeeded."
+    assert {row["entity"]: row["compensated"] for row in run["rows"]} == dict.fromkeys(demo.specs)
+    assert f"This {demo.noun} has rows of execution mine: unless" in client.check(sent)["text"]
+    world.reject("StartExecution", "ExecutionAlreadyExists")
+    response = client.post("/api/start", sent)
+    assert response.status_code == 409
+    assert f"An execution named mine exists already, perhaps of this {demo.noun}." in response.text
 
 
 @pytest.mark.parametrize("saga", ["ticket"], indirect=True)
-def test_rows_of_another_saga_are_not_judged_by_the_order_sagas_words(client: Client, world: World) -> None:
-    sale = world.machine.example.scenario("1-success")
+def test_the_statuses_of_the_order_saga_do_not_apply_to_another_saga(client: Client, world: World) -> None:
+    sale = world.machine.demo.input("1-success")
     world.machine.call("RefundCard", sale)
-    (row,) = (client.get("/api/order", id="1").json or {})["rows"]
-    assert (row["entity"], row["status"], row["undone"]) == ("PAYMENT", "REFUNDED", None)
-    assert (client.post("/api/check", {"input": json.dumps(sale)}).json or {})["held_by"] == "direct"
+    (row,) = client.document("/api/order", id="1")["rows"]
+    assert (row["entity"], row["status"], row["compensated"]) == ("PAYMENT", "REFUNDED", None)
+    assert "has rows of a direct call: unless" in client.check(typed(json.dumps(sale)))["text"]
 
 
 @other_sagas
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
-        (None, "the input is no JSON object"),
-        ("", "the input is no JSON object"),
-        ("{", "the input is no JSON object"),
-        ("[]", "the input is no JSON object"),
-        ('{"KEY": NaN}', "the input is no JSON object"),
-        ('{"order_id": "1"}', "the input has no KEY"),
-        ('{"KEY": 5}', "the input has no KEY"),
-        ('{"KEY": ""}', "the input has no KEY"),
+        (5, "invalid JSON: must be an object"),
+        ("{", "invalid JSON: must be an object"),
+        ("[]", "invalid JSON: must be an object"),
+        ('{"KEY": NaN}', "invalid JSON: must be an object"),
+        (None, "KEY is missing or not a text"),
+        ("", "KEY is missing or not a text"),
+        ('{"order_id": "1"}', "KEY is missing or not a text"),
+        ('{"KEY": 5}', "KEY is missing or not a text"),
+        ('{"KEY": ""}', "KEY is missing or not a text"),
     ],
 )
 @pytest.mark.parametrize("path", ["/api/check", "/api/start"])
-def test_what_cannot_be_the_input_of_another_saga_is_refused_in_one_line(
-    client: Client, world: World, text: str | None, says: str, path: str
+def test_an_invalid_input_of_another_saga_is_rejected_in_one_line(
+    client: Client, world: World, text: object, message: str, path: str
 ) -> None:
     key = world.machine.shape.key
-    answer = client.post(path, {"input": text and text.replace("KEY", key)})
-    assert answer.status_code == 400
-    assert says.replace("KEY", key) in (answer.json or {})["error"]
-    assert world.sagas.executions().executions == ()
+    response = client.post(path, typed(text.replace("KEY", key) if isinstance(text, str) else text))
+    assert response.status_code == 400
+    assert message.replace("KEY", key) in body(response)["error"]
+    assert world.client.executions().executions == ()
 
 
 @pytest.mark.parametrize("saga", ["trip"], indirect=True)
-def test_an_id_that_no_table_can_hold_is_held_by_nobody(
+def test_an_id_that_cannot_be_stored_has_no_owner(
     client: Client, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """DynamoDB, which refuses it, is not asked."""
-    monkeypatch.setattr(world.sagas, "_dynamodb", None)
-    given = {"input": json.dumps({world.machine.shape.key: "\ud800"})}
-    assert (client.post("/api/check", given).json or {})["held_by"] is None
+    """The table, which would reject it, is not asked."""
+    monkeypatch.setattr(world.client, "_dynamodb", None)
+    assert client.check(typed(json.dumps({world.machine.shape.key: "\ud800"})))["accepted"]
 
 
-def test_the_form_of_orders_is_for_the_state_machine_with_its_steps_alone(world: World) -> None:
+def test_the_steps_are_known_only_if_the_state_machine_is_the_order_sagas(world: World) -> None:
     definition = json.dumps(world.machine.shape.definition)
-    assert is_of_orders(read_definition(definition, where="here"), "order_id")
-    assert not is_of_orders(read_definition(definition, where="here"), "sale_id")
+    assert steps_of(read_definition(definition, where="here"), "order_id") == STEPS
+    assert steps_of(read_definition(definition, where="here"), "sale_id") == {}
     other = definition.replace("ProcessShipment", "PrintTicket")
-    assert not is_of_orders(read_definition(other, where="here"), "order_id")
+    assert steps_of(read_definition(other, where="here"), "order_id") == {}
 
 
-def test_executions_that_have_ended_cleanly_are_asked_for_once(client: Client, world: World) -> None:
+def test_executions_that_have_ended_cleanly_are_described_once(client: Client, world: World) -> None:
     world.run("1")
     world.run("2", total=None)
     world.run_into_a_stop("3")
-    asked: list[str] = []
+    described: list[str] = []
     world.stepfunctions.meta.events.register(
-        "before-call.stepfunctions.DescribeExecution", lambda params, **_: asked.append(params["body"])
+        "before-call.stepfunctions.DescribeExecution", lambda params, **_: described.append(params["body"])
     )
-    pages = [client.get("/api/executions").json for _ in range(3)]
+    pages = [client.document("/api/executions") for _ in range(3)]
     assert pages[0] == pages[1] == pages[2]
-    assert len(asked) == 2 + 3, "the stuck one may be resumed"
+    assert len(described) == 2 + 3, "the stuck one may be resumed"
 
 
-def test_the_queue_is_looked_at_once_for_all_tabs(
-    client: Client, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_all_tabs_share_one_receive_of_the_queue(client: Client, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     ended = world.run_into_a_stop("1")
     world.report(ended.arn)
     clean = world.run("2")
     world.report(clean.arn)
-    looks: list[object] = []
-    world.sqs.meta.events.register("before-call.sqs.ReceiveMessage", lambda **given: looks.append(given))
-    first = client.get("/api/stuck").json or {}
+    receives: list[object] = []
+    world.sqs.meta.events.register("before-call.sqs.ReceiveMessage", lambda **call: receives.append(call))
+    first = client.document("/api/stuck")
     assert [saga["execution_arn"] for saga in first["stuck"]] == [ended.arn]
-    assert client.get("/api/stuck").json == first
-    assert len(looks) == 2, "the messages, then none"
-    client.get("/api/stuck", again="yes")
-    assert len(looks) == 4
-    monkeypatch.setattr(watch, "LOOK_AGAIN_SECONDS", 0)
+    assert client.document("/api/stuck") == first
+    assert len(receives) == 2, "the messages, then none"
+    client.get("/api/stuck", refresh="yes")
+    assert len(receives) == 4
+    monkeypatch.setattr(views, "STUCK_CACHE_SECONDS", 0)
     client.get("/api/stuck")
-    assert len(looks) == 6
-    assert set(world.messages()) == {ended.arn, clean.arn}, "looking takes nothing away"
+    assert len(receives) == 6
+    assert set(world.messages()) == {ended.arn, clean.arn}, "the console removes no message"
 
 
-def test_resuming_where_there_is_no_redrive_says_so(client: Client, world: World) -> None:
+def test_resuming_without_redrive_is_rejected(client: Client, world: World) -> None:
     ended = world.run_into_a_stop("1")
-    answer = client.post("/api/resume", {"execution": ended.arn})
-    assert answer.status_code == 409
-    assert "has no RedriveExecution" in (answer.json or {})["error"]
+    response = client.post("/api/resume", {"execution": ended.arn})
+    assert response.status_code == 409
+    assert "has no RedriveExecution" in body(response)["error"]
 
 
-def test_resuming_goes_on_in_the_state_where_it_stopped(client: Client, world: World) -> None:
+def test_resuming_continues_in_the_state_that_stopped(client: Client, world: World) -> None:
     ended = world.run_into_a_stop("1")
     world.answer("RedriveExecution", {"redriveDate": datetime(2026, 1, 31, tzinfo=UTC)})
-    answer = client.post("/api/resume", {"execution": ended.arn})
-    assert answer.status_code == 200
-    assert (answer.json or {})["state"] == "RefundPayment"
+    response = client.post("/api/resume", {"execution": ended.arn})
+    assert response.status_code == 200
+    assert body(response)["state"] == "RefundPayment"
 
 
 @pytest.mark.parametrize(
-    ("path", "asked", "status"),
+    ("path", "parameters", "status"),
     [
         ("/api/execution", {}, 400),
         ("/api/execution", {"name": "none"}, 404),
@@ -401,77 +412,77 @@ def test_resuming_goes_on_in_the_state_where_it_stopped(client: Client, world: W
         ("/api/start", {}, 405),
     ],
 )
-def test_what_is_not_there_is_one_line(client: Client, path: str, asked: dict[str, str], status: int) -> None:
-    answer = client.get(path, **asked)
-    assert answer.status_code == status
-    assert answer.get_data(as_text=True).strip().count("\n") == 0
+def test_an_unknown_thing_is_reported_in_one_line(
+    client: Client, path: str, parameters: dict[str, str], status: int
+) -> None:
+    response = client.get(path, **parameters)
+    assert response.status_code == status
+    assert response.text.strip().count("\n") == 0
 
 
-def test_a_service_that_fails_is_one_line(client: Client, world: World) -> None:
-    world.refuse("ListExecutions", "AccessDeniedException", "not yours")
-    answer = client.get("/api/executions")
-    assert (answer.status_code, answer.json) == (502, {"error": "ListExecutions is not allowed: not yours"})
+def test_a_failure_of_a_service_is_one_line(client: Client, world: World) -> None:
+    world.reject("ListExecutions", "AccessDeniedException", "not yours")
+    response = client.get("/api/executions")
+    assert (response.status_code, response.json) == (502, {"error": "ListExecutions is not allowed: not yours"})
 
 
-def test_a_body_that_is_too_long_is_refused(client: Client) -> None:
+def test_a_body_that_is_too_large_is_rejected(client: Client) -> None:
     assert client.post("/api/check", {"fields": {"address": "x" * 400_000}}).status_code == 413
 
 
-def console(*options: str, sagas: Sagas | Exception) -> int:
+def console(*options: str, client: SagaClient | Exception) -> int:
     """Run the command on a stack, or on one that cannot be reached."""
 
-    def connected(_settings: Settings) -> Sagas:
-        if isinstance(sagas, Exception):
-            raise sagas
-        return sagas
+    def connect(_target: Target) -> SagaClient:
+        if isinstance(client, Exception):
+            raise client
+        return client
 
-    return main(["console", *options], connect=connected)
+    return main(["console", *options], connect=connect)
 
 
-def test_an_address_that_others_reach_is_refused_unless_it_is_asked_for(
-    world: World, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert console("--host", "192.0.2.1", sagas=world.sagas) == 2
+def test_an_address_that_others_can_reach_needs_a_flag(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    assert console("--host", "192.0.2.1", client=world.client) == 2
     err = capsys.readouterr().err
-    assert "whoever reaches it could read all orders" in err
+    assert "no login" in err
     assert EXPOSE in err
-    # Asked for, it is tried; that address is none of this machine.
-    assert console("--host", "192.0.2.1", EXPOSE, sagas=world.sagas) == 2
-    assert "192.0.2.1:8080 cannot be used" in capsys.readouterr().err
+    # With the flag it is tried; this machine does not have that address.
+    assert console("--host", "192.0.2.1", EXPOSE, client=world.client) == 2
+    assert "cannot listen on 192.0.2.1:8080" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "example.com", ""])  # noqa: S104 (they are refused)
-def test_what_is_no_address_of_one_interface_is_refused(
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "example.com", ""])  # noqa: S104 (they are rejected)
+def test_a_host_must_be_the_address_of_one_interface(
     world: World, host: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
-        console("--host", host, EXPOSE, sagas=world.sagas)
+        console("--host", host, EXPOSE, client=world.client)
     assert ended.value.code == 2
     assert "argument --host" in capsys.readouterr().err
 
 
-def test_a_host_that_is_exposed_answers_to_its_own_address_alone() -> None:
-    assert names_of("192.0.2.1", 8080) == {"192.0.2.1:8080"}
+def test_an_exposed_console_answers_only_to_its_own_address() -> None:
+    assert allowed_hosts("192.0.2.1", 8080) == {"192.0.2.1:8080"}
     assert ipaddress.ip_address("192.0.2.1").is_loopback is False
 
 
-def test_what_stands_in_the_way_of_the_console_is_one_line(
+def test_a_console_that_cannot_start_reports_why_in_one_line(
     world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = str(taken.getsockname()[1])
-        assert console("--port", port, sagas=world.sagas) == 2
-        told = capsys.readouterr().err
-        assert f"127.0.0.1:{port} cannot be used" in told
-        assert "--port" in told
-    assert console("--presets", str(tmp_path), sagas=world.sagas) == 2
-    assert "has no presets" in capsys.readouterr().err
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        assert console("--port", port, client=world.client) == 2
+        err = capsys.readouterr().err
+        assert f"cannot listen on 127.0.0.1:{port}" in err
+        assert "--port" in err
+    assert console("--presets", str(tmp_path), client=world.client) == 2
+    assert "no presets in" in capsys.readouterr().err
     (tmp_path / "bad.json").write_text("[")
-    assert console("--presets", str(tmp_path), sagas=world.sagas) == 2
-    assert "bad.json is no preset" in capsys.readouterr().err
-    assert console(sagas=UnknownStack("there is no stack X in us-east-1")) == 2
-    assert capsys.readouterr().err == "error: there is no stack X in us-east-1\n"
-    assert console(sagas=OpsError("there are no complete credentials")) == 2
+    assert console("--presets", str(tmp_path), client=world.client) == 2
+    assert "bad.json: must be a JSON object" in capsys.readouterr().err
+    assert console(client=UnknownStack("no stack X in us-east-1")) == 2
+    assert capsys.readouterr().err == "error: no stack X in us-east-1\n"
+    assert console(client=OpsError("no complete credentials")) == 2
     assert capsys.readouterr().err.count("\n") == 1

@@ -3,22 +3,22 @@ from collections.abc import Iterator
 import pytest
 
 from tests.saga.interpreter import Interpreter, interpreter
-from tests.sagas import SAGAS, Saga
+from tests.sagas import SAGAS, SagaUnderTest
 from tests.shape import Shape
 
 
 @pytest.fixture
-def saga(request: pytest.FixtureRequest) -> Saga:
-    """The order saga, or the one that the test asks for; see ``each_saga``."""
+def saga(request: pytest.FixtureRequest) -> SagaUnderTest:
+    """Return the order saga, or the one that the test asks for; see ``each_saga``."""
     return SAGAS[getattr(request, "param", "order")]
 
 
 @pytest.fixture
-def shape(saga: Saga) -> Shape:
+def shape(saga: SagaUnderTest) -> Shape:
     return saga.shape()
 
 
 @pytest.fixture
-def machine(saga: Saga, shape: Shape) -> Iterator[Interpreter]:
-    with interpreter(shape, saga.example) as machine:
+def machine(saga: SagaUnderTest, shape: Shape) -> Iterator[Interpreter]:
+    with interpreter(shape, saga.demo) as machine:
         yield machine

@@ -1,4 +1,4 @@
-"""Faults that a test puts between Step Functions and a task. Nothing of this is in the deployed code."""
+"""Faults that a test injects between Step Functions and a task. None of this is in the deployed code."""
 
 import contextlib
 import itertools
@@ -8,19 +8,19 @@ from enum import Enum
 from typing import Any
 
 from tests.saga.interpreter import Deliver, Interpreter, TaskFailed
-from tests.shape import Part, Shape
+from tests.shape import Shape, ShapePart
 
 
 class Fault(Enum):
-    """What goes wrong with a task. A fault that passes strikes the first attempts only."""
+    """A fault of a task. "Once" and "three times" mean the first attempts."""
 
     ERROR_BEFORE = "fails once before its write"
     ERROR_AFTER = "fails once after its write"
-    KILLED = "is killed once in mid-call, its write made"
-    SERVICE_ERROR = "is not reached once: Lambda has an error"
+    KILLED = "is killed once during the call, after its write"
+    SERVICE_ERROR = "is not called once: Lambda has an error"
     THROTTLED = "is throttled three times"
     TWICE = "is delivered twice each time"
-    SLOW = "always writes, and answers after its timeout"
+    SLOW = "always writes, and always times out"
     LATE = "always times out, and writes after the saga has ended or compensated it"
     BROKEN = "always fails before its write"
     BROKEN_AFTER = "always fails after its write"
@@ -35,7 +35,7 @@ Faults = Mapping[str, tuple[Fault, ...]]
 
 @dataclass
 class Injector:
-    """Strikes the tasks of one execution with faults, by state. Use it as ``through`` of an interpreter."""
+    """Injects faults into the tasks of one execution, by state. Use it as ``intercept`` of an interpreter."""
 
     machine: Interpreter
     faults: Faults
@@ -45,22 +45,22 @@ class Injector:
     def __call__(self, state: str, _payload: Any, deliver: Deliver) -> Any:
         self.attempts[state] = self.attempts.get(state, 0) + 1
         for fault in self.faults.get(state, ()):
-            deliver = self._struck(fault, state, self.attempts[state], deliver)
+            deliver = self._inject(fault, state, self.attempts[state], deliver)
         answer = deliver()
-        # The worst moment for a late action: right behind the compensation that should bar it.
-        self.land([action for action, compensation in self.machine.shape.steps if compensation == state])
+        # The worst moment for a late action is right after the compensation that must reject it.
+        self.deliver_late([action for action, compensation in self.machine.shape.steps if compensation == state])
         return answer
 
-    def land(self, states: Iterable[str] | None = None) -> None:
-        """Deliver what is late: of the states named, or all of it."""
+    def deliver_late(self, states: Iterable[str] | None = None) -> None:
+        """Deliver the late calls of the states. Default: all late calls."""
         due = [(state, deliver) for state, deliver in self.late if states is None or state in states]
         self.late = [late for late in self.late if late not in due]
         for _, deliver in due:
-            # Nobody is left to hear how it ended; the invariants say whether it did harm.
+            # Nobody receives the response; the invariants show whether the call did harm.
             with contextlib.suppress(TaskFailed):
                 deliver()
 
-    def _struck(self, fault: Fault, state: str, attempt: int, deliver: Deliver) -> Deliver:  # noqa: PLR0911 (a table)
+    def _inject(self, fault: Fault, state: str, attempt: int, deliver: Deliver) -> Deliver:  # noqa: PLR0911 (a table)
         match fault:
             case Fault.ERROR_BEFORE | Fault.SERVICE_ERROR if attempt == 1:
                 return _failing(_ONCE_BEFORE[fault])
@@ -91,12 +91,12 @@ def _failing(error: str, *, after: Deliver | None = None) -> Deliver:
 
 
 def singles(tasks: Iterable[str]) -> list[Faults]:
-    """Every fault at every task."""
+    """Return every fault at every task."""
     return [{task: (fault,)} for task in tasks for fault in Fault]
 
 
 def pairs(tasks: Iterable[str]) -> list[Faults]:
-    """Every two different faults: at two tasks, or both at the same one."""
+    """Return every pair of different faults, at two tasks or at the same one."""
     places = [(task, fault) for task in tasks for fault in Fault]
     found: list[Faults] = []
     for (task, fault), (other, another) in itertools.combinations(places, 2):
@@ -104,12 +104,12 @@ def pairs(tasks: Iterable[str]) -> list[Faults]:
     return found
 
 
-def in_flight(shape: Shape) -> list[tuple[Part, Faults]]:
-    """For each group: one of its actions fails for good, while another one is given up and writes later."""
+def in_flight(shape: Shape) -> list[tuple[ShapePart, Faults]]:
+    """Return for each group: one of its actions fails for good, while another one times out and writes later."""
     return [
         (group, {failing: (fault,), late: (Fault.LATE,)})
         for group in shape.groups
-        if group.undoes
+        if group.rollback
         for failing, late in itertools.permutations([action for action, _ in group.tasks], 2)
         for fault in (Fault.BROKEN, Fault.BROKEN_AFTER)
     ]

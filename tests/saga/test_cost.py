@@ -1,19 +1,19 @@
-"""What an order costs in requests to DynamoDB."""
+"""The cost of an execution in requests to DynamoDB."""
 
 import pytest
 
 from tests.saga.faults import Fault, Injector
 from tests.saga.interpreter import Interpreter
-from tests.saga.trial import kept
-from tests.sagas import FAILING, Saga, each_saga
+from tests.saga.trial import expected_rows
+from tests.sagas import FAILING, SagaUnderTest, each_saga
 
 
 @each_saga
-def test_a_happy_order_costs_one_write_a_step_and_no_read_and_one_more_where_a_service_is_called(
-    saga: Saga, machine: Interpreter
+def test_a_success_costs_one_write_a_step_no_read_and_one_write_more_where_a_provider_is_called(
+    saga: SagaUnderTest, machine: Interpreter
 ) -> None:
-    machine.run(saga.example.scenario("1-success"))
-    calling = [row for row in kept(machine.shape) if row.undoing]
+    machine.run(saga.demo.input("1-success"))
+    calling = [row for row in expected_rows(machine.shape) if row.compensating]
     steps = len(machine.shape.actions) + len(machine.shape.retriables)
     assert machine.requests == ["UpdateItem"] * (steps + len(calling))
 
@@ -21,29 +21,29 @@ def test_a_happy_order_costs_one_write_a_step_and_no_read_and_one_more_where_a_s
 @pytest.mark.parametrize(
     ("saga", "name"), [(saga, name) for saga, name in FAILING if saga != "ticket"], indirect=["saga"]
 )
-def test_undoing_a_step_costs_one_write(saga: Saga, machine: Interpreter, name: str) -> None:
-    execution = machine.run(saga.example.scenario(name))
-    done = sum(state in machine.shape.actions for state in execution.states) - 1  # the failed one is refused unwritten
-    undone = sum(state in machine.shape.compensations for state in execution.states)
-    assert machine.requests == ["UpdateItem"] * (done + undone)
+def test_a_compensation_costs_one_write(saga: SagaUnderTest, machine: Interpreter, name: str) -> None:
+    execution = machine.run(saga.demo.input(name))
+    actions = sum(state in machine.shape.actions for state in execution.states) - 1  # the rejected one writes nothing
+    compensations = sum(state in machine.shape.compensations for state in execution.states)
+    assert machine.requests == ["UpdateItem"] * (actions + compensations)
 
 
 @pytest.mark.parametrize("saga", ["ticket"], indirect=True)
-def test_undoing_a_step_that_has_called_a_service_costs_two_writes_and_a_refused_one(
-    saga: Saga, machine: Interpreter
+def test_a_compensation_that_calls_a_provider_costs_two_writes_and_a_rejected_one(
+    saga: SagaUnderTest, machine: Interpreter
 ) -> None:
-    machine.run(saga.example.scenario("4-failed-ticket"))
+    machine.run(saga.demo.input("4-failed-ticket"))
     assert machine.requests == ["UpdateItem"] * (1 + 2 + 1 + 3 + 1)
 
 
 @each_saga
-def test_a_full_rollback_in_which_another_saga_holds_every_row_costs_two_writes_a_step(
-    saga: Saga, machine: Interpreter
+def test_a_full_rollback_in_which_another_saga_owns_every_row_costs_two_writes_a_step(
+    saga: SagaUnderTest, machine: Interpreter
 ) -> None:
-    machine.run(saga.example.scenario("1-success"))
+    machine.run(saga.demo.input("1-success"))
     payload = {
         "saga": {"id": "another", "started_at": "2999-01-01T00:00:00.000Z"},
-        "order": saga.example.scenario("1-success"),
+        "input": saga.demo.input("1-success"),
         "failure": {"Error": "Any", "Cause": ""},
     }
     machine.requests.clear()
@@ -53,16 +53,16 @@ def test_a_full_rollback_in_which_another_saga_holds_every_row_costs_two_writes_
 
 
 @each_saga
-def test_a_retriable_step_made_twice_changes_nothing(saga: Saga, machine: Interpreter) -> None:
-    machine.through = Injector(machine, dict.fromkeys(machine.shape.retriables, (Fault.TWICE,)))
-    execution = machine.run(saga.example.scenario("1-success"))
+def test_a_repeated_retriable_step_changes_nothing(saga: SagaUnderTest, machine: Interpreter) -> None:
+    machine.intercept = Injector(machine, dict.fromkeys(machine.shape.retriables, (Fault.TWICE,)))
+    execution = machine.run(saga.demo.input("1-success"))
     assert execution.status == "SUCCEEDED"
     rows = machine.rows("1")
-    for row in kept(machine.shape):
-        assert tuple(event["status"] for event in rows[row.entity]["history"]) == row.live
+    for row in expected_rows(machine.shape):
+        assert tuple(row.history(rows, execution.arn)) == row.live
 
 
 @each_saga
-def test_the_output_names_order_and_status_alone(saga: Saga, machine: Interpreter) -> None:
-    output = machine.run(saga.example.scenario("1-success")).output
+def test_the_output_has_the_key_and_the_status_only(saga: SagaUnderTest, machine: Interpreter) -> None:
+    output = machine.run(saga.demo.input("1-success")).output
     assert output == {machine.shape.key: "1", "status": "ISSUED" if saga.name == "ticket" else "CONFIRMED"}

@@ -1,4 +1,4 @@
-"""Every fault at every task, and a fixed sample of pairs of faults: nothing is ever half done.
+"""Every fault at every task, and a fixed sample of pairs of faults: no saga is left half done.
 
 ``make chaos`` runs every pair.
 """
@@ -10,44 +10,44 @@ import pytest
 from tests.saga.faults import in_flight, pairs, singles
 from tests.saga.interpreter import Interpreter
 from tests.saga.trial import fresh, trial
-from tests.sagas import SCENARIOS, Saga, each_saga
+from tests.sagas import SCENARIOS, SagaUnderTest, each_saga
 
-# Of other sagas than the order saga a smaller sample, and of their other scenarios every third or sixth fault:
-# what they add is little. `make chaos` takes all of them.
+# The other sagas add little to the order saga: their sample is smaller, and their other scenarios have every third or
+# sixth fault. `make chaos` runs all of them.
 PAIRS_IN_THE_SAMPLE = {"order": 240, "ticket": 24}
 EVERY = {"order": 1, "ticket": 6}
 
 
 @pytest.mark.parametrize(("saga", "name"), SCENARIOS, indirect=["saga"])
-def test_no_single_fault_leaves_anything_half_done(saga: Saga, machine: Interpreter, name: str) -> None:
+def test_no_single_fault_leaves_a_saga_half_done(saga: SagaUnderTest, machine: Interpreter, name: str) -> None:
     step = 1 if name == "1-success" else EVERY.get(saga.name, 3)
     for number, faults in enumerate(singles(machine.shape.tasks)[::step]):
-        order = fresh(saga.example.scenario(name), machine.shape.key)
-        _, problems = trial(machine, order, faults, backwards=bool(number % 2))
+        input_ = fresh(saga.demo.input(name), machine.shape.key)
+        _, problems = trial(machine, input_, faults, backwards=bool(number % 2))
         assert not problems, (name, faults, problems)
 
 
 @each_saga
 @pytest.mark.parametrize("part", range(4))
-def test_no_pair_of_faults_of_a_fixed_sample_leaves_anything_half_done(
-    saga: Saga, machine: Interpreter, part: int
+def test_no_pair_of_faults_of_a_fixed_sample_leaves_a_saga_half_done(
+    saga: SagaUnderTest, machine: Interpreter, part: int
 ) -> None:
-    every = [(name, faults) for faults in pairs(machine.shape.tasks) for name in saga.example.expected]
+    every = [(name, faults) for faults in pairs(machine.shape.tasks) for name in saga.demo.scenarios]
     sample = random.Random(20_260_101).sample(every, PAIRS_IN_THE_SAMPLE.get(saga.name, 40))
     for number, (name, faults) in enumerate(sample[part::4]):
-        order = fresh(saga.example.scenario(name), machine.shape.key)
-        _, problems = trial(machine, order, faults, backwards=bool(number % 2))
+        input_ = fresh(saga.demo.input(name), machine.shape.key)
+        _, problems = trial(machine, input_, faults, backwards=bool(number % 2))
         assert not problems, (name, faults, problems)
 
 
 @pytest.mark.parametrize("saga", ["trip"], indirect=True)
-def test_a_step_of_a_group_that_fails_while_another_is_in_flight_leaves_nothing_half_done(
-    saga: Saga, machine: Interpreter
+def test_a_step_of_a_group_that_fails_while_another_one_is_in_flight_leaves_nothing_half_done(
+    saga: SagaUnderTest, machine: Interpreter
 ) -> None:
-    """The other one writes right after it was compensated."""
+    """The other one writes right after its compensation."""
     for group, faults in in_flight(machine.shape):
         for backwards in (False, True):
-            order = fresh(saga.example.scenario("1-success"), machine.shape.key)
-            execution, problems = trial(machine, order, faults, backwards=backwards)
+            input_ = fresh(saga.demo.input("1-success"), machine.shape.key)
+            execution, problems = trial(machine, input_, faults, backwards=backwards)
             assert not problems, (faults, problems)
             assert machine.shape.path(execution.states) == machine.shape.rolled_back_from(group.tasks[0][0])

@@ -1,7 +1,6 @@
-"""Random walks over whole sagas: two orders, started, struck, repeated, delayed and resumed in any order.
+"""Random walks over whole sagas: two keys, whose executions are started, fail, repeat, delay and resume in any order.
 
-After every step of a walk the invariants hold for both, whatever is still to be delivered: an order is never
-half done for good, and no saga ever undoes what another one holds.
+After each step of a walk the invariants hold for both keys, whatever is still to be delivered.
 """
 
 import contextlib
@@ -24,16 +23,16 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from lambdas.shared.errors import BUSINESS_ERRORS, OrderConflict
-from tests.invariants import Kept, Rows, broken, is_stuck
+from lambdas.saga_runtime.errors import BUSINESS_ERRORS, SagaConflict
+from tests.invariants import ExpectedRow, Rows, is_stuck, violations
 from tests.saga.faults import Fault, Faults, Injector
-from tests.saga.interpreter import Deliver, Execution, TaskFailed, Through, interpreter
-from tests.saga.trial import books, kept
-from tests.sagas import Saga, each_saga
+from tests.saga.interpreter import Deliver, Execution, Intercept, TaskFailed, interpreter
+from tests.saga.trial import expected_rows, ledger_violations
+from tests.sagas import SagaUnderTest, each_saga
 from tests.shape import Shape
 
-# Always the same walks, so that a change of the code is all that can make them fail. A walk is short enough to be
-# read as it is: to shrink it would take five minutes.
+# The walks are always the same, so that only a change of the code can make them fail. A walk is short enough to read;
+# to shrink it would take five minutes.
 WALKS = settings(
     max_examples=10,
     stateful_step_count=12,
@@ -42,13 +41,13 @@ WALKS = settings(
     derandomize=True,
     database=None,
 )
-# The graph of the ticket sale is that of the order saga; what it adds is the provider.
+# The ticket saga has the graph of the order saga; it adds the provider.
 FEWER = {"ticket": settings(WALKS, max_examples=3)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """What an execution is started with: the order, by the name of its scenario, and its faults."""
+    """The start of an execution: the name of its scenario, and its faults."""
 
     scenario: str
     faults: Faults = field(default_factory=dict)
@@ -58,45 +57,45 @@ COMPLETE = Start(scenario="1-success")
 
 
 @dataclass(frozen=True, order=True)
-class Call:
-    """What an execution asked of one of its tasks."""
+class TaskOf:
+    """A task of an execution."""
 
-    saga: str
+    execution: str
     state: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Made:
-    """A call that reached its function: what it said, and whether it was ever done rather than refused."""
+class Called:
+    """A call that reached its function: its payload, and whether it has ever succeeded."""
 
     payload: Any
-    done: bool
+    succeeded: bool
 
 
-class Patient(Injector):
-    """Keeps what is late until the walk delivers it."""
+class PatientInjector(Injector):
+    """Keeps late calls until the walk delivers them."""
 
-    def land(self, states: Iterable[str] | None = None) -> None:
+    def deliver_late(self, states: Iterable[str] | None = None) -> None:
         pass
 
 
 class Walk(RuleBasedStateMachine):
-    """One walk; its rules are what can happen, and what has to be seen right after it has."""
+    """One walk. Its rules are what can happen, each with what must be true right after it."""
 
-    def __init__(self, saga: Saga, shape: Shape) -> None:
+    def __init__(self, saga: SagaUnderTest, shape: Shape) -> None:
         super().__init__()
         self.saga = saga
-        self.kept = kept(shape)
-        # Of all rows, those of the first part are made first and undone last.
-        self.first = [row for row in self.kept if row.action in dict(shape.parts[0].tasks)]
+        self.expected = expected_rows(shape)
+        # The rows of the first part are claimed first and compensated last.
+        self.first = [row for row in self.expected if row.action in dict(shape.parts[0].tasks)]
         self._open = contextlib.ExitStack()
         self._open.enter_context(contextlib.redirect_stdout(io.StringIO()))
         self._open.callback(logging.disable, logging.NOTSET)
         logging.disable()
-        self.machine = self._open.enter_context(interpreter(shape, saga.example))
+        self.machine = self._open.enter_context(interpreter(shape, saga.demo))
         self.executions: dict[str, Execution] = {}
         self.rows: dict[str, Rows] = {}
-        self.calls: dict[Call, Made] = {}
+        self.calls: dict[TaskOf, Called] = {}
         self.late: list[tuple[str, Deliver]] = []
         self._numbers = itertools.count(1)
 
@@ -107,155 +106,153 @@ class Walk(RuleBasedStateMachine):
     def nothing_is_half_done(self) -> None:
         executions: dict[str, list[Execution]] = {}
         for execution in self.executions.values():
-            executions.setdefault(self.order_id(execution), []).append(execution)
-        self.rows = {order_id: self.machine.rows(order_id) for order_id in executions}
-        for order_id, rows in self.rows.items():
-            problems = broken(self.machine.shape, self.kept, executions[order_id], rows)
-            problems += books(self.machine, executions[order_id])
+            executions.setdefault(self.key_of(execution), []).append(execution)
+        self.rows = {key: self.machine.rows(key) for key in executions}
+        for key, rows in self.rows.items():
+            problems = violations(self.machine.shape, self.expected, executions[key], rows)
+            problems += ledger_violations(self.machine, executions[key])
             assert not problems, problems
 
-    # What can be drawn depends on how far the walk has come.
+    # What can be drawn depends on the walk so far.
 
-    def held(self) -> list[str]:
-        """The orders that a saga has."""
-        return [name for name in self.rows if any(self.is_held(name, row) for row in self.first)]
+    def owned(self) -> list[str]:
+        """Return the keys that a saga owns."""
+        return [key for key in self.rows if any(self.is_owned(key, row) for row in self.first)]
 
-    def is_held(self, order_id: str, row: Kept) -> bool:
-        return self.rows[order_id].get(row.entity, {}).get("status") in row.live
+    def is_owned(self, key: str, row: ExpectedRow) -> bool:
+        return self.rows[key].get(row.entity, {}).get("status") in row.live
 
-    def order_id(self, execution: Execution) -> str:
-        order_id: str = execution.order[self.machine.shape.key]
-        return order_id
+    def key_of(self, execution: Execution) -> str:
+        key: str = execution.input[self.machine.shape.key]
+        return key
 
     def free(self) -> list[str]:
-        """The orders that were begun and that no saga has."""
-        return [name for name in self.rows if name not in self.held()]
+        """Return the keys that were used and that no saga owns."""
+        return [key for key in self.rows if key not in self.owned()]
 
     def stuck(self) -> list[str]:
-        """The executions to resume."""
+        """Return the executions to resume."""
         return [name for name, ended in self.executions.items() if is_stuck(self.machine.shape, ended)]
 
-    order_ids = st.sampled_from(("first", "second"))
+    keys = st.sampled_from(("first", "second"))
     tasks = st.runner().flatmap(lambda walk: st.sampled_from(walk.machine.shape.tasks))
     fault = st.sampled_from(Fault)
     faults = st.dictionaries(tasks, st.tuples(fault), max_size=2) | st.dictionaries(
         tasks, st.tuples(fault, fault), max_size=1
     )
-    scenarios = st.runner().flatmap(lambda walk: st.sampled_from(tuple(walk.saga.example.expected)))
+    scenarios = st.runner().flatmap(lambda walk: st.sampled_from(tuple(walk.saga.demo.scenarios)))
     starts = st.builds(Start, scenario=scenarios, faults=faults)
 
-    @initialize(order_id=order_ids, start=starts)
-    def begin(self, order_id: str, start: Start) -> None:
-        self._run(order_id, start)
+    @initialize(key=keys, start=starts)
+    def begin(self, key: str, start: Start) -> None:
+        self._run(key, start)
 
-    @rule(order_id=order_ids, start=starts)
-    def start(self, order_id: str, start: Start) -> None:
-        self._run(order_id, start)
+    @rule(key=keys, start=starts)
+    def start(self, key: str, start: Start) -> None:
+        self._run(key, start)
 
-    @rule(order_id=order_ids, first=starts, state=tasks, second=starts)
-    def start_two_at_once(self, order_id: str, first: Start, state: str, second: Start) -> None:
-        """The second begins, and ends, when the first comes to the state."""
-        self._run(order_id, first, at={state: lambda: self._run(order_id, second)})
+    @rule(key=keys, first=starts, state=tasks, second=starts)
+    def start_two_at_once(self, key: str, first: Start, state: str, second: Start) -> None:
+        """Start and end the second one when the first one enters the state."""
+        self._run(key, first, at={state: lambda: self._run(key, second)})
 
-    @precondition(lambda self: self.held())
-    @rule(order_id=st.runner().flatmap(lambda walk: st.sampled_from(walk.held())))
-    def start_an_order_that_is_held(self, order_id: str) -> None:
-        ended = self._run(order_id, COMPLETE)
+    @precondition(lambda self: self.owned())
+    @rule(key=st.runner().flatmap(lambda walk: st.sampled_from(walk.owned())))
+    def start_with_a_key_that_is_owned(self, key: str) -> None:
+        ended = self._run(key, COMPLETE)
         assert (ended.status, ended.error) == ("FAILED", self.machine.shape.failed)
-        assert OrderConflict.__name__ in str(ended.cause)
-        # In a group, the free rows of its other steps are reserved and given back.
-        free = {row.entity for row in self.first if not self.is_held(order_id, row)}
-        assert _but_the_fences(self.machine.rows(order_id), free) == _but_the_fences(self.rows[order_id], free)
+        assert SagaConflict.__name__ in str(ended.cause)
+        # In a group, the free rows of the other steps are claimed and compensated.
+        free = {row.entity for row in self.first if not self.is_owned(key, row)}
+        assert _without_fences(self.machine.rows(key), free) == _without_fences(self.rows[key], free)
 
     @precondition(lambda self: self.free())
-    @rule(order_id=st.runner().flatmap(lambda walk: st.sampled_from(walk.free())))
-    def start_an_order_that_is_free(self, order_id: str) -> None:
-        assert self._run(order_id, COMPLETE).status == "SUCCEEDED"
+    @rule(key=st.runner().flatmap(lambda walk: st.sampled_from(walk.free())))
+    def start_with_a_key_that_is_free(self, key: str) -> None:
+        assert self._run(key, COMPLETE).status == "SUCCEEDED"
 
     @precondition(lambda self: self.late)
     @rule(index=st.runner().flatmap(lambda walk: st.integers(0, len(walk.late) - 1)))
-    def deliver_what_is_late(self, index: int) -> None:
+    def deliver_a_late_call(self, index: int) -> None:
         _, deliver = self.late.pop(index)
         with contextlib.suppress(TaskFailed):
             deliver()
 
     @precondition(lambda self: self.late)
     @rule()
-    def deliver_all_that_is_late(self) -> None:
+    def deliver_all_late_calls(self) -> None:
         while self.late:
-            self.deliver_what_is_late(0)
+            self.deliver_a_late_call(0)
 
     @precondition(lambda self: self.calls)
-    @rule(call=st.runner().flatmap(lambda walk: st.sampled_from(sorted(walk.calls))))
-    def deliver_again(self, call: Call) -> None:
-        """A call once done changes nothing. One that was refused may find the order free by now."""
-        made, execution = self.calls[call], self.executions[call.saga]
-        refusal = self._refusal(call, made.payload)
-        if refusal is not None:
-            # A provider that is silent is so again; the call is not over, nor is it done.
-            assert refusal in BUSINESS_ERRORS or (refusal == "ProviderError" and not made.done)
-            assert call.state in self.machine.shape.actions
+    @rule(task=st.runner().flatmap(lambda walk: st.sampled_from(sorted(walk.calls))))
+    def deliver_again(self, task: TaskOf) -> None:
+        """Repeat a call: if it succeeded, this changes nothing; if it was rejected, the row may be free now."""
+        called, execution = self.calls[task], self.executions[task.execution]
+        error = self._call(task, called.payload)
+        if error is not None:
+            # A silent provider is silent again: the call has not succeeded, nor is it rejected.
+            assert error in BUSINESS_ERRORS or (error == "ProviderError" and not called.succeeded)
+            assert task.state in self.machine.shape.actions
             assert execution.status != "SUCCEEDED"
-        if made.done:
-            order_id = self.order_id(execution)
-            assert self.machine.rows(order_id) == self.rows[order_id]
+        if called.succeeded:
+            key = self.key_of(execution)
+            assert self.machine.rows(key) == self.rows[key]
 
     @precondition(lambda self: self.stuck())
-    @rule(saga=st.runner().flatmap(lambda walk: st.sampled_from(walk.stuck())), faults=faults)
-    def resume(self, saga: str, faults: Faults) -> None:
-        """It ends cleanly, unless it is struck once more."""
-        self.machine.through = self._through(saga, faults, {})
-        self.executions[saga] = self.machine.resume(self.executions[saga])
-        assert faults or saga not in self.stuck()
+    @rule(name=st.runner().flatmap(lambda walk: st.sampled_from(walk.stuck())), faults=faults)
+    def resume(self, name: str, faults: Faults) -> None:
+        """Resume a stuck execution: it ends cleanly, unless there are faults again."""
+        self.machine.intercept = self._intercept(name, faults, {})
+        self.executions[name] = self.machine.resume(self.executions[name])
+        assert faults or name not in self.stuck()
 
-    def _run(self, order_id: str, start: Start, at: Mapping[str, Callable[[], object]] | None = None) -> Execution:
-        saga = f"{order_id}-{next(self._numbers)}"
-        around, self.machine.through = self.machine.through, self._through(saga, start.faults, at or {})
+    def _run(self, key: str, start: Start, at: Mapping[str, Callable[[], object]] | None = None) -> Execution:
+        name = f"{key}-{next(self._numbers)}"
+        outer, self.machine.intercept = self.machine.intercept, self._intercept(name, start.faults, at or {})
         try:
-            ended = self.machine.run(
-                {**self.saga.example.scenario(start.scenario), self.machine.shape.key: order_id}, name=saga
-            )
+            ended = self.machine.run({**self.saga.demo.input(start.scenario), self.machine.shape.key: key}, name=name)
         finally:
-            self.machine.through = around
-        self.executions[saga] = ended
+            self.machine.intercept = outer
+        self.executions[name] = ended
         return ended
 
-    def _through(self, saga: str, faults: Faults, at: Mapping[str, Callable[[], object]]) -> Through:
-        injector = Patient(self.machine, faults, late=self.late)
+    def _intercept(self, name: str, faults: Faults, at: Mapping[str, Callable[[], object]]) -> Intercept:
+        injector = PatientInjector(self.machine, faults, late=self.late)
         once = dict(at)
 
-        def through(state: str, payload: Any, deliver: Deliver) -> Any:
+        def intercept(state: str, payload: Any, deliver: Deliver) -> Any:
             once.pop(state, lambda: None)()
-            return injector(state, payload, lambda: self._made(Call(saga, state), payload, deliver))
+            return injector(state, payload, lambda: self._record(TaskOf(name, state), payload, deliver))
 
-        return through
+        return intercept
 
-    def _made(self, call: Call, payload: Any, deliver: Deliver) -> Any:
-        known = self.calls.get(call)
-        self.calls[call] = Made(payload=payload, done=known is not None and known.done)
+    def _record(self, task: TaskOf, payload: Any, deliver: Deliver) -> Any:
+        known = self.calls.get(task)
+        self.calls[task] = Called(payload=payload, succeeded=known is not None and known.succeeded)
         answer = deliver()
-        self.calls[call] = Made(payload=payload, done=True)
+        self.calls[task] = Called(payload=payload, succeeded=True)
         return answer
 
-    def _refusal(self, call: Call, payload: Any) -> str | None:
-        """Make the call and return the name of the error that it was refused with, if it was."""
+    def _call(self, task: TaskOf, payload: Any) -> str | None:
+        """Make the call; return the name of its error, if it fails."""
         try:
-            self._made(call, payload, lambda: self.machine.call(call.state, payload))
+            self._record(task, payload, lambda: self.machine.call(task.state, payload))
         except TaskFailed as error:
             return error.name
         return None
 
 
-def _but_the_fences(rows: Rows, free: AbstractSet[str]) -> dict[str, dict[str, Any]]:
+def _without_fences(rows: Rows, free: AbstractSet[str]) -> dict[str, dict[str, Any]]:
     return {
-        entity: {key: value for key, value in row.items() if key != "fence"}
+        entity: {name: value for name, value in row.items() if name != "fence"}
         for entity, row in rows.items()
         if entity not in free
     }
 
 
 @each_saga
-def test_no_random_walk_breaks_an_invariant(saga: Saga, shape: Shape) -> None:
+def test_no_random_walk_violates_an_invariant(saga: SagaUnderTest, shape: Shape) -> None:
     class WalkOfThisSaga(Walk):
         def __init__(self) -> None:
             super().__init__(saga, shape)

@@ -1,22 +1,22 @@
-"""Several executions for one order."""
+"""Several executions for one input, and inputs of every kind."""
 
 import pytest
 
 from tests.saga.interpreter import Interpreter
 from tests.saga.trial import check
-from tests.sagas import FAILING, Saga, each_saga
+from tests.sagas import FAILING, SagaUnderTest, each_saga
 
 
 @each_saga
-def test_a_second_execution_of_a_live_order_fails_and_leaves_the_first_ones_rows_alone(
-    saga: Saga, machine: Interpreter
+def test_a_second_execution_of_a_live_order_fails_and_leaves_the_rows_of_the_first_one_alone(
+    saga: SagaUnderTest, machine: Interpreter
 ) -> None:
     first_action = machine.shape.actions[0]
-    first = machine.run(saga.example.scenario("1-success"))
+    first = machine.run(saga.demo.input("1-success"))
     before = machine.rows("1")
-    second = machine.run(saga.example.scenario("1-success"))
+    second = machine.run(saga.demo.input("1-success"))
     assert (second.status, second.error) == ("FAILED", machine.shape.failed)
-    assert (second.cause or "").startswith(f"{first_action} failed: OrderConflict: another saga")
+    assert (second.cause or "").startswith(f"{first_action} failed: SagaConflict: another saga")
     assert machine.shape.path(second.states) == machine.shape.rolled_back_from(first_action)
     after = machine.rows("1")
     assert {entity: {**row, "fence": None} for entity, row in after.items()} == {
@@ -26,21 +26,23 @@ def test_a_second_execution_of_a_live_order_fails_and_leaves_the_first_ones_rows
 
 
 @pytest.mark.parametrize(("saga", "name"), FAILING, indirect=["saga"])
-def test_a_compensated_order_can_be_tried_again_and_succeed(saga: Saga, machine: Interpreter, name: str) -> None:
-    order = saga.example.scenario(name)
-    first = machine.run(order)
-    second = machine.run({**saga.example.scenario("1-success"), machine.shape.key: order[machine.shape.key]})
+def test_a_compensated_order_can_be_tried_again_and_succeed(
+    saga: SagaUnderTest, machine: Interpreter, name: str
+) -> None:
+    input_ = saga.demo.input(name)
+    first = machine.run(input_)
+    second = machine.run({**saga.demo.input("1-success"), machine.shape.key: input_[machine.shape.key]})
     assert second.status == "SUCCEEDED"
     assert not check(machine, [first, second])
 
 
 @each_saga
-@pytest.mark.parametrize("order", [None, [1], "text", 5, {"KEY": 1}, {"KEY": "1", "total": float("nan")}])
-def test_an_input_of_any_kind_fails_cleanly(machine: Interpreter, order: object) -> None:
-    if isinstance(order, dict):
-        order = {machine.shape.key if name == "KEY" else name: value for name, value in order.items()}
+@pytest.mark.parametrize("input_", [None, [1], "text", 5, {"KEY": 1}, {"KEY": "1", "total": float("nan")}])
+def test_an_invalid_input_of_any_kind_fails_cleanly(machine: Interpreter, input_: object) -> None:
+    if isinstance(input_, dict):
+        input_ = {machine.shape.key if name == "KEY" else name: value for name, value in input_.items()}
     first_action = machine.shape.actions[0]
-    execution = machine.run(order)
+    execution = machine.run(input_)
     assert (execution.status, execution.error) == ("FAILED", machine.shape.failed)
     assert machine.shape.path(execution.states) == machine.shape.rolled_back_from(first_action)
-    assert (execution.cause or "").startswith(f"{first_action} failed: InvalidOrder: ")
+    assert (execution.cause or "").startswith(f"{first_action} failed: InvalidInput: ")

@@ -1,107 +1,114 @@
-"""One trial: an order run under faults, everything late delivered, whatever is stuck resumed, all of it checked."""
+"""A trial: one execution under faults, then all late calls, then a redrive if it is stuck. All of it is checked."""
 
+import functools
 import inspect
 import itertools
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from lambdas.shared.errors import BUSINESS_ERRORS
-from tests.invariants import Kept, broken, is_stuck, unbalanced
+from lambdas.saga_runtime.errors import BUSINESS_ERRORS
+from tests.invariants import ExpectedRow, imbalances, is_stuck, violations
 from tests.saga.faults import Faults, Injector
-from tests.saga.interpreter import Execution, Interpreter, TaskFailed, function
+from tests.saga.interpreter import Execution, Interpreter, TaskFailed, deliver_at_once, function_of
 from tests.shape import Shape
 
 if TYPE_CHECKING:
-    from lambdas.shared.steps import Step
+    from lambdas.saga_runtime.steps import StepSpec
 
 _numbers = itertools.count(1)
 
 
-def kept(shape: Shape) -> tuple[Kept, ...]:
-    """The rows of a saga in the order of its steps, from the steps that its functions are made of."""
-    called = [task for task in (*shape.actions, *shape.retriables) if task in shape.functions]
-    rows = [_kept(shape, action) for action in called]
-    # What confirms a row has the row of its action.
-    return tuple(
-        {row.entity: row for row in reversed(rows)}[entity] for entity in dict.fromkeys(r.entity for r in rows)
-    )
+@functools.cache
+def expected_rows(shape: Shape) -> tuple[ExpectedRow, ...]:
+    """Return the rows of a saga in the order of its steps, from the steps that its functions are made of."""
+    rows: dict[str, ExpectedRow] = {}
+    for action in (*shape.actions, *shape.retriables):
+        if action in shape.functions:
+            row = _expected_row(shape, action)
+            # A confirmation has the row of its action.
+            rows.setdefault(row.entity, row)
+    return tuple(rows.values())
 
 
-def _kept(shape: Shape, action: str) -> Kept:
-    step: Step = inspect.getclosurevars(function(shape, action)).nonlocals["step"]
-    confirmed = (step.entity.confirmed,) if step.entity.confirmed else ()
-    doing = (step.entity.doing,) if step.entity.doing else ()
-    return Kept(
+def _expected_row(shape: Shape, action: str) -> ExpectedRow:
+    step: StepSpec = inspect.getclosurevars(function_of(shape, action)).nonlocals["step"]
+    return ExpectedRow(
         action=action,
-        entity=step.entity.name,
-        live=(*doing, step.entity.live, *confirmed),
-        undoing=step.entity.undoing,
-        undone=step.entity.undone,
+        entity=step.entity,
+        live=tuple(status for status in (step.in_progress, step.live, step.confirmed) if status),
+        compensating=step.compensating,
+        compensated=step.compensated,
     )
 
 
-def fresh(order: Mapping[str, Any], key: str = "order_id") -> dict[str, Any]:
-    """The same order under an id that no other trial has used."""
-    return {**order, key: f"trial-{next(_numbers)}"}
+def fresh(input_: Mapping[str, Any], key: str = "order_id") -> dict[str, Any]:
+    """Return the same input under an id that no other trial uses."""
+    return {**input_, key: f"trial-{next(_numbers)}"}
 
 
 def trial(
-    machine: Interpreter, order: Mapping[str, Any], faults: Faults, *, backwards: bool = False
+    machine: Interpreter, input_: Mapping[str, Any], faults: Faults, *, backwards: bool = False
 ) -> tuple[Execution, list[str]]:
-    """Run it and return how it ended at first, and every invariant broken by then or after it was resumed.
+    """Run a trial; return its first end, and every invariant that was violated then or after the redrive.
 
-    ``backwards`` runs the branches of parallel groups in the other order.
+    Args:
+        machine: the interpreter.
+        input_: the input of the execution.
+        faults: the faults of its tasks.
+        backwards: whether the branches of parallel groups run in the other order.
     """
     injector = Injector(machine, faults)
-    machine.through = injector
+    machine.intercept = injector
     machine.backwards = backwards
-    execution = machine.run(order)
+    execution = machine.run(input_)
     problems = check(machine, [execution])
-    injector.land()
-    problems += check(machine, [execution])
-    machine.through = lambda _state, _payload, deliver: deliver()
+    if injector.late:
+        injector.deliver_late()
+        problems += check(machine, [execution])
+    machine.intercept = deliver_at_once
+    ended = execution
     if is_stuck(machine.shape, execution):
-        resumed = machine.resume(execution)
-        if is_stuck(machine.shape, resumed):
-            problems.append(f"3: resumed, it ended {resumed.status} with {resumed.error} in {resumed.states[-1]}")
-        problems += check(machine, [resumed])
-        problems += refused_for_ever(machine, resumed)
-    else:
-        problems += refused_for_ever(machine, execution)
-    return execution, problems
+        ended = machine.resume(execution)
+        if is_stuck(machine.shape, ended):
+            problems.append(f"3: resumed, it ended {ended.status} with {ended.error} in {ended.states[-1]}")
+        problems += check(machine, [ended])
+    return execution, problems + late_actions_accepted(machine, ended)
 
 
 def check(machine: Interpreter, executions: list[Execution]) -> list[str]:
-    """The invariants of one order's executions."""
-    rows = machine.rows(executions[0].order[machine.shape.key])
-    return broken(machine.shape, kept(machine.shape), executions, rows) + books(machine, executions)
+    """Return the violations by the executions of one input."""
+    rows = machine.rows(executions[0].input[machine.shape.key])
+    found = violations(machine.shape, expected_rows(machine.shape), executions, rows)
+    return found + ledger_violations(machine, executions)
 
 
-def books(machine: Interpreter, executions: Sequence[Execution]) -> list[str]:
-    """The invariants of the books of the service outside, if the saga has one."""
-    if machine.service is None:
+def ledger_violations(machine: Interpreter, executions: Sequence[Execution]) -> list[str]:
+    """Return the violations in the provider's ledger, if the saga calls a provider."""
+    if machine.provider is None:
         return []
-    prices = [Decimal(str(execution.order[machine.example.price])) for execution in executions]
-    net = machine.service.net(executions[0].order[machine.shape.key])
-    return unbalanced(machine.shape, list(zip(executions, prices, strict=True)), net)
+    amounts = [Decimal(str(execution.input[machine.demo.amount])) for execution in executions]
+    balance = machine.provider.balance(executions[0].input[machine.shape.key])
+    return imbalances(machine.shape, list(zip(executions, amounts, strict=True)), balance)
 
 
-def refused_for_ever(machine: Interpreter, execution: Execution) -> list[str]:
-    """Invariant 6: deliver every action that was undone once more; each is refused and changes nothing."""
-    order_id = execution.order[machine.shape.key]
-    before = machine.rows(order_id)
-    payload = {"saga": {"id": execution.arn, "started_at": execution.started_at}, "order": execution.order}
+def late_actions_accepted(machine: Interpreter, execution: Execution) -> list[str]:
+    """Call every compensated action once more. Return those that were not rejected or changed a row (invariant 6)."""
+    if execution.status == "SUCCEEDED":
+        return []
+    key = execution.input[machine.shape.key]
+    before = machine.rows(key)
+    payload = {"saga": {"id": execution.arn, "started_at": execution.started_at}, "input": execution.input}
     problems = []
     for action, compensation in machine.shape.steps:
-        if compensation not in execution.states or execution.status == "SUCCEEDED":
+        if compensation not in execution.states:
             continue
         try:
             machine.call(action, payload)
-            problems.append(f"6: {action} after {compensation} was not refused")
-        except TaskFailed as refusal:
-            if refusal.name not in BUSINESS_ERRORS:
-                problems.append(f"6: {action} after {compensation} ended in {refusal.name}")
-    if machine.rows(order_id) != before:
+            problems.append(f"6: {action} after {compensation} was not rejected")
+        except TaskFailed as rejection:
+            if rejection.name not in BUSINESS_ERRORS:
+                problems.append(f"6: {action} after {compensation} ended in {rejection.name}")
+    if machine.rows(key) != before:
         problems.append("6: a late action changed a row")
     return problems

@@ -1,4 +1,4 @@
-"""What is said of a deployment to the local cloud that fails."""
+"""The reason that is reported for a failed deployment to the local cloud."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ HINT = "Look into CloudTrail for more."
         ((STARTED, HINT, ""), HINT),
     ],
 )
-def test_the_line_that_says_what_failed_and_why_is_the_reason(
+def test_the_reason_is_the_line_that_says_what_failed_and_why(
     tmp_path: Path, lines: tuple[str, ...], reason: str
 ) -> None:
     log = tmp_path / "cdk.log"

@@ -1,43 +1,139 @@
-"""What ``make local`` says to type in another terminal."""
+"""The demo without a local cloud: the ends it expects, and the commands that ``make local`` prints."""
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
+from decimal import Decimal
 from typing import cast
 from unittest import mock
 
 import pytest
 
-from local.__main__ import _what_to_paste
+from lambdas.saga_runtime.names import state_name
+from lambdas.saga_runtime.steps import Schema, StepSpec
+from local.__main__ import _commands
 from local.cloud import PROJECT, LocalCloud
-from local.deployment import Deployment
-from tests.sagas import SAGAS, Saga
+from local.demo import differences, imbalance
+from local.executions import EndedExecution
+from local.expectations import ExpectedEnd, expected_end
+from ops.client import DeployedStack
+from saga_stack.construct.steps import Parallel, Pivot, Retriable, Step, StepOrGroup
+from tests.sagas import SAGAS, SagaUnderTest
+
+each_saga = pytest.mark.parametrize("saga", SAGAS.values(), ids=SAGAS)
+
+SCHEMA = Schema(noun="thing", key="thing_id", fields=("thing_id",))
+STEPS: Sequence[StepOrGroup] = (
+    Step(action="do_a", compensation="undo_a"),
+    Parallel(
+        name="both", steps=(Step(action="do_b", compensation="undo_b"), Step(action="do_c", compensation="undo_c"))
+    ),
+    Step(action="do_d", compensation="undo_d"),
+    Pivot(action="pay", resolution="resolve"),
+    Retriable(action="confirm"),
+    Parallel(name="rest", steps=(Retriable(action="mail"), Retriable(action="log"))),
+)
+SPECS = [
+    StepSpec(action=f"do_{name}", schema=SCHEMA, entity=name, live="LIVE", compensated="GONE") for name in "abcd"
+] + [StepSpec(action="pay", schema=SCHEMA, entity="p", live="PAID", confirmed="SETTLED", compensated="VOID")]
 
 
-def pasted(saga: Saga) -> str:
+@pytest.mark.parametrize(
+    ("fails", "path", "statuses"),
+    [
+        (None, "DoA Both BothComplete DoD Pay Confirm Rest Done", "a=LIVE b=LIVE c=LIVE d=LIVE p=SETTLED"),
+        ("do_a", "DoA UndoA Failed", "a=GONE"),
+        ("do_c", "DoA Both BothComplete UndoBoth UndoA Failed", "a=GONE b=GONE c=GONE"),
+        ("do_d", "DoA Both BothComplete DoD UndoD UndoBoth UndoA Failed", "a=GONE b=GONE c=GONE d=GONE"),
+        (
+            "pay",
+            "DoA Both BothComplete DoD Pay Resolve PayCommitted UndoD UndoBoth UndoA Failed",
+            "a=GONE b=GONE c=GONE d=GONE p=VOID",
+        ),
+    ],
+)
+def test_the_end_of_an_execution_follows_from_the_steps(fails: str | None, path: str, statuses: str) -> None:
+    assert expected_end(STEPS, SPECS, fails=fails, completion="Done", failed="Failed") == ExpectedEnd(
+        status="FAILED" if fails else "SUCCEEDED",
+        error="Failed" if fails else None,
+        states=tuple(path.split()),
+        statuses=dict(status.split("=") for status in statuses.split()),
+    )
+
+
+@pytest.mark.parametrize("fails", ["unknown", "confirm", "log"])
+def test_only_an_action_that_is_caught_can_fail_for_good(fails: str) -> None:
+    with pytest.raises(ValueError, match=f"^{fails} is not an action that can fail for good: name a Step or a Pivot$"):
+        expected_end(STEPS, SPECS, fails=fails, completion="Done", failed="Failed")
+
+
+@each_saga
+def test_the_ends_of_the_demo_are_those_of_the_definition(saga: SagaUnderTest) -> None:
+    shape, demo = saga.shape(), saga.demo
+    for name, end in demo.expected_ends().items():
+        fails = demo.scenarios[name].fails
+        assert end.states in ([shape.rolled_back_from(state_name(fails))] if fails else shape.complete)
+
+
+ENDED = EndedExecution(arn="arn", status="SUCCEEDED", error=None, cause=None, output=None, states=("DoA", "Done"))
+EXPECTED = ExpectedEnd(status="SUCCEEDED", error=None, states=("DoA", "Done"), statuses={"a": "LIVE"})
+
+
+@pytest.mark.parametrize(
+    ("ended", "statuses", "problems"),
+    [
+        (ENDED, {"a": "LIVE"}, []),
+        (replace(ENDED, status="FAILED"), {"a": "LIVE"}, ["status is FAILED, expected SUCCEEDED"]),
+        (replace(ENDED, error="E"), {"a": "LIVE"}, ["error is E, expected None"]),
+        (replace(ENDED, states=("DoA",)), {"a": "LIVE"}, ["path is DoA, expected DoA > Done"]),
+        (ENDED, {}, ["rows is {}, expected {'a': 'LIVE'}"]),
+    ],
+)
+def test_the_demo_reports_each_difference(ended: EndedExecution, statuses: dict[str, str], problems: list[str]) -> None:
+    assert differences(EXPECTED, ended, statuses) == problems
+
+
+@pytest.mark.parametrize(
+    ("status", "balance", "problems"),
+    [
+        ("SUCCEEDED", "60", []),
+        ("SUCCEEDED", "120", ["the provider's balance is 120, expected 60"]),
+        ("SUCCEEDED", "0", ["the provider's balance is 0, expected 60"]),
+        ("FAILED", "60", ["the provider's balance is 60, expected 0"]),
+        ("FAILED", "0", []),
+    ],
+)
+def test_the_demo_reports_a_wrong_balance(status: str, balance: str, problems: list[str]) -> None:
+    assert imbalance(replace(ENDED, status=status), 60, Decimal(balance)) == problems
+
+
+def printed_commands(saga: SagaUnderTest) -> str:
     cloud = cast("LocalCloud", mock.Mock(client_settings={"AWS_REGION": "us-east-1"}))
-    deployment = Deployment(
-        cloud=cloud,
-        stack=f"{saga.example.stack}-dev",
+    stack = DeployedStack(
+        name=f"{saga.demo.stack}-dev",
         state_machine_arn=f"arn:{saga.name}",
         table=f"table-{saga.name}",
+        key=saga.demo.key,
         stuck_sagas_queue_url="https://queue",
     )
-    return _what_to_paste(cloud, deployment, saga.example)
+    return _commands(cloud, stack, saga.demo)
 
 
-@pytest.mark.parametrize("saga", SAGAS.values(), ids=SAGAS)
-def test_it_names_what_is_deployed_and_files_that_are_there(saga: Saga) -> None:
-    text = pasted(saga)
+@each_saga
+def test_the_printed_commands_name_the_deployed_resources_and_existing_files(saga: SagaUnderTest) -> None:
+    text = printed_commands(saga)
     (file,) = re.findall(r"--input file://(\S+)\)", text)
-    assert (PROJECT / file) == saga.example.scenarios / "1-success.json"
+    assert (PROJECT / file) == saga.demo.folder / "1-success.json"
     assert (PROJECT / file).exists()
     assert f"--state-machine-arn arn:{saga.name} " in text
     assert f"--table-name table-{saga.name} " in text
-    assert f"'{saga.example.key} = :id'" in text
-    assert ("create_order" in text) is (saga.name == "order")
+    assert f"'{saga.demo.key} = :id'" in text
+    assert f"--function-name {saga.demo.stack}-dev-{next(iter(saga.demo.specs.values())).action} " in text
+    assert "123-1234" not in text
 
 
-@pytest.mark.parametrize("saga", SAGAS.values(), ids=SAGAS)
-def test_what_an_operator_types_names_the_stack_unless_it_is_the_default(saga: Saga) -> None:
-    operate = [line for line in pasted(saga).splitlines() if "python -m ops" in line]
-    named = "" if saga.name == "order" else f" --stack {saga.example.stack}-dev"
-    assert operate == [f"  python -m ops list{named}", f"  python -m ops show 1{named}"]
+@each_saga
+def test_the_printed_ops_commands_name_the_stack_unless_it_is_the_default(saga: SagaUnderTest) -> None:
+    commands = [line for line in printed_commands(saga).splitlines() if "python -m ops" in line]
+    option = "" if saga.name == "order" else f" --stack {saga.demo.stack}-dev"
+    assert commands == [f"  python -m ops list{option}", f"  python -m ops show 1{option}"]

@@ -1,4 +1,4 @@
-"""awslambdaric where its native module is missing, as on macOS: ours in its place, against a runtime API of our own."""
+"""awslambdaric with local/runtime_client.py instead of its native module, against a fake runtime API."""
 
 import http.server
 import importlib.util
@@ -30,11 +30,11 @@ def handler(event, context):
 
 @dataclass
 class RuntimeApi:
-    """Hands out the events in turn, then refuses; ``told`` keeps what it was told, by path."""
+    """A fake that serves the events in order, then status 410. ``received`` has the responses by path."""
 
     port: int = 0
     events: list[object] = field(default_factory=list)
-    told: dict[str, Any] = field(default_factory=dict)
+    received: dict[str, Any] = field(default_factory=dict)
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def api() -> Iterator[RuntimeApi]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            runtime.told[self.path.removeprefix("/2018-06-01/runtime/")] = json.loads(body)
+            runtime.received[self.path.removeprefix("/2018-06-01/runtime/")] = json.loads(body)
             self.send_response(202)
             self.end_headers()
 
@@ -71,7 +71,7 @@ def api() -> Iterator[RuntimeApi]:
 
 
 def run(api: RuntimeApi, folder: Path, *events: object) -> None:
-    """Have the function handle the events; the refusal after the last one ends it."""
+    """Run the function with the events; status 410 after the last one ends it."""
     shutil.copy(RUNTIME_CLIENT, folder)
     (folder / "function.py").write_text(FUNCTION)
     api.events = list(events)
@@ -85,23 +85,23 @@ def run(api: RuntimeApi, folder: Path, *events: object) -> None:
     )
 
 
-def test_it_hands_over_events_and_answers_one_after_the_other(api: RuntimeApi, tmp_path: Path) -> None:
+def test_it_receives_events_and_sends_answers_in_order(api: RuntimeApi, tmp_path: Path) -> None:
     run(api, tmp_path, {"order_id": "1"}, {"order_id": "Ü"})
-    first, second = (api.told[f"invocation/call-{left}/response"] for left in (2, 1))
+    first, second = (api.received[f"invocation/call-{left}/response"] for left in (2, 1))
     assert (first["event"], first["id"], second["event"]) == ({"order_id": "1"}, "call-2", {"order_id": "Ü"})
     assert first["ms"] > 0
     assert Path(first["client"]).samefile(tmp_path / RUNTIME_CLIENT.name), "not the native module"
 
 
-def test_an_exception_keeps_its_name_and_message_and_the_function_goes_on(api: RuntimeApi, tmp_path: Path) -> None:
+def test_an_exception_keeps_its_name_and_message_and_the_next_event_is_handled(api: RuntimeApi, tmp_path: Path) -> None:
     run(api, tmp_path, {"fail": "no Übel"}, {})
-    failed = api.told["invocation/call-2/error"]
+    failed = api.received["invocation/call-2/error"]
     assert (failed["errorType"], failed["errorMessage"]) == ("LookupError", "no Übel")
-    assert api.told["invocation/call-1/response"]["event"] == {}
+    assert api.received["invocation/call-1/response"]["event"] == {}
 
 
 @pytest.mark.parametrize("native", [object(), None], ids=["present", "missing"])
-def test_it_is_put_beside_the_functions_code_only_where_the_native_module_is_missing(
+def test_the_replacement_is_deployed_only_where_the_native_module_is_missing(
     monkeypatch: pytest.MonkeyPatch, native: object
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: native)

@@ -1,1 +1,1 @@
-"""The runtime code of the ticket saga, on what ``lambdas.shared`` offers to any saga."""
+"""The functions of the ticket saga."""

@@ -1,6 +1,6 @@
-"""The payment provider, as far as a sale needs it: charge a card, and take a charge back, both by an idempotency key.
+"""A client of the payment provider: charge a card, and cancel a charge, each by an idempotency key.
 
-No error repeats what was sent or answered: a card number may be in it.
+No error repeats a request or a response, because it may contain a card number.
 """
 
 import http.client
@@ -10,48 +10,47 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
-from lambdas.shared.errors import InvalidOrder, StepCompensated
-from lambdas.shared.fields import Fields, amount
-from lambdas.shared.rows import Row
+from lambdas.saga_runtime.errors import InvalidInput, StepCompensated
+from lambdas.saga_runtime.steps import Attributes
+from lambdas.saga_runtime.validation import Input, amount
 
-# For each wait: for the connection, for its encryption, for the answer. All in all well below the function's
-# timeout (app.py).
+# For each of connection, encryption and response; together well below the function's timeout (app.py).
 TIMEOUT_SECONDS = 3.0
 
 LOOPBACK = "127.0.0.1"
 
 
 class ProviderError(Exception):
-    """Nobody knows what the provider has done: it did not answer, or not with what it should. Asking again is safe."""
+    """The outcome is unknown: the provider did not respond as expected. Calling again is safe."""
 
 
-def charge(sale: Fields, key: str) -> Row:
-    """Charge the card with the price; with a key that is known, be told what came of it.
+def charge(sale: Input, key: str) -> Attributes:
+    """Charge the card with the price, once for each key.
 
-    Raises InvalidOrder if the card is declined, StepCompensated if the key was cancelled, else ProviderError.
+    Raises InvalidInput if the card is declined, StepCompensated if the key was cancelled, otherwise ProviderError.
     """
-    status, told = _post(
+    status, response = _post(
         "/charges",
         key,
-        {"reference": sale["sale_id"], "amount": str(amount(sale, "price")), "card_no": sale["card_no"]},
+        {"reference": sale["sale_id"], "amount": str(amount("price")(sale)), "card_no": sale["card_no"]},
     )
-    match status, told:
+    match status, response:
         case HTTPStatus.CREATED, {"charge_id": str(charge_id)}:
             return {"charge_id": charge_id}
         case HTTPStatus.PAYMENT_REQUIRED, _:
-            raise InvalidOrder("card_no was declined by the payment provider: use another card")
+            raise InvalidInput("card_no was declined by the payment provider: use another card")
         case HTTPStatus.CONFLICT, _:
-            raise StepCompensated("the payment provider has cancelled this charge: it comes too late")
-    raise ProviderError(f"the payment provider answered with {status}")
+            raise StepCompensated("the payment provider has cancelled this charge: it arrived too late")
+    raise ProviderError(f"the payment provider responded with status {status}")
 
 
-def cancel(_sale: Fields, key: str) -> Row:
-    """Give back what was charged with this key, if anything was, and bar it for ever. Raises ProviderError."""
-    status, told = _post("/cancellations", key, {})
-    match status, told:
+def cancel(_sale: Input, key: str) -> Attributes:
+    """Refund what was charged with this key, if anything, and reject later charges with it. Raises ProviderError."""
+    status, response = _post("/cancellations", key, {})
+    match status, response:
         case HTTPStatus.OK, {"refunded": str(refunded)}:
             return {"refunded": refunded}
-    raise ProviderError(f"the payment provider answered with {status}")
+    raise ProviderError(f"the payment provider responded with status {status}")
 
 
 def _post(path: str, key: str, body: dict[str, object]) -> tuple[int, Any]:
@@ -62,13 +61,13 @@ def _post(path: str, key: str, body: dict[str, object]) -> tuple[int, Any]:
     elif url.hostname == LOOPBACK:
         connection = http.client.HTTPConnection(url.netloc, timeout=TIMEOUT_SECONDS)
     else:
-        raise ProviderError("PROVIDER_URL must begin with https://: a card number is sent there")
+        raise ProviderError("PROVIDER_URL must begin with https://, because card numbers are sent there")
     headers = {"Idempotency-Key": key, "Content-Type": "application/json"}
     try:
         connection.request("POST", url.path.rstrip("/") + path, json.dumps(body), headers)
         response = connection.getresponse()
         return response.status, json.loads(response.read())
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise ProviderError(f"the payment provider gave no answer: {type(error).__name__}") from None
+        raise ProviderError(f"the payment provider did not respond: {type(error).__name__}") from None
     finally:
         connection.close()

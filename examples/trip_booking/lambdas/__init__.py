@@ -1,1 +1,1 @@
-"""The runtime code of the trip saga, on what ``lambdas.shared`` offers to any saga."""
+"""The functions of the trip saga."""

@@ -1,50 +1,45 @@
-// Questions to the server, and what all pages need to show an answer.
+// Requests to the server, and helpers that all pages share.
 
 const token = document.querySelector('meta[name="csrf-token"]').content;
-// What the saga is about: "order", "trip".
+// What the saga is about, such as "order" or "trip".
 export const noun = document.querySelector('meta[name="noun"]').content;
+export const byId = (id) => document.getElementById(id);
 
-export async function ask(path, given = {}) {
-  const query = new URLSearchParams(Object.entries(given).filter(([, value]) => value));
-  return answered(await fetch(`${path}?${query}`, { headers: { Accept: "application/json" } }).catch(unreachable));
+export async function get(path, parameters = {}) {
+  const query = new URLSearchParams(Object.entries(parameters).filter(([, value]) => value));
+  return answerOf(fetch(`${path}?${query}`, { headers: { Accept: "application/json" } }));
 }
 
-export async function tell(path, body) {
-  return answered(
-    await fetch(path, {
-      method: "POST",
-      headers: { "Content-Type": "application/json", "X-CSRF-Token": token },
-      body: JSON.stringify(body),
-    }).catch(unreachable),
-  );
+export async function post(path, body) {
+  const headers = { "Content-Type": "application/json", "X-CSRF-Token": token };
+  return answerOf(fetch(path, { method: "POST", headers, body: JSON.stringify(body) }));
 }
 
-function unreachable() {
-  throw new Error("the console does not answer: is it still running?");
-}
-
-async function answered(response) {
-  const answer = await response.json().catch(() => ({ error: `the console answered ${response.status}` }));
+async function answerOf(request) {
+  const response = await request.catch(() => {
+    throw new Error("the console does not respond: check that it is still running");
+  });
+  const answer = await response.json().catch(() => ({ error: `the console responded with status ${response.status}` }));
   if (!response.ok) throw Object.assign(new Error(answer.error), { answer });
   return answer;
 }
 
-// Says an error on the page; without one, nothing is said any more.
-export function show_error(message, place = document.getElementById("error")) {
+// Shows an error on the page; null hides it.
+export function showError(message, place = byId("error")) {
   if (place.textContent !== (message ?? "")) place.textContent = message ?? "";
   place.hidden = !message;
 }
 
 export function element(name, { text, className, ...attributes } = {}, ...children) {
-  const made = document.createElement(name);
-  if (text !== undefined) made.textContent = text;
-  if (className) made.className = className;
-  for (const [attribute, value] of Object.entries(attributes)) made.setAttribute(attribute, value);
-  made.append(...children);
-  return made;
+  const created = document.createElement(name);
+  if (text !== undefined) created.textContent = text;
+  if (className) created.className = className;
+  for (const [attribute, value] of Object.entries(attributes)) created.setAttribute(attribute, value);
+  created.append(...children);
+  return created;
 }
 
-// Calls again and again while the page is seen; what it returns is the wait until the next call, null for none.
+// Repeats the call while the page is visible. The call returns the milliseconds until the next one, or null to stop.
 export function repeat(call) {
   let timer = null;
   const run = async () => {

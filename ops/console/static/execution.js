@@ -1,106 +1,92 @@
-// One execution, live.
+// The page of one execution, live.
 
-import { ask, element, repeat, show_error } from "./api.js";
+import { byId, element, get, repeat, showError } from "./api.js";
+import { badge, between, duration, orderLink, outcomeBadge, showRows, time } from "./display.js";
 import { Graph } from "./graph.js";
-import { ask_to_resume } from "./resume.js";
-import { between, duration, order_link, outcome_badge, show_rows, time } from "./words.js";
+import { askToResume } from "./resume.js";
 
 const RUNNING_MS = 400;
 const STUCK_MS = 5000;
 const FAILED_MS = 3000;
 
-const get = (id) => document.getElementById(id);
-const name = get("name").textContent;
+const name = byId("name").textContent;
 const narrow = matchMedia("(max-width: 50rem)");
-const graph = new Graph(get("graph"));
+const graph = new Graph(byId("graph"));
 let last = null;
-let said = "";
+let announced = "";
 
-const again = repeat(async () => {
+const refresh = repeat(async () => {
   try {
-    last = await ask("/api/execution", { name });
-    show_error(null);
+    last = await get("/api/execution", { name });
+    showError(null);
     show();
   } catch (error) {
-    show_error(error.message);
+    showError(error.message);
     return FAILED_MS;
   }
   return { running: RUNNING_MS, stuck: STUCK_MS }[last.execution.outcome] ?? null;
 });
 narrow.addEventListener("change", draw);
-get("resume-button").addEventListener("click", () => {
-  ask_to_resume(
-    {
-      name,
-      arn: last.execution.execution_arn,
-      state: last.stopped_in.join(" and "),
-      order_id: last.execution.order_id,
-      can_tell_redrive: last.can_tell_redrive,
-    },
-    again,
-  );
+byId("resume-button").addEventListener("click", () => {
+  const { execution_arn: arn, order_id: orderId } = last.execution;
+  askToResume({ name, arn, state: last.stopped_in.join(" and "), orderId, reportsRedrive: last.reports_redrive }, refresh);
 });
 
 function show() {
   const { execution, rows } = last;
   document.title = document.title.replace(/^.*? · /, `${execution.outcome.replace("_", " ")}: ${name} · `);
-  outcome_badge(execution.outcome, get("outcome"));
-  get("meaning").textContent = last.meaning;
-  get("because").hidden = !execution.cause && !execution.error;
-  get("because").textContent = execution.cause ?? execution.error ?? "";
+  outcomeBadge(execution.outcome, byId("outcome"));
+  byId("meaning").textContent = last.meaning;
+  byId("cause").textContent = execution.cause ?? execution.error ?? "";
+  byId("cause").hidden = !byId("cause").textContent;
   const took = between(execution.started_at, execution.stopped_at);
-  get("times").replaceChildren("Started ", time(execution.started_at), took ? `, took ${took}. ` : ". ", redriven(execution));
-  get("resume-button").hidden = execution.outcome !== "stuck";
-  get("order-link").hidden = !execution.order_id;
-  if (execution.order_id && get("order-link").textContent !== execution.order_id) {
-    const link = order_link(execution.order_id);
-    get("order-link").textContent = execution.order_id;
-    get("order-link").href = link.href;
+  byId("times").replaceChildren("Started ", time(execution.started_at), took ? `, took ${took}. ` : ". ", redrives(execution));
+  byId("resume-button").hidden = execution.outcome !== "stuck";
+  const link = byId("order-link");
+  link.hidden = !execution.order_id;
+  if (execution.order_id && link.textContent !== execution.order_id) {
+    link.textContent = execution.order_id;
+    link.href = orderLink(execution.order_id).href;
   }
-  show_rows(rows, get("rows"), get("no-rows"));
-  show_timeline();
+  showRows(rows, byId("rows"), byId("no-rows"));
+  showTimeline();
   draw();
-  say();
+  announce();
 }
 
-function redriven(execution) {
-  const until = last.redrivable_until ? `It can be resumed until ${new Date(last.redrivable_until).toLocaleString()}.` : "";
-  return `${execution.redrive_count ? `Resumed ${execution.redrive_count} times. ` : ""}${until}`;
+function redrives({ redrive_count: count }) {
+  const until = last.redrivable_until ? `Can be resumed until ${new Date(last.redrivable_until).toLocaleString()}.` : "";
+  return `${count ? `Resumed ${count === 1 ? "once" : `${count} times`}. ` : ""}${until}`;
 }
 
 function draw() {
   if (!last) return;
-  const words = last.states.filter((state) => state.number).map((state) => `${state.state} ${state.word}`);
-  get("graph").setAttribute("aria-label", `The graph of the state machine. ${words.join(", ") || "Nothing has begun"}.`);
-  graph.show(last.graphs[narrow.matches ? "TD" : "LR"]).catch((error) => show_error(error.message));
+  const entered = last.states.filter((state) => state.number).map((state) => `${state.state} ${state.word}`);
+  byId("graph").setAttribute("aria-label", `The graph of the state machine. ${entered.join(", ") || "No state entered"}.`);
+  graph.show(last.graphs[narrow.matches ? "TD" : "LR"]).catch((error) => showError(error.message));
 }
 
-// What has changed since the last time, for those who listen.
-function say() {
-  const words = last.states.filter((state) => state.number).sort((a, b) => a.number - b.number);
-  const now = words.length ? `${words.at(-1).state} ${words.at(-1).word}. ${last.execution.outcome === "running" ? "" : last.meaning}` : "";
-  if (now !== said) get("live").textContent = said = now;
+// Announces a change to screen readers.
+function announce() {
+  const [newest] = last.states.filter((state) => state.number).sort((a, b) => b.number - a.number);
+  const text = newest ? `${newest.state} ${newest.word}. ${last.execution.outcome === "running" ? "" : last.meaning}` : "";
+  if (text !== announced) byId("live").textContent = announced = text;
 }
 
-function show_timeline() {
+function showTimeline() {
   const states = new Map(last.states.map((state) => [state.state, state]));
   const items = last.path.map((step, index) => {
-    const state = { ...states.get(step.state) };
-    const head = element(
-      "p",
-      { className: "step-head" },
-      element("span", { className: `badge ${state.status}` }, element("span", { text: `${state.icon} `, "aria-hidden": "true" }), state.word),
-      " ",
-      element("strong", { text: step.state }),
-      step.within ? ` in ${step.within} ` : " ",
-      element("span", { className: "help", text: step.seconds === null ? "under way" : duration(step.seconds) }),
-    );
+    const { status, icon, word } = states.get(step.state) ?? {};
+    const took = element("span", { className: "help", text: step.seconds === null ? "running" : duration(step.seconds) });
+    const group = step.within ? ` in ${step.within} ` : " ";
+    const state = element("strong", { text: step.state });
+    const head = element("p", { className: "step-head" }, badge(status, icon, word), " ", state, group, took);
     return element("li", { "data-state": step.state, "data-number": index + 1 }, head, ...attempts(step));
   });
-  get("timeline").replaceChildren(...items);
+  byId("timeline").replaceChildren(...items);
 }
 
-// What went wrong; the same error many times over is one line.
+// Returns the errors of a step. An error that repeats is one line.
 function attempts(step) {
   const lines = [];
   for (const attempt of step.attempts.filter((one) => one.error || one.cause)) {
@@ -108,8 +94,11 @@ function attempts(step) {
     if (lines.at(-1)?.text === text) lines.at(-1).count += 1;
     else lines.push({ text, count: 1 });
   }
-  const shown = lines.map(({ text, count }) => element("p", { className: "because", text: count > 1 ? `${count} times ${text}` : text }));
-  const attempt = step.attempts.at(-1);
-  if (step.attempts.length > 1) shown.push(element("p", { className: "help", text: `${step.attempts.length} attempts; the last took ${between(attempt.started_at, attempt.ended_at) || "no end yet"}` }));
+  const shown = lines.map(({ text, count }) => element("p", { className: "cause", text: count > 1 ? `${count} times ${text}` : text }));
+  if (step.attempts.length > 1) {
+    const { started_at: start, ended_at: end } = step.attempts.at(-1);
+    const text = `${step.attempts.length} attempts; the last ${end ? `took ${between(start, end)}` : "has not ended"}`;
+    shown.push(element("p", { className: "help", text }));
+  }
   return shown;
 }

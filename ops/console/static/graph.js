@@ -1,4 +1,4 @@
-// Draws Mermaid's text by way of the frame, and takes over the shapes of the picture: no style, no script, no link.
+// Draws a Mermaid text in a sandboxed frame and copies the shapes of the drawing: no styles, scripts or links.
 
 const SVG = "http://www.w3.org/2000/svg";
 const ELEMENTS = new Set(["svg", "g", "path", "rect", "circle", "polygon", "line", "text", "tspan", "defs", "marker"]);
@@ -12,8 +12,8 @@ export class Graph {
   #frame;
   #ready;
   #number = 0;
-  #waiting = new Map();
-  #drawn = "";
+  #pending = new Map();
+  #text = "";
 
   constructor(place) {
     this.#place = place;
@@ -21,50 +21,46 @@ export class Graph {
     Object.assign(this.#frame, { src: "/drawing", title: "Drawing", tabIndex: -1, className: "drawing" });
     this.#frame.setAttribute("sandbox", "allow-scripts");
     this.#frame.setAttribute("aria-hidden", "true");
-    this.#ready = new Promise((resolve) => this.#waiting.set("ready", resolve));
-    addEventListener("message", (message) => this.#hear(message));
+    this.#ready = new Promise((resolve) => this.#pending.set("ready", resolve));
+    addEventListener("message", (message) => this.#receive(message));
     document.body.append(this.#frame);
   }
 
-  // Shows the graph of the text; the one that is asked for last stays.
+  // Shows the graph of the text. If it is called again meanwhile, only the last text is shown.
   async show(text) {
-    if (text === this.#drawn) return;
-    this.#drawn = text;
+    if (text === this.#text) return;
+    this.#text = text;
     await this.#ready;
     const number = (this.#number += 1);
     const answer = await new Promise((resolve) => {
-      this.#waiting.set(number, resolve);
+      this.#pending.set(number, resolve);
       this.#frame.contentWindow.postMessage({ number, text }, "*");
     });
     if (number !== this.#number) return;
     if (answer.error) throw new Error(`the graph cannot be drawn: ${answer.error}`);
-    this.#place.replaceChildren(taken(answer.picture));
+    const picture = copyOf(answer.picture);
+    const [, , width, height] = (picture.getAttribute("viewBox") ?? "0 0 600 400").split(" ");
+    picture.setAttribute("width", width);
+    picture.setAttribute("height", height);
+    this.#place.replaceChildren(picture);
   }
 
-  #hear(message) {
+  #receive(message) {
     if (message.source !== this.#frame.contentWindow) return;
     const key = message.data.ready ? "ready" : message.data.number;
-    this.#waiting.get(key)?.(message.data);
-    this.#waiting.delete(key);
+    this.#pending.get(key)?.(message.data);
+    this.#pending.delete(key);
   }
 }
 
-function taken(told) {
-  const picture = made(told);
-  const [, , width, height] = (picture.getAttribute("viewBox") ?? "0 0 600 400").split(" ");
-  picture.setAttribute("width", width);
-  picture.setAttribute("height", height);
-  return picture;
-}
-
-function made(told) {
-  if (typeof told === "string") return document.createTextNode(told);
-  const [name, attributes, children] = told;
+function copyOf(node) {
+  if (typeof node === "string") return document.createTextNode(node);
+  const [name, attributes, children] = node;
   if (!ELEMENTS.has(name)) return document.createTextNode("");
   const element = document.createElementNS(SVG, name);
   for (const [attribute, value] of attributes) {
     if (ATTRIBUTES.has(attribute)) element.setAttribute(attribute, value);
   }
-  element.append(...children.map(made));
+  element.append(...children.map(copyOf));
   return element;
 }

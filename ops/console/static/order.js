@@ -1,34 +1,34 @@
-// One order: its rows, and its sagas.
+// The page of one order: its rows and its sagas.
 
-import { ask, element, repeat, show_error } from "./api.js";
-import { between, outcome_badge, saga_link, show_rows, time } from "./words.js";
+import { byId, element, get, repeat, showError } from "./api.js";
+import { between, outcomeBadge, sagaLink, showRows, time } from "./display.js";
 
-const SECOND = 1000;
-const get = (id) => document.getElementById(id);
+const RUNNING_MS = 1000;
+const FAILED_MS = 5000;
 
 repeat(async () => {
   try {
-    const order = await ask("/api/order", { id: get("order").textContent });
-    show_error(null);
-    show_rows(order.rows, get("rows"), get("no-rows"));
-    get("sagas").replaceChildren(...order.sagas.map(saga));
-    return order.sagas.some((one) => one.execution?.outcome === "running") ? SECOND : null;
+    const order = await get("/api/order", { id: byId("order").textContent });
+    showError(null);
+    showRows(order.rows, byId("rows"), byId("no-rows"));
+    byId("sagas").replaceChildren(...order.sagas.map(sagaItem));
+    return order.sagas.some((saga) => saga.execution?.outcome === "running") ? RUNNING_MS : null;
   } catch (error) {
-    show_error(error.message);
-    return 5 * SECOND;
+    showError(error.message);
+    return FAILED_MS;
   }
 });
 
-function saga({ saga_id, execution, path }) {
-  const head = element("p", { className: "row-head" }, saga_link(saga_id), " ");
+function sagaItem({ saga_id, execution, path }) {
+  const head = element("p", { className: "row-head" }, sagaLink(saga_id), " ");
   if (!execution) {
-    const why = saga_id.startsWith("arn:") ? "Step Functions knows it no longer." : "";
-    return element("li", {}, head, element("p", { className: "help", text: why }));
+    const text = saga_id.startsWith("arn:") ? "Step Functions no longer has this execution." : "";
+    return element("li", {}, head, element("p", { className: "help", text }));
   }
-  head.append(outcome_badge(execution.outcome));
+  head.append(outcomeBadge(execution.outcome));
   const times = element("p", { className: "help" }, "Started ", time(execution.started_at));
   if (execution.stopped_at) times.append(`, took ${between(execution.started_at, execution.stopped_at)}`);
   const parts = [head, times, element("p", { text: path.map((step) => step.state).join(" → ") })];
-  if (execution.cause) parts.push(element("p", { className: "because", text: execution.cause }));
+  if (execution.cause) parts.push(element("p", { className: "cause", text: execution.cause }));
   return element("li", {}, ...parts);
 }

@@ -1,68 +1,104 @@
-// The form that starts a saga: its name, what will happen, and its sending. What is filled in differs by saga.
+// The form that starts a saga: presets, fields, the check of the input, and the start.
 
-import { tell } from "./api.js";
-import { execution_link } from "./words.js";
+import { byId, post } from "./api.js";
+import { executionLink } from "./display.js";
 
 const CHECK_MS = 250;
 
-const get = (id) => document.getElementById(id);
-export const form = get("start");
+const form = byId("start");
+const { name, more } = form.elements;
+const fields = [...form.querySelectorAll("[data-field]")];
+const presets = [...document.querySelectorAll(".preset")];
+// Missing if the saga has no sensitive fields.
+const useSecrets = byId("use-secrets");
+let preset = null;
+let hasOwnName = false;
+let checks = 0;
 
-// `filled()` is what to send, `id()` what the execution is named after, `in_words` makes [kind, text, label] of the
-// verdict, and `clear()` takes away what nobody should find in the form later. Returns what to call after a change of
-// the form by a script.
-export function start_by({ filled, id, in_words, clear }) {
-  let named = false;
-  let checking = 0;
-  const all = () => ({ ...filled(), name: form.elements.name.value });
-
-  function name_it() {
-    if (!named) form.elements.name.value = id().replace(/[^A-Za-z0-9_.-]/g, "-").slice(0, 80);
-  }
-
-  async function check() {
-    const number = (checking += 1);
-    await new Promise((resolve) => setTimeout(resolve, CHECK_MS));
-    if (number !== checking) return;
-    let verdict;
-    try {
-      verdict = in_words(await tell("/api/check", all()));
-    } catch (error) {
-      verdict = ["bad", `✗ ${error.message}`, "Start"];
-    }
-    if (number !== checking) return;
-    const [kind, text, label] = verdict;
-    get("verdict").className = `verdict ${kind}`;
-    if (get("verdict").textContent !== text) get("verdict").textContent = text;
-    get("submit").textContent = label;
-  }
-
-  form.addEventListener("input", (event) => {
-    if (event.target === form.elements.name) named = form.elements.name.value !== "";
-    else name_it();
-    check();
-  });
-
-  form.addEventListener("submit", async (event) => {
-    event.preventDefault();
-    get("submit").disabled = true;
-    try {
-      const started = await tell("/api/start", all());
-      clear();
-      location.assign(execution_link(started.name).href);
-    } catch (error) {
-      checking += 1;
-      get("verdict").className = "verdict bad";
-      get("verdict").textContent = `✗ ${error.message} `;
-      if (error.answer?.existing) get("verdict").append(execution_link(error.answer.existing));
-    } finally {
-      get("submit").disabled = false;
-    }
-  });
-
-  return () => {
-    named = false;
-    name_it();
-    check();
+function filled() {
+  return {
+    fields: Object.fromEntries(fields.map((field) => [field.name, field.value])),
+    more: more.value,
+    secrets_of: useSecrets?.checked ? preset.name : null,
+    name: name.value,
   };
 }
+
+// Names the execution after the key of the input, unless a person has named it.
+function suggestName() {
+  if (!hasOwnName) name.value = keyValue().replace(/[^A-Za-z0-9_.-]/g, "-").slice(0, 80);
+}
+
+function keyValue() {
+  const { key } = form.dataset;
+  const field = fields.find((one) => one.name === key);
+  if (field) return field.value;
+  try {
+    return String(JSON.parse(more.value)?.[key] ?? "");
+  } catch {
+    return "";
+  }
+}
+
+async function check() {
+  const number = (checks += 1);
+  await new Promise((resolve) => setTimeout(resolve, CHECK_MS));
+  if (number !== checks) return;
+  const { text, accepted } = await post("/api/check", filled()).catch((error) => ({ text: error.message, accepted: null }));
+  if (number !== checks) return;
+  showVerdict(text, accepted);
+  byId("submit").textContent = accepted === false ? "Start anyway" : "Start";
+}
+
+// `accepted` is null if the input cannot be sent.
+function showVerdict(text, accepted) {
+  const [kind, icon] = accepted === null ? ["bad", "✗"] : accepted ? ["good", "✓"] : ["warn", "⚠"];
+  byId("verdict").className = `verdict ${kind}`;
+  if (byId("verdict").textContent !== `${icon} ${text}`) byId("verdict").textContent = `${icon} ${text}`;
+}
+
+function choose(button) {
+  preset = JSON.parse(button.dataset.preset);
+  for (const one of presets) one.setAttribute("aria-pressed", String(one === button));
+  for (const field of fields) field.value = preset.fields[field.name] ?? "";
+  more.value = "";
+  if (useSecrets) {
+    useSecrets.checked = preset.has_secrets;
+    useSecrets.closest("p").hidden = !preset.has_secrets;
+  }
+  hasOwnName = false;
+  suggestName();
+  check();
+}
+
+for (const button of presets) {
+  button.addEventListener("click", () => choose(button));
+  button.parentElement.querySelector(".run").addEventListener("click", () => {
+    choose(button);
+    form.requestSubmit();
+  });
+}
+
+form.addEventListener("input", (event) => {
+  if (event.target === name) hasOwnName = name.value !== "";
+  else suggestName();
+  check();
+});
+
+form.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  byId("submit").disabled = true;
+  try {
+    const started = await post("/api/start", filled());
+    form.reset(); // so that nobody finds the input here later
+    location.assign(executionLink(started.name).href);
+  } catch (error) {
+    checks += 1;
+    showVerdict(error.message, null);
+    if (error.answer?.existing) byId("verdict").append(" ", executionLink(error.answer.existing));
+  } finally {
+    byId("submit").disabled = false;
+  }
+});
+
+if (presets.length) choose(presets[0]);

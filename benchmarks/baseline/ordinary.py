@@ -1,0 +1,43 @@
+"""An ordinary function: it stores the same row as CreateOrder, logs and counts, as the AWS documentation shows it.
+
+It has no guarantees: its write has no condition, and its input is not validated.
+"""
+
+import os
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+from aws_lambda_powertools import Logger, single_metric
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+logger = Logger(service="orders")
+dynamodb = boto3.client("dynamodb")
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, str]:
+    """Store the order as PENDING."""
+    saga, order = event["saga"], event["input"]
+    logger.append_keys(order_id=order["order_id"])
+    entry = {"status": {"S": "PENDING"}, "saga_id": {"S": saga["id"]}, "at": {"S": datetime.now(UTC).isoformat()}}
+    dynamodb.update_item(
+        TableName=os.environ["TABLE_NAME"],
+        Key={"order_id": {"S": order["order_id"]}, "entity": {"S": "ORDER"}},
+        UpdateExpression="SET #status = :status, saga_id = :saga_id, fence = :started_at, total = :total,"
+        " history = list_append(if_not_exists(history, :no_entries), :entry)",
+        ExpressionAttributeNames={"#status": "status"},
+        ExpressionAttributeValues={
+            ":status": {"S": "PENDING"},
+            ":saga_id": {"S": saga["id"]},
+            ":started_at": {"S": saga["started_at"]},
+            ":total": {"N": str(order["total"])},
+            ":no_entries": {"L": []},
+            ":entry": {"L": [{"M": entry}]},
+        },
+    )
+    logger.info("stored", extra={"status": "PENDING"})
+    with single_metric(namespace="orders", name="StepDone", unit=MetricUnit.Count, value=1) as metric:
+        metric.add_dimension(name="step", value="CreateOrder")
+    return {"order_id": order["order_id"], "status": "PENDING"}

@@ -1,0 +1,240 @@
+"""The write barrier: each call of a function is one conditional write to the row of its step.
+
+In whatever order actions and compensations arrive, and however often:
+
+* an action that arrives after its compensation is rejected,
+* a compensation that finds nothing to compensate succeeds, and leaves a tombstone that rejects the late action,
+* a repeated call changes nothing and gives the same answer,
+* no saga changes a row that another saga owns, except that it may raise the fence,
+* a pivot is resolved once: it happened, or it never will.
+
+Nothing is read first: DynamoDB returns the row with the rejection (``ReturnValuesOnConditionCheckFailure``, Amazon
+DynamoDB API Reference, UpdateItem). The functions of a step that calls a provider write twice (provider_calls.py).
+All functions here raise botocore's errors if DynamoDB fails.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import boto3
+from boto3.dynamodb.types import TypeSerializer
+from botocore.config import Config
+
+from lambdas.saga_runtime import clock
+from lambdas.saga_runtime.errors import SagaConflict, StepCompensated
+from lambdas.saga_runtime.steps import Attributes, Key, StepSpec
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+
+# A call ends within 7 s, well inside the function's timeout. The state machine makes the long retries.
+CLIENT_CONFIG = Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 2})
+
+_TABLE_NAME = os.environ["TABLE_NAME"]
+_dynamodb: "DynamoDBClient" = boto3.client("dynamodb", config=CLIENT_CONFIG)
+_serialize = TypeSerializer().serialize
+
+# The conditions. Each excludes one anomaly.
+#
+# Two sagas that own one row: an action claims only a row that does not exist or is compensated.
+MISSING = "attribute_not_exists(entity)"
+COMPENSATED = "#status = :compensated"
+# A late action that claims a row after its own compensation has passed: the compensation has raised the fence.
+FENCE_IS_OLDER = "fence < :started_at"
+# A change to the row of another saga.
+OWN = "saga_id = :saga_id"
+FOREIGN = "saga_id <> :saga_id"
+# A second entry in the history for a repeated call.
+NOT_COMPENSATED = "#status <> :compensated"
+NOT_COMPENSATING = "#status <> :compensating"
+# A slow response that makes the row live again behind the compensation, or compensates the row of a later call.
+IN_PROGRESS = "#status = :in_progress"
+COMPENSATING = "#status = :compensating"
+# A confirmation of a row that is not complete.
+LIVE = "#status = :live"
+
+# Every change of the status also records who made it, and when.
+_CHANGE = "#status = :status, saga_id = :saga_id, history = list_append(if_not_exists(history, :no_entries), :entry)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SagaIdentity:
+    """A saga: the ARN of its execution, and the execution's start time in the form of clock.py."""
+
+    id: str
+    started_at: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """The row of a step, as one saga addresses it."""
+
+    step: StepSpec
+    key: Key
+    saga: SagaIdentity
+
+    def owns(self, item: Mapping[str, str]) -> bool:
+        """Return whether this saga owns the stored item."""
+        return item.get("saga_id") == self.saga.id
+
+
+def act(row: Row, attributes: Attributes) -> None:
+    """Claim the row as live for this saga and store the attributes. Idempotent.
+
+    Raises StepCompensated if this saga has compensated the step, and SagaConflict if another saga owns the row or a
+    saga that started no earlier has compensated or fenced it.
+    """
+    _claim(row, row.step.live, attributes)
+
+
+def begin_action(row: Row, attributes: Attributes) -> bool:
+    """Claim the row as in progress; return whether the provider must be called. Raises as ``act`` does."""
+    rejected_by = _claim(row, _required(row.step.in_progress), attributes)
+    return rejected_by is None or rejected_by["status"] == row.step.in_progress
+
+
+def end_action(row: Row, attributes: Attributes) -> None:
+    """Make the row live and store what the provider returned. Idempotent. Raises as ``act`` does."""
+    rejected_by = _update(row, f"SET {_CHANGE}", f"{OWN} AND {IN_PROGRESS}", status=row.step.live, stores=attributes)
+    if rejected_by is not None:
+        _require_own_and_live(row, rejected_by)
+
+
+def compensate(row: Row) -> None:
+    """Compensate the row, or leave a tombstone that rejects a late action. Idempotent."""
+    _compensate_if(row, f"{MISSING} OR ({OWN} AND {NOT_COMPENSATED})")
+
+
+def begin_compensation(row: Row) -> bool:
+    """Reject a late action from now on; return whether the provider must be called.
+
+    No other saga can claim the row before ``end_compensation``.
+    """
+    # A missing or foreign row: this saga's action has not called the provider, and from now on it never will.
+    rejected_by = _compensate_if(row, MISSING)
+    if rejected_by is None or not row.owns(rejected_by):
+        return False
+    rejected_by = _update(
+        row,
+        f"SET {_CHANGE}",
+        f"{OWN} AND {NOT_COMPENSATED} AND {NOT_COMPENSATING}",
+        status=_required(row.step.compensating),
+    )
+    return rejected_by is None or (row.owns(rejected_by) and rejected_by["status"] == row.step.compensating)
+
+
+def end_compensation(row: Row, attributes: Attributes) -> None:
+    """Compensate the row and store what the provider returned. Idempotent."""
+    _update(row, f"SET {_CHANGE}", f"{OWN} AND {COMPENSATING}", status=row.step.compensated, stores=attributes)
+
+
+def resolve(row: Row) -> bool:
+    """Return whether the action of this saga happened; if it did not, reject it from now on. The answer is final."""
+    rejected_by = _compensate_if(row, MISSING)
+    return rejected_by is not None and row.owns(rejected_by) and rejected_by["status"] != row.step.compensated
+
+
+def confirm(row: Row) -> None:
+    """Give the live row its last status. Idempotent. Raises SagaConflict if this saga does not own the row as live."""
+    confirmed = _required(row.step.confirmed)
+    rejected_by = _update(row, f"SET {_CHANGE}", f"{OWN} AND {LIVE}", status=confirmed)
+    if rejected_by is not None and not (row.owns(rejected_by) and rejected_by["status"] == confirmed):
+        raise SagaConflict(f"this saga does not own {row.step.entity}: nothing was confirmed")
+
+
+def _claim(row: Row, status: str, attributes: Attributes) -> Mapping[str, str] | None:
+    """Claim a free row. Return None if this call claimed it, else the item, which this saga owns already."""
+    rejected_by = _update(
+        row,
+        f"SET {_CHANGE}, fence = :started_at",
+        f"{MISSING} OR ({COMPENSATED} AND {FENCE_IS_OLDER})",
+        status=status,
+        stores=attributes,
+    )
+    if rejected_by is not None:
+        _require_own_and_live(row, rejected_by)
+    return rejected_by
+
+
+def _require_own_and_live(row: Row, item: Mapping[str, str]) -> None:
+    """Raise StepCompensated or SagaConflict unless this saga owns the item and has not begun to compensate it."""
+    if not row.owns(item):
+        raise SagaConflict(
+            f"another saga ({item.get('saga_id')}) owns {row.step.entity}, status {item.get('status')}: nothing was "
+            f"changed; use another {row.step.schema.key}, or try again once that saga is compensated"
+        )
+    if item["status"] in (row.step.compensating, row.step.compensated):
+        raise StepCompensated(f"this saga has already compensated {row.step.entity}: the late action is rejected")
+
+
+def _compensate_if(row: Row, condition: str) -> Mapping[str, str] | None:
+    """Compensate the row on the condition; otherwise raise the fence, so that this saga's late action is rejected.
+
+    Return None if the row was compensated, else the item that rejected it: this saga's own, or a foreign one.
+    """
+    while True:
+        rejected_by = _update(
+            row,
+            # The fence never goes down: a newer saga may have raised it while this one owned the row.
+            f"SET {_CHANGE}, fence = if_not_exists(fence, :started_at)",
+            condition,
+            status=row.step.compensated,
+        )
+        if rejected_by is None or row.owns(rejected_by):
+            return rejected_by
+        fenced_by = _update(row, "SET #fence = :started_at", f"{FOREIGN} AND {FENCE_IS_OLDER}")
+        # A rejection by a foreign item means that the fence is high enough. A rejection by an own item means that
+        # this saga's action arrived between the two writes: start over.
+        if fenced_by is None or not row.owns(fenced_by):
+            return rejected_by
+
+
+def _required(status: str | None) -> str:
+    assert status is not None  # noqa: S101 (handlers.py checks the statuses of a step when the function is loaded)
+    return status
+
+
+def _update(
+    row: Row, update: str, condition: str, *, status: str | None = None, stores: Attributes | None = None
+) -> Mapping[str, str] | None:
+    """Make one conditional write. Return None if it was made, else the text attributes of the item that rejected it."""
+    step, saga, stores = row.step, row.saga, stores or {}
+    entry = {"status": status, "saga_id": saga.id, "at": clock.now()}
+    values: dict[str, object] = {
+        ":saga_id": saga.id,
+        ":started_at": saga.started_at,
+        ":status": status,
+        ":live": step.live,
+        ":compensated": step.compensated,
+        ":in_progress": step.in_progress,
+        ":compensating": step.compensating or step.compensated,
+        ":no_entries": [],
+        ":entry": [entry],
+    }
+    used = set(re.findall(r":\w+", update + condition))
+    # Names of their own, so that an attribute can have the name of a reserved word or of one of the values above.
+    update += "".join(f", #stored_{index} = :stored_{index}" for index in range(len(stores)))
+    names = {f"#stored_{index}": name for index, name in enumerate(stores)}
+    # Never empty: DynamoDB rejects that.
+    names |= {name: name.removeprefix("#") for name in ("#status", "#fence") if name in update + condition}
+    serialized = {name: _serialize(value) for name, value in values.items() if name in used}
+    serialized |= {f":stored_{index}": _serialize(value) for index, value in enumerate(stores.values())}
+    try:
+        _dynamodb.update_item(
+            TableName=_TABLE_NAME,
+            Key={row.key[0]: {"S": row.key[1]}, "entity": {"S": step.entity}},
+            UpdateExpression=update,
+            ConditionExpression=condition,
+            ExpressionAttributeNames=names,
+            ExpressionAttributeValues=serialized,
+            ReturnValuesOnConditionCheckFailure="ALL_OLD",
+        )
+    except _dynamodb.exceptions.ConditionalCheckFailedException as rejection:
+        # The type stubs do not know that this error has the item.
+        item = cast("Mapping[str, Mapping[str, AttributeValueTypeDef]]", rejection.response).get("Item", {})
+        return {name: value["S"] for name, value in item.items() if "S" in value}
+    return None

@@ -1,0 +1,23 @@
+"""The business errors of a saga. Their class names are the error names in the state machine's definition.
+
+The state machine never retries a business error, because a retry gives the same answer. It retries all other errors.
+"""
+
+
+class BusinessError(Exception):
+    """A rejection that no retry can change."""
+
+
+class InvalidInput(BusinessError):
+    """The step cannot work with the input. The message names the field and what was expected, never the value."""
+
+
+class SagaConflict(BusinessError):
+    """Another saga owns the row, or a saga that started later has already passed it."""
+
+
+class StepCompensated(BusinessError):
+    """The saga has already compensated the step, so the late action is rejected."""
+
+
+BUSINESS_ERRORS: tuple[str, ...] = tuple(error.__name__ for error in (InvalidInput, SagaConflict, StepCompensated))

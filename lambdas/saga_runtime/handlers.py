@@ -1,0 +1,201 @@
+"""Makes the Lambda functions of a step. All have one shape: read the request, write once, answer.
+
+A function takes the bare input, when it is called directly, or what the state machine sends::
+
+    {"saga": {"id": ..., "started_at": ...}, "input": ..., "failure": ...}
+
+``input`` is the input of the execution. Only compensations and resolutions receive ``failure``, which says why they
+run. The first of them receives the error as Step Functions caught it, ``{"Error", "Cause"}``: its own step failed. In
+a parallel group it receives ``{"members": {STEP: {"failed", "caught"}}}``. It answers with ``{"step", "error",
+"reason"}``, which the next ones pass on and the execution ends with.
+
+The answer is ``{KEY, "status"}`` with the key of the schema, and the same for a repeated call.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from lambdas.saga_runtime import barrier, clock, provider_calls
+from lambdas.saga_runtime.barrier import Row, SagaIdentity
+from lambdas.saga_runtime.errors import BUSINESS_ERRORS, BusinessError, InvalidInput, SagaConflict
+from lambdas.saga_runtime.observability import count, logger
+from lambdas.saga_runtime.provider_calls import ProviderCall
+from lambdas.saga_runtime.redaction import message_in, redacted
+from lambdas.saga_runtime.steps import StepSpec
+
+Failure: TypeAlias = dict[str, str]
+Answer: TypeAlias = dict[str, str | bool | Failure | None]
+Handler: TypeAlias = Callable[[object, object], Answer]
+
+DIRECT = "direct"
+MAX_REASON = 1_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a function was called with."""
+
+    saga: SagaIdentity
+    input: object
+    failure: object
+
+
+def action(step: StepSpec, call: ProviderCall | None = None) -> Handler:
+    """Make the function that performs the step.
+
+    It raises business errors, botocore's errors if DynamoDB fails, and what ``call`` raises.
+
+    Args:
+        step: the step.
+        call: calls the provider. Default: none, the step is its row.
+    """
+    _require_provider_statuses(step, call)
+
+    def perform(request: Request) -> Answer:
+        input_ = step.schema.validated(request.input)
+        row = Row(step=step, key=step.schema.key_of(input_), saga=request.saga)
+        if call is None:
+            barrier.act(row, step.attributes(input_))
+        else:
+            provider_calls.act(row, input_, call)
+        return {step.schema.key: row.key[1], "status": step.live}
+
+    return _may_reject(step, perform)
+
+
+def confirmation(step: StepSpec) -> Handler:
+    """Make the function that confirms the row of the step. It raises as an action does."""
+    if step.confirmed is None:
+        raise ValueError(f"{step.entity} needs the status `confirmed` to be confirmed")
+
+    def perform(request: Request) -> Answer:
+        row = Row(step=step, key=step.schema.key_of(request.input), saga=request.saga)
+        barrier.confirm(row)
+        return {step.schema.key: row.key[1], "status": step.confirmed}
+
+    return _may_reject(step, perform)
+
+
+def compensation(step: StepSpec, call: ProviderCall | None = None) -> Handler:
+    """Make the function that compensates the step.
+
+    It raises no business error, botocore's errors if DynamoDB fails, and what ``call`` raises.
+
+    Args:
+        step: the step.
+        call: calls the provider. Default: none, the step is its row.
+    """
+    _require_provider_statuses(step, call)
+
+    def handle(event: object, _context: object) -> Answer:
+        request, row = _read_and_log(step, event)
+        # Without a valid key the action can never write: nothing to compensate, nothing to reject.
+        if row is not None and call is None:
+            barrier.compensate(row)
+        elif row is not None and call is not None and isinstance(request.input, dict):
+            provider_calls.compensate(row, request.input, call)
+        logger.info("compensated", extra={"status": step.compensated})
+        count("StepCompensated", step=step.name)
+        return _with_failure(step, request, _answer(step, row, step.compensated))
+
+    return handle
+
+
+def resolution(step: StepSpec) -> Handler:
+    """Make the function that finds out whether a pivot happened, and rejects it if it did not.
+
+    It raises as a compensation does. Its answer has one more member: ``committed``.
+    """
+    # Between the two writes of a step that calls a provider, the row cannot tell.
+    _require_provider_statuses(step, None)
+
+    def handle(event: object, _context: object) -> Answer:
+        request, row = _read_and_log(step, event)
+        committed = row is not None and barrier.resolve(row)
+        status = step.live if committed else step.compensated
+        logger.info("resolved", extra={"status": status})
+        answer = _answer(step, row, status) | {"committed": committed}
+        return _with_failure(step, request, answer, counts=not committed)
+
+    return handle
+
+
+def _may_reject(step: StepSpec, perform: Callable[[Request], Answer]) -> Handler:
+    def handle(event: object, _context: object) -> Answer:
+        request, _ = _read_and_log(step, event)
+        try:
+            answer = perform(request)
+        except BusinessError as error:
+            logger.warning("rejected", extra={"error": type(error).__name__, "reason": str(error)})
+            if isinstance(error, SagaConflict):
+                count("SagaConflict", step=step.name)
+            raise
+        logger.info("done", extra={"status": answer["status"]})
+        return answer
+
+    return handle
+
+
+def _require_provider_statuses(step: StepSpec, call: ProviderCall | None) -> None:
+    if [step.in_progress is not None, step.compensating is not None] != [call is not None] * 2:
+        raise ValueError(
+            f"{step.entity}: a step that calls a provider needs the statuses `in_progress` and `compensating`, "
+            "any other step needs neither"
+        )
+
+
+def _read_and_log(step: StepSpec, event: object) -> tuple[Request, Row | None]:
+    """Read the request, and have every log line name its step, saga and key. The row is None without a valid key."""
+    request = _request(event)
+    try:
+        row = Row(step=step, key=step.schema.key_of(request.input), saga=request.saga)
+    except InvalidInput:
+        row = None
+    logger.append_keys(step=step.name, saga_id=request.saga.id, **{step.schema.key: row.key[1] if row else None})
+    return request, row
+
+
+def _request(event: object) -> Request:
+    match event:
+        case {"saga": {"id": str(saga_id), "started_at": str(started_at)}, "input": input_, **rest}:
+            saga = SagaIdentity(id=saga_id, started_at=clock.normalized(started_at))
+            return Request(saga=saga, input=input_, failure=rest.get("failure"))
+    return Request(saga=SagaIdentity(id=DIRECT, started_at=clock.now()), input=event, failure=None)
+
+
+def _answer(step: StepSpec, row: Row | None, status: str) -> Answer:
+    return {step.schema.key: row.key[1] if row else None, "status": status}
+
+
+def _with_failure(step: StepSpec, request: Request, answer: Answer, *, counts: bool = True) -> Answer:
+    """Add to the answer which step failed and why. Count the failure if it is this step's."""
+    if request.failure is None:
+        return answer
+    match request.failure:
+        case {"step": str(first), "error": str(error), "reason": str(reason)}:
+            return answer | {"failure": {"step": first, "error": error, "reason": reason}}
+        case {"members": dict() as members}:
+            failed = [(name, end.get("caught")) for name, end in members.items() if _has_failed(end)]
+        case _:
+            failed = [(step.name, request.failure)]
+    failures = [_failure(step, request, name, caught) for name, caught in failed or [(step.name, None)]]
+    for failure in failures:
+        if counts and failure["step"] == step.name:
+            # What Step Functions caught includes timeouts and crashes, so this separates rejections from faults.
+            count("StepFailed", step=step.name, kind="rejected" if failure["error"] in BUSINESS_ERRORS else "fault")
+    return answer | {"failure": failures[0]}
+
+
+def _has_failed(member: object) -> bool:
+    return isinstance(member, dict) and member.get("failed") is True
+
+
+def _failure(step: StepSpec, request: Request, name: str, caught: object) -> Failure:
+    match caught:
+        case {"Error": str(error), **rest}:
+            reason = message_in(rest.get("Cause")) or "no cause was given"
+        case _:
+            error, reason = "Unknown", "the state machine did not say why"
+    reason = redacted(reason, step.schema.sensitive_values(request.input))
+    return {"step": name, "error": error, "reason": reason[:MAX_REASON]}

@@ -1,0 +1,6 @@
+"""The names that the functions and the state machine derive in the same way."""
+
+
+def state_name(function: str) -> str:
+    """Return the name of the state that calls the function: ``book_room`` -> ``BookRoom``."""
+    return "".join(word.capitalize() for word in function.split("_"))

@@ -1,0 +1,124 @@
+"""A step as its functions see it, and the schema that all inputs of a saga share."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TypeAlias
+
+from lambdas.saga_runtime.errors import InvalidInput
+from lambdas.saga_runtime.names import state_name
+from lambdas.saga_runtime.validation import Input, Rule, Value, json_type, line
+
+# What a row stores beside the barrier's own attributes.
+Attributes: TypeAlias = Mapping[str, Value]
+# The partition key of a row: the attribute's name and its value.
+Key: TypeAlias = tuple[str, str]
+
+MAX_ID = 128
+# Bytes of JSON. Step Functions passes on at most 256 KiB, and a compensation receives the reason beside the input: up
+# to 32 KiB for each step of a group. An action must not accept an input that a compensation could not receive.
+MAX_SIZE = 200_000
+# The attributes of a row that the write barrier and a completion write.
+RESERVED_ATTRIBUTES = frozenset({"entity", "status", "saga_id", "saga_started_at", "fence", "history", "confirmation"})
+
+_SAFE_NAME = re.compile(r"[A-Za-z_]{1,40}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schema:
+    """The input of a saga.
+
+    Args:
+        noun: what the input is called in messages, such as ``booking``.
+        key: the field that identifies it; also the partition key of the table.
+        fields: all fields that any step knows, the key included. Others are rejected.
+        sensitive: the fields whose values never leave a function, such as a password. Default: none.
+        max_size: the size limit in bytes of JSON. Default: 200,000.
+    """
+
+    noun: str
+    key: str
+    fields: tuple[str, ...]
+    sensitive: tuple[str, ...] = ()
+    max_size: int = MAX_SIZE
+
+    def validated(self, value: object) -> Input:
+        """Return the value if it is an object of known fields within the size limit, else raise InvalidInput."""
+        expected = ", ".join(self.fields)
+        if not isinstance(value, dict):
+            raise InvalidInput(f"the {self.noun} is {json_type(value)}: expected an object with {expected}")
+        if (size := len(json.dumps(value))) > self.max_size:
+            raise InvalidInput(f"the {self.noun} has {size:,} bytes: expected at most {self.max_size:,}")
+        for name in value:
+            if name not in self.fields:
+                # The name of an unknown field may be a sensitive value.
+                shown = f"'{name}'" if _SAFE_NAME.fullmatch(name) else "(name not shown)"
+                raise InvalidInput(f"unknown field {shown}: expected {expected} and nothing else")
+        return value
+
+    def key_of(self, value: object) -> Key:
+        """Return the partition key that the input names, or raise InvalidInput."""
+        if not isinstance(value, dict):
+            raise InvalidInput(f"the {self.noun} is {json_type(value)}: expected an object with {self.key}")
+        return self.key, line(self.key, longest=MAX_ID)(value)
+
+    def sensitive_values(self, value: object) -> list[object]:
+        """Return the values of the sensitive fields in an input, valid or not."""
+        return [value[name] for name in self.sensitive if name in value] if isinstance(value, dict) else []
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepSpec:
+    """A step as its functions see it: its row, the statuses of the row, and what the row stores of the input.
+
+    Raises ValueError if ``stores`` names an attribute that the write barrier writes itself.
+
+    Args:
+        action: the name of the function that performs the step, such as ``book_room``.
+        schema: the input of the saga.
+        entity: the sort key of the row.
+        live: the status after the action.
+        compensated: the status after the compensation; of a pivot, once it is certain that it did not happen.
+        confirmed: the last status of a row that is confirmed after the point of no return. Default: none.
+        in_progress: the status while the action calls a provider. Default: none, the step calls no provider.
+        compensating: the status while the compensation calls the provider. Default: none.
+        stores: the attributes of the row, each with the rule that makes it from the input. Default: none.
+    """
+
+    action: str
+    schema: Schema
+    entity: str
+    live: str
+    compensated: str
+    confirmed: str | None = None
+    in_progress: str | None = None
+    compensating: str | None = None
+    stores: Mapping[str, Rule] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self) -> None:
+        require_free_names(self, self.stores)
+
+    @property
+    def name(self) -> str:
+        """The name of the action's state."""
+        return state_name(self.action)
+
+    def attributes(self, input_: Input) -> Attributes:
+        """Return what the row stores of a valid input. Raises InvalidInput."""
+        return {name: rule(input_) for name, rule in self.stores.items()}
+
+
+def require_free_names(step: StepSpec, attributes: Mapping[str, object]) -> None:
+    """Raise ValueError if an attribute has a name that the write barrier uses."""
+    if taken := sorted(attributes.keys() & {*RESERVED_ATTRIBUTES, step.schema.key}):
+        raise ValueError(f"{step.entity} cannot store {', '.join(taken)}: the write barrier uses the name")
+
+
+def by_entity(*steps: StepSpec) -> Mapping[str, StepSpec]:
+    """Return the steps of a saga by their entities. Raises ValueError if two steps have the same row."""
+    found = {step.entity: step for step in steps}
+    if len(found) < len(steps):
+        raise ValueError(f"two steps have the same entity: {', '.join(step.entity for step in steps)}")
+    return MappingProxyType(found)

@@ -1,0 +1,22 @@
+"""The orders of the demo."""
+
+from pathlib import Path
+
+from lambdas.order_steps import STEPS
+from local.demo import Demo, Scenario
+
+ORDER_DEMO = Demo(
+    stack="OrderSaga",
+    app="app",
+    module="saga_stack.order_saga",
+    specs=STEPS,
+    completion="ConfirmOrder",
+    failed="OrderFailed",
+    folder=Path(__file__).parent / "scenarios",
+    scenarios={
+        "1-success": Scenario(title="a complete order"),
+        "2-failed-order": Scenario(title="no total", fails="create_order"),
+        "3-failed-payment": Scenario(title="no card_no", fails="process_payment"),
+        "5-failed-shipment": Scenario(title="no address", fails="process_shipment"),
+    },
+)

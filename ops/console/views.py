@@ -1,0 +1,164 @@
+"""The data of the pages, as JSON documents. ops/documents.py describes their parts."""
+
+import re
+import threading
+import time
+from collections import OrderedDict
+from typing import TYPE_CHECKING, cast
+
+from lambdas.saga_runtime.errors import SagaConflict
+from lambdas.saga_runtime.execution_history import stopped_in
+from ops import documents
+from ops.client import SagaClient
+from ops.console.form import steps_of
+from ops.definition import Definition, read_definition
+from ops.documents import Document
+from ops.graph import CLASSES, mermaid
+from ops.model import Execution, Order, Outcome, SagaRun, StoredRow, StuckList
+from ops.progress import ICONS, progress_of
+
+if TYPE_CHECKING:
+    from mypy_boto3_stepfunctions.literals import ExecutionStatusType
+
+PAGE_SIZE = 20
+CACHE_SIZE = 5_000
+# SQS counts each receive of a message, so pages in several tabs share one.
+STUCK_CACHE_SECONDS = 10.0
+# Left to right for a wide page, top down for a phone.
+DIRECTIONS = ("LR", "TD")
+
+
+class Views:
+    """The data of one stack's pages. Threads may share it.
+
+    It caches executions that have ended cleanly, because Step Functions throttles DescribeExecution early.
+    ``steps`` are the steps of the saga, empty if they are not known; then it is not known which rows are compensated.
+    """
+
+    def __init__(self, client: SagaClient) -> None:
+        self.client = client
+        self.noun = client.stack.noun
+        definition = read_definition(client.definition(), where=client.stack.state_machine_arn)
+        self.steps = steps_of(definition, client.stack.key)
+        self._ended: OrderedDict[str, Execution] = OrderedDict()
+        self._definitions: dict[str, Definition] = {}
+        self._lock = threading.Lock()
+        self._stuck: tuple[float, StuckList] | None = None
+        self._stuck_lock = threading.Lock()
+
+    def executions(self, *, status: str | None, token: str | None) -> Document:
+        """Return a page of executions, newest first: ``{"executions": [EXECUTION], "next_token"}``."""
+        page = self.client.executions(
+            status=cast("ExecutionStatusType | None", status or None),
+            limit=PAGE_SIZE,
+            token=token or None,
+            describe=self._execution,
+        )
+        return {**documents.executions(page.executions), "next_token": page.next_token}
+
+    def execution(self, name: str) -> Document:
+        """Return an execution with its path, its graphs, its order's rows, and the meaning of its outcome."""
+        run = self.client.saga_run(name)
+        execution = cast("Execution", run.execution)
+        definition = self._definition(execution)
+        progress = progress_of(definition, run)
+        rows = self.client.rows(execution.order_id) if execution.order_id else ()
+        order = self._shown(Order(order_id=execution.order_id or "", rows=rows, sagas=(run,)))
+        (saga,) = cast("list[Document]", order["sagas"])
+        return {
+            **saga,
+            "rows": order["rows"],
+            "states": [
+                {
+                    "state": state,
+                    "number": visit.number,
+                    "status": CLASSES[visit.status],
+                    "icon": ICONS[visit.status],
+                    "word": str(visit.status),
+                }
+                for state, visit in progress.visits.items()
+            ],
+            "graphs": {
+                direction: mermaid(definition, progress=progress, direction=direction, coloured=False)
+                for direction in DIRECTIONS
+            },
+            "meaning": meaning(execution, run, noun=self.noun),
+            "stopped_in": list(stopped_in(run.path)) if execution.outcome is Outcome.STUCK else [],
+            "reports_redrive": execution.redrive_status is not None,
+            "redrivable_until": documents.moment(execution.redrivable_until),
+        }
+
+    def order(self, order_id: str) -> Document:
+        """Return the document of ``show``; each row also has ``compensated``, null if that is not known."""
+        return self._shown(self.client.order(order_id))
+
+    def stuck(self, *, refresh: bool = False) -> Document:
+        """Return the document of ``stuck``, at most ``STUCK_CACHE_SECONDS`` old. It removes no message."""
+        with self._stuck_lock:
+            if refresh or self._stuck is None or time.monotonic() - self._stuck[0] > STUCK_CACHE_SECONDS:
+                self._stuck = (time.monotonic(), self.client.stuck(keep=True))
+            return documents.stuck(self._stuck[1])
+
+    def owner(self, order_id: str) -> str | None:
+        """Return the id of the saga that owns a row of the order; None if all rows are compensated."""
+        rows = self.client.rows(order_id)
+        return next((row.saga_id for row in rows if not self._is_compensated(row)), None)
+
+    def resume(self, execution: str) -> Document:
+        """Resume the stuck saga of an ARN or a name: ``{"resumed", "state", "at"}``."""
+        saga = self.client.stuck_saga(execution)
+        at = self.client.resume(saga)
+        with self._stuck_lock:
+            self._stuck = None
+        return {"resumed": saga.execution.name, "state": saga.state, "at": documents.moment(at)}
+
+    def _execution(self, arn: str) -> Execution:
+        with self._lock:
+            if cached := self._ended.get(arn):
+                return cached
+        execution = self.client.execution(arn)
+        if execution.outcome in (Outcome.FULFILLED, Outcome.ROLLED_BACK):
+            with self._lock:
+                self._ended[arn] = execution
+                while len(self._ended) > CACHE_SIZE:
+                    self._ended.popitem(last=False)
+        return execution
+
+    def _definition(self, execution: Execution) -> Definition:
+        with self._lock:
+            cached = self._definitions.get(execution.arn)
+        if cached is None:
+            cached = read_definition(self.client.definition(execution.arn), where=execution.name)
+            with self._lock:
+                if len(self._definitions) >= CACHE_SIZE:
+                    self._definitions.clear()
+                self._definitions[execution.arn] = cached
+        return cached
+
+    def _shown(self, order: Order) -> Document:
+        document = documents.order(order)
+        rows = zip(cast("list[Document]", document["rows"]), order.rows, strict=True)
+        return {**document, "rows": [{**row, "compensated": self._is_compensated(stored)} for row, stored in rows]}
+
+    def _is_compensated(self, row: StoredRow) -> bool | None:
+        step = self.steps.get(row.entity)
+        return None if step is None else row.status == step.compensated
+
+
+def meaning(execution: Execution, run: SagaRun, *, noun: str) -> str:
+    """Return in a sentence or two what the outcome of an execution means for its order."""
+    match execution.outcome:
+        case Outcome.RUNNING:
+            return "The saga is running."
+        case Outcome.FULFILLED:
+            return f"The {noun} is fulfilled: every step succeeded."
+        case Outcome.ROLLED_BACK if re.search(rf"\b{SagaConflict.__name__}\b", execution.cause or ""):
+            return (
+                f"Another saga owns this {noun}, so this saga was rejected. It changed nothing of the other saga. "
+                f"Use another {noun} id, or try again after the other saga is compensated."
+            )
+        case Outcome.ROLLED_BACK:
+            return f"A step failed, and everything that was done for the {noun} is compensated."
+    states = stopped_in(run.path)
+    where = f" in {' and '.join(states)}" if states else ""
+    return f"The saga is stuck: it stopped{where}. Fix the cause, then resume it."

@@ -1,0 +1,239 @@
+"""Alarms, the topic that they publish to, and a dashboard. docs/operations.md says what to do for each alarm."""
+
+from collections.abc import Mapping, Sequence
+
+from aws_cdk import ArnFormat, Duration, Stack
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sns_subscriptions as subscriptions
+from aws_cdk import aws_sqs as sqs
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+from lambdas.saga_runtime.names import state_name
+from saga_stack.construct.stages import Stage
+from saga_stack.construct.steps import Retriable, StepOrGroup, functions_of, single_steps
+from saga_stack.construct.stuck_sagas import StuckSagas
+
+PERIOD = Duration.minutes(5)
+
+
+class Monitoring(Construct):
+    """The alarms, the topic that they publish to, and a dashboard of the same metrics.
+
+    Args:
+        stage: the address that receives the alarms, and what a slow execution is.
+        steps: the steps of the saga.
+        functions: their functions by name.
+        state_machine: the state machine.
+        table: the table.
+        stuck: the queues of stuck sagas, and the function that reports them.
+        key: the key of the topic; None for an unencrypted topic.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        stage: Stage,
+        steps: Sequence[StepOrGroup],
+        functions: Mapping[str, lambda_.Function],
+        state_machine: sfn.StateMachine,
+        table: dynamodb.Table,
+        stuck: StuckSagas,
+        key: kms.IKey | None,
+    ) -> None:
+        super().__init__(scope, id_)
+        self._stack = Stack.of(self).stack_name
+        # The steps that a saga rolls back from, each with its compensation or resolution.
+        self._compensatable: dict[str, str] = {
+            step.action: functions_of(step)[-1] for step in single_steps(steps) if not isinstance(step, Retriable)
+        }
+        self._retriables = [step.action for step in single_steps(steps) if isinstance(step, Retriable)]
+        self._functions = functions
+        self._machine = state_machine
+        self._table = table
+        self._stuck = stuck
+        self.topic = sns.Topic(self, "Alerts", master_key=key, enforce_ssl=True)
+        self._allow_alarms_to_publish()
+        if stage.alert_email:
+            self.topic.add_subscription(subscriptions.EmailSubscription(stage.alert_email))
+        self._alarms: list[cloudwatch.Alarm] = []
+        self._add_saga_alarms(stage.slow_after)
+        self._add_function_alarms()
+        self._add_table_alarms()
+        self._add_dashboard()
+
+    def _allow_alarms_to_publish(self) -> None:
+        """Allow the stack's alarms to publish: a policy on the topic replaces the default one, which allows them.
+
+        Source: AWS Knowledge Center, "Why didn't I receive an SNS notification for my CloudWatch alarm trigger?"
+        """
+        alarms = Stack.of(self).format_arn(
+            service="cloudwatch",
+            resource="alarm",
+            resource_name=f"{self._stack}-*",
+            arn_format=ArnFormat.COLON_RESOURCE_NAME,
+        )
+        self.topic.add_to_resource_policy(
+            iam.PolicyStatement(
+                principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+                actions=["sns:Publish"],
+                resources=[self.topic.topic_arn],
+                conditions={"ArnLike": {"aws:SourceArn": alarms}},
+            )
+        )
+
+    def _alarm(
+        self, name: str, metric: cloudwatch.IMetric, description: str, *, above: float = 0, periods: int = 1
+    ) -> None:
+        """Add the alarm ``<stack>-<name>``: it fires in the last period, or in ``periods`` of the last three."""
+        alarm = cloudwatch.Alarm(
+            self,
+            name,
+            alarm_name=f"{self._stack}-{name}",
+            alarm_description=description,
+            metric=metric,
+            threshold=above,
+            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
+            evaluation_periods=1 if periods == 1 else 3,
+            datapoints_to_alarm=periods,
+            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+        )
+        alarm.add_alarm_action(actions.SnsAction(self.topic))
+        alarm.add_ok_action(actions.SnsAction(self.topic))
+        self._alarms.append(alarm)
+
+    def _add_saga_alarms(self, slow_after: int) -> None:
+        machine, minute = self._machine, Duration.minutes(1)
+        self._alarm(
+            "StuckSagas", _visible(self._stuck.queue, minute), "A saga is stuck: `python -m ops stuck` lists it"
+        )
+        self._alarm(
+            "UndeliveredReports",
+            _visible(self._stuck.undelivered, minute),
+            "A stuck saga was not reported: `python -m ops stuck --scan` finds it",
+        )
+        self._alarm(
+            "ExecutionsTimedOut",
+            machine.metric_timed_out(period=PERIOD, statistic="Sum"),
+            "Executions timed out, although the stack sets no timeout",
+        )
+        self._alarm(
+            "ExecutionsAborted",
+            machine.metric_aborted(period=PERIOD, statistic="Sum"),
+            "Somebody stopped executions; they are stuck until they are resumed",
+        )
+        self._alarm(
+            "SlowExecutions",
+            machine.metric_time(period=PERIOD, statistic="p99"),
+            f"One execution in a hundred takes more than {slow_after} s",
+            above=slow_after * 1000,
+            periods=3,
+        )
+
+    def _add_function_alarms(self) -> None:
+        for action in self._compensatable:
+            self._alarm(
+                f"Faults-{action}",
+                self._count("StepFailed", step=state_name(action), kind="fault"),
+                f"Sagas are rolled back because {action} fails; rejected inputs do not count",
+            )
+        for name in (*self._compensatable.values(), *self._retriables):
+            self._alarm(
+                f"Errors-{name}",
+                self._functions[name].metric_errors(period=PERIOD, statistic="Sum"),
+                f"{name} fails; after many minutes of retries its sagas are stuck",
+                periods=2,
+            )
+        for name, function in self._functions.items():
+            self._alarm(
+                f"Throttles-{name}",
+                function.metric_throttles(period=PERIOD, statistic="Sum"),
+                f"Calls of {name} exceed the account's concurrency",
+                periods=2,
+            )
+        self._alarm(
+            "Errors-report_stuck_saga",
+            self._stuck.reporter.metric_errors(period=PERIOD, statistic="Sum"),
+            "The function that reports stuck sagas fails; Lambda calls it three times",
+        )
+
+    def _add_table_alarms(self) -> None:
+        self._alarm(
+            "TableThrottles",
+            self._table_metric("WriteThrottleEvents"),
+            "Writes to the table are throttled; the sagas retry them",
+            periods=2,
+        )
+        self._alarm(
+            "TableSystemErrors",
+            self._table_metric("SystemErrors", Operation="UpdateItem"),
+            "DynamoDB fails; the sagas retry",
+            periods=2,
+        )
+
+    def _count(self, name: str, label: str | None = None, **dimensions: str) -> cloudwatch.Metric:
+        return _sum(self._stack, name, dimensions, label)
+
+    def _table_metric(self, name: str, **dimensions: str) -> cloudwatch.Metric:
+        return _sum("AWS/DynamoDB", name, {"TableName": self._table.table_name, **dimensions})
+
+    def _by_step(self, name: str) -> list[cloudwatch.IMetric]:
+        return [self._count(name, step=state_name(action), label=action) for action in self._compensatable]
+
+    def _add_dashboard(self) -> None:
+        machine, functions = self._machine, self._functions.values()
+        dashboard = cloudwatch.Dashboard(self, "Dashboard", dashboard_name=self._stack)
+        dashboard.add_widgets(cloudwatch.AlarmStatusWidget(title="Alarms", alarms=self._alarms, width=24))
+        graphs: Mapping[str, Sequence[cloudwatch.IMetric]] = {
+            "Executions": [
+                machine.metric_started(period=PERIOD, label="started"),
+                machine.metric_succeeded(period=PERIOD, label="fulfilled"),
+                machine.metric_failed(period=PERIOD, label="rolled back or stuck"),
+                machine.metric_timed_out(period=PERIOD, label="timed out"),
+                machine.metric_aborted(period=PERIOD, label="aborted"),
+            ],
+            "Time from start to end (ms)": [
+                machine.metric_time(period=PERIOD, statistic=statistic, label=statistic) for statistic in ("p50", "p99")
+            ],
+            "Stuck sagas": [_visible(self._stuck.queue, PERIOD), _visible(self._stuck.undelivered, PERIOD)],
+            "Rejections and faults, by step": [
+                self._count("StepFailed", step=state_name(action), kind=kind, label=f"{action} {kind}")
+                for action in self._compensatable
+                for kind in ("rejected", "fault")
+            ],
+            "Steps compensated": self._by_step("StepCompensated"),
+            "Conflicts with another saga": self._by_step("SagaConflict"),
+            "Function errors, rejections included": [f.metric_errors(period=PERIOD) for f in functions],
+            "Function duration p99 (ms)": [f.metric_duration(period=PERIOD, statistic="p99") for f in functions],
+            "Table": [
+                self._table_metric("ConsumedWriteCapacityUnits"),
+                self._table_metric("WriteThrottleEvents"),
+                self._table_metric("SystemErrors", Operation="UpdateItem"),
+            ],
+        }
+        widgets = [cloudwatch.GraphWidget(title=title, left=list(left), width=8) for title, left in graphs.items()]
+        for row in range(0, len(widgets), 3):
+            dashboard.add_widgets(*widgets[row : row + 3])
+
+
+def _visible(queue: sqs.IQueue, period: Duration) -> cloudwatch.Metric:
+    return queue.metric_approximate_number_of_messages_visible(period=period, statistic="Maximum")
+
+
+def _sum(namespace: str, name: str, dimensions: Mapping[str, str], label: str | None = None) -> cloudwatch.Metric:
+    return cloudwatch.Metric(
+        namespace=namespace,
+        metric_name=name,
+        dimensions_map=dimensions,
+        period=PERIOD,
+        statistic="Sum",
+        label=label,
+    )

@@ -1,0 +1,140 @@
+"""The stack of a saga, read top down: table, functions, state machine, stuck sagas, monitoring."""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Protocol
+
+from aws_cdk import CfnOutput, Duration, Stack
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+from saga_stack.construct import packaging
+from saga_stack.construct.definition import SagaDefinition
+from saga_stack.construct.encryption import EncryptionKey
+from saga_stack.construct.functions import SagaFunctions
+from saga_stack.construct.monitoring import Monitoring
+from saga_stack.construct.stages import Stage
+from saga_stack.construct.state_machine import SagaStateMachine
+from saga_stack.construct.steps import StepOrGroup, functions_of, require_saga, single_steps
+from saga_stack.construct.stuck_sagas import StuckSagas
+from saga_stack.construct.table import SagaTable
+
+
+class Completion(Protocol):
+    """Makes the state that completes a saga by a write of its own to the table."""
+
+    def __call__(self, scope: Construct, *, table: dynamodb.ITable, timeout: sfn.Timeout) -> sfn.TaskStateBase:
+        """Make the state under ``scope``."""
+        ...
+
+
+class SagaStack(Stack):
+    """A saga of one stage. Its outputs are StateMachineArn, TableName and StuckSagasQueueUrl. Raises InvalidSagaError.
+
+    ``functions`` has the functions by name, to grant them more permissions.
+
+    Args:
+        stage: timeouts, retry policies and what differs from stage to stage.
+        description: the description of the stack.
+        steps: the steps in order.
+        state_machine: the end of the state machine's name, after the name of the stack.
+        partition_key: the partition key of the table: the field that identifies an input.
+        failed: the name of the Fail state, and its error.
+        sensitive_fields: fields of the input that never appear in a report of a stuck saga. Default: none.
+        completion: makes a state that completes the saga by a write to the table. Default: none.
+        packages: folders of the project that are packed with ``lambdas`` into the asset. Default: none.
+        handler: the path of a function in the asset, with ``{}`` for its name. Default: ``lambdas.{}.handler``.
+        environment: further environment variables of the functions, such as the URL of a provider. Not for secrets.
+            Default: none.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        stage: Stage,
+        description: str,
+        steps: Sequence[StepOrGroup],
+        state_machine: str,
+        partition_key: str,
+        failed: str,
+        sensitive_fields: Sequence[str] = (),
+        completion: Completion | None = None,
+        packages: Sequence[str] = (),
+        handler: str = "lambdas.{}.handler",
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        require_saga(steps)
+        super().__init__(scope, id_, description=description, termination_protection=stage.protected)
+        code = packaging.code(*packages)
+
+        key = None
+        if stage.customer_managed_key:
+            key = EncryptionKey(self, "Encryption", removal_policy=stage.removal_policy).key
+        table = SagaTable(self, "Table", partition_key=partition_key, stage=stage, key=key)
+        functions = SagaFunctions(
+            self,
+            "Functions",
+            timeouts={
+                name: Duration.seconds(step.function_timeout or stage.function_timeout)
+                for step in single_steps(steps)
+                for name in functions_of(step)
+            },
+            environment=environment,
+            handler=handler,
+            code=code,
+            table=table,
+            stage=stage,
+            key=key,
+        )
+        self.functions: Mapping[str, lambda_.Function] = functions.by_name
+        timeout = sfn.Timeout.duration(Duration.seconds(stage.task_timeout))
+        definition = SagaDefinition(
+            self,
+            "Saga",
+            steps=steps,
+            functions=functions.by_name,
+            completion=completion(self, table=table, timeout=timeout) if completion else None,
+            failed=failed,
+            stage=stage,
+        )
+        state_machine_name = f"{self.stack_name}-{state_machine}"
+        machine = SagaStateMachine(
+            self,
+            state_machine,
+            name=state_machine_name,
+            definition=definition.start,
+            functions=functions.by_name.values(),
+            table=table if completion else None,
+            stage=stage,
+            key=key,
+        ).state_machine
+        stuck = StuckSagas(
+            self,
+            "StuckSagas",
+            state_machine=machine,
+            state_machine_name=state_machine_name,
+            failed=failed,
+            sensitive_fields=sensitive_fields,
+            code=code,
+            stage=stage,
+            key=key,
+        )
+        Monitoring(
+            self,
+            "Monitoring",
+            stage=stage,
+            steps=steps,
+            functions=functions.by_name,
+            state_machine=machine,
+            table=table,
+            stuck=stuck,
+            key=key,
+        )
+
+        CfnOutput(self, "StateMachineArn", value=machine.state_machine_arn)
+        CfnOutput(self, "TableName", value=table.table_name)
+        CfnOutput(self, "StuckSagasQueueUrl", value=stuck.queue.queue_url)

@@ -1,0 +1,112 @@
+"""The state machine of a saga. Its role may invoke the functions and, for a completion, update the table."""
+
+from collections.abc import Iterable
+
+from aws_cdk import ArnFormat, Stack
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+from saga_stack.construct.encryption import allow_key_for, allow_key_for_log_delivery
+from saga_stack.construct.functions import allow_update, log_group_of
+from saga_stack.construct.nag import acknowledge
+from saga_stack.construct.stages import Stage
+
+
+class SagaStateMachine(Construct):
+    """A STANDARD state machine with traces, and with logs that omit execution data.
+
+    It has no timeout: it could fire in the middle of a rollback.
+
+    Args:
+        name: the name of the state machine.
+        definition: its first state.
+        functions: the functions that it may invoke.
+        table: the table that it may update; None if it has no completion.
+        stage: how long its log is kept.
+        key: the key of its log and its data; None for keys that AWS manages.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        name: str,
+        definition: sfn.IChainable,
+        functions: Iterable[lambda_.IFunction],
+        table: dynamodb.ITable | None,
+        stage: Stage,
+        key: kms.IKey | None,
+    ) -> None:
+        super().__init__(scope, id_)
+        role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("states.amazonaws.com"))
+        role.add_to_policy(
+            iam.PolicyStatement(
+                actions=["lambda:InvokeFunction"], resources=[function.function_arn for function in functions]
+            )
+        )
+        if table is not None:
+            allow_update(role, table, key)
+        allow_key_for(role, key, _arn(self, name), ("kms:Decrypt", "kms:GenerateDataKey"))
+        allow_key_for_log_delivery(role, key)
+        _allow_logs_and_traces(role)
+        self.state_machine = sfn.StateMachine(
+            self,
+            "StateMachine",
+            state_machine_name=name,
+            state_machine_type=sfn.StateMachineType.STANDARD,
+            definition_body=sfn.DefinitionBody.from_chainable(definition),
+            # The grants of the CDK's tasks are too wide: every version of each function.
+            role=role.without_policy_updates(),
+            logs=sfn.LogOptions(
+                # Log groups with this prefix need no resource policy, of which an account may have ten only.
+                destination=log_group_of(self, "Log", f"/aws/vendedlogs/states/{name}", stage=stage, key=key),
+                level=sfn.LogLevel.ALL,
+                include_execution_data=False,
+            ),
+            tracing_enabled=True,
+            encryption_configuration=sfn.CustomerManagedEncryptionConfiguration(key) if key else None,
+        )
+        self.state_machine.node.add_dependency(role)
+
+
+def _arn(scope: Construct, name: str) -> str:
+    """Return the state machine's ARN without a reference to it, because its role is made first."""
+    return Stack.of(scope).format_arn(
+        service="states", resource="stateMachine", resource_name=name, arn_format=ArnFormat.COLON_RESOURCE_NAME
+    )
+
+
+def _allow_logs_and_traces(role: iam.Role) -> None:
+    """Allow what Step Functions needs for logs and traces. None of these actions supports a resource.
+
+    Source: AWS Step Functions Developer Guide, "Logging using CloudWatch Logs" and "Trace using X-Ray".
+    """
+    role.add_to_policy(
+        iam.PolicyStatement(
+            actions=[
+                "logs:CreateLogDelivery",
+                "logs:DeleteLogDelivery",
+                "logs:DescribeLogGroups",
+                "logs:DescribeResourcePolicies",
+                "logs:GetLogDelivery",
+                "logs:ListLogDeliveries",
+                "logs:PutResourcePolicy",
+                "logs:UpdateLogDelivery",
+                "xray:GetSamplingRules",
+                "xray:GetSamplingTargets",
+                "xray:PutTelemetryRecords",
+                "xray:PutTraceSegments",
+            ],
+            resources=["*"],
+        )
+    )
+    acknowledge(
+        role,
+        finding="AwsSolutions-IAM5[Resource::*]",
+        reason="the actions for log delivery and X-Ray in _allow_logs_and_traces support no resource",
+    )

@@ -1,0 +1,209 @@
+"""The steps of a saga as data, and the rules for a list of them.
+
+Compensatable steps come first, then at most one pivot, then retriable steps (C. Richardson, Microservices Patterns,
+2018, chapter 4; H. Garcia-Molina and K. Salem, Sagas, SIGMOD 1987).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from lambdas.saga_runtime.names import state_name
+
+
+class InvalidSagaError(ValueError):
+    """The steps do not form a saga. The message names the step and says what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryPolicy:
+    """Exponential backoff with a maximum delay and full jitter.
+
+    The n-th wait is random between 0 and min(``interval`` * ``backoff_rate`` ** (n - 1), ``max_delay``) seconds.
+
+    Args:
+        interval: the first wait, in seconds.
+        backoff_rate: the factor from one wait to the next.
+        max_delay: the longest wait, in seconds.
+        max_attempts: the number of retries.
+    """
+
+    interval: int
+    backoff_rate: float
+    max_delay: int
+    max_attempts: int
+
+    def longest_wait(self) -> float:
+        """Return the sum of all waits in seconds if every wait is as long as it can be."""
+        waits = (self.interval * self.backoff_rate**attempt for attempt in range(self.max_attempts))
+        return sum(min(wait, self.max_delay) for wait in waits)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What all steps have in common.
+
+    Args:
+        action: the name of the function that performs the step. ``book_room`` becomes the state BookRoom.
+        retry: the retry policy of the action. Default: the stage's.
+        function_timeout: the timeout of each function of the step, in seconds. Default: the stage's.
+        task_timeout: the timeout of each state of the step, in seconds; longer than the function's. Default: the
+            stage's.
+    """
+
+    action: str
+    retry: RetryPolicy | None = None
+    function_timeout: int | None = None
+    task_timeout: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step(Task):
+    """A compensatable step.
+
+    Args:
+        compensation: the name of the function that compensates the action, whatever the outcome of the action was, and
+            rejects the action from then on.
+    """
+
+    compensation: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pivot(Task):
+    """The point of no return: an action that is never compensated.
+
+    Args:
+        resolution: the name of the function that is called if the action fails. It finds out whether the action
+            happened, and rejects it from then on if it did not. If it happened, the saga continues; otherwise it is
+            rolled back (docs/adr/0011).
+    """
+
+    resolution: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retriable(Task):
+    """A step that must succeed: retried as long as a compensation, never caught.
+
+    An earlier step must validate what it needs of the input. If the step rejects the input, the saga is stuck.
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parallel:
+    """Steps that run at the same time: all compensatable, or all retriable.
+
+    The group ends when every step has ended. If one has failed, all are compensated, at the same time too
+    (docs/adr/0010).
+
+    Args:
+        name: the name of the group; it becomes the name of a state as the name of a function does.
+        steps: the steps.
+    """
+
+    name: str
+    steps: Sequence[Step] | Sequence[Retriable]
+
+
+SingleStep: TypeAlias = Step | Pivot | Retriable
+StepOrGroup: TypeAlias = SingleStep | Parallel
+
+
+def single_steps(steps: Sequence[StepOrGroup]) -> Iterator[SingleStep]:
+    """Return the steps one by one, including those in groups."""
+    for step in steps:
+        if isinstance(step, Parallel):
+            yield from step.steps
+        else:
+            yield step
+
+
+def functions_of(step: SingleStep) -> tuple[str, ...]:
+    """Return the names of the step's functions, its action first."""
+    match step:
+        case Step():
+            return (step.action, step.compensation)
+        case Pivot():
+            return (step.action, step.resolution)
+    return (step.action,)
+
+
+def undo_state(group: Parallel) -> str:
+    """Return the name of the state that compensates the group."""
+    return state_name(f"undo_{group.name}")
+
+
+def complete_state(group: Parallel) -> str:
+    """Return the name of the state that checks whether every step of the group has succeeded."""
+    return state_name(f"{group.name}_complete")
+
+
+def failed_state(step: Task) -> str:
+    """Return the name of the state that records, in a group, that the step has failed."""
+    return state_name(f"{step.action}_failed")
+
+
+def committed_state(pivot: Pivot) -> str:
+    """Return the name of the state that checks whether the pivot happened after all."""
+    return state_name(f"{pivot.action}_committed")
+
+
+def require_saga(steps: Sequence[StepOrGroup]) -> None:
+    """Raise InvalidSagaError unless the steps are compensatable ones, then at most one pivot, then retriable ones."""
+    if not steps:
+        raise InvalidSagaError("a saga needs at least one step")
+    point_of_no_return: Pivot | Retriable | None = None
+    for step_or_group in steps:
+        if isinstance(step_or_group, Parallel):
+            _require_group(step_or_group)
+        for step in single_steps([step_or_group]):
+            if point_of_no_return is not None and not isinstance(step, Retriable):
+                kind = "pivot" if isinstance(point_of_no_return, Pivot) else "retriable step"
+                raise InvalidSagaError(
+                    f"{step.action} comes after the {kind} {point_of_no_return.action}, after which nothing is "
+                    "compensated: make it Retriable or put it before"
+                )
+            if not isinstance(step, Step):
+                point_of_no_return = point_of_no_return or step
+    _require_different_names(steps)
+
+
+def _require_group(group: Parallel) -> None:
+    if not group.steps:
+        raise InvalidSagaError(f"the parallel group {group.name} has no steps: add some or remove the group")
+    kind = type(group.steps[0])
+    for step in group.steps:
+        if not isinstance(step, Step | Retriable):
+            name = getattr(step, "action", None) or getattr(step, "name", step)
+            raise InvalidSagaError(
+                f"{name} in the parallel group {group.name} is a {type(step).__name__}: "
+                "a group takes Step or Retriable; put it before or after the group"
+            )
+        if type(step) is not kind:
+            raise InvalidSagaError(
+                f"{step.action} in the parallel group {group.name} is a {type(step).__name__}, "
+                f"{group.steps[0].action} a {kind.__name__}: make two groups"
+            )
+
+
+def _require_different_names(steps: Sequence[StepOrGroup]) -> None:
+    seen: set[str] = set()
+    for name in _state_names(steps):
+        if name in seen:
+            raise InvalidSagaError(
+                f"two states are named {name}: give every function and every group a name of its own, "
+                "different from the states that the saga adds for them"
+            )
+        seen.add(name)
+
+
+def _state_names(steps: Sequence[StepOrGroup]) -> Iterator[str]:
+    for step in steps:
+        if isinstance(step, Parallel):
+            yield from (state_name(step.name), undo_state(step), complete_state(step))
+            yield from map(failed_state, step.steps)
+        if isinstance(step, Pivot):
+            yield committed_state(step)
+    for single in single_steps(steps):
+        yield from map(state_name, functions_of(single))

@@ -1,0 +1,137 @@
+"""Stuck sagas: a queue receives a message for every execution that neither succeeded nor failed cleanly."""
+
+from collections.abc import Mapping, Sequence
+
+from aws_cdk import ArnFormat, Duration, Stack
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_sqs as sqs
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+from saga_stack.construct.encryption import SEND, allow_key_for, allow_key_through
+from saga_stack.construct.functions import LoggedFunction
+from saga_stack.construct.nag import acknowledge
+from saga_stack.construct.stages import Stage
+
+# The longest retention of SQS; Step Functions also allows redrives for 14 days.
+RETENTION = Duration.days(14)
+
+
+class StuckSagas(Construct):
+    """The queue of stuck sagas, and the function that sends its messages.
+
+    ``queue`` receives a message for each stuck saga: execution, state, time, error and cause, never the input.
+    ``undelivered`` receives the events that could not be reported.
+
+    EventBridge calls a function rather than the queue, because an event names no state, and the event of an encrypted
+    execution does not say how it failed (docs/adr/0008).
+
+    Args:
+        state_machine: the state machine.
+        state_machine_name: its name.
+        failed: the error of a clean failure, which is not reported.
+        sensitive_fields: the fields of the input that never appear in a message.
+        code: the asset.
+        stage: how long the log is kept.
+        key: the key of the log and the queues; None for keys that AWS manages.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        state_machine: sfn.IStateMachine,
+        state_machine_name: str,
+        failed: str,
+        sensitive_fields: Sequence[str],
+        code: lambda_.Code,
+        stage: Stage,
+        key: kms.IKey | None,
+    ) -> None:
+        super().__init__(scope, id_)
+        self._state_machine = state_machine
+        self.undelivered = _queue(self, "Undelivered", key)
+        self.queue = _queue(self, "Queue", key, dead_letters=self.undelivered)
+        self.reporter = LoggedFunction(
+            self,
+            name="report_stuck_saga",
+            code=code,
+            stage=stage,
+            key=key,
+            timeout=Duration.seconds(60),
+            handler="lambdas.saga_runtime.{}.handler",
+            environment={
+                "QUEUE_URL": self.queue.queue_url,
+                "CLEAN_ERROR": failed,
+                "SENSITIVE_FIELDS": ",".join(sensitive_fields),
+            },
+            dead_letter_queue=self.undelivered,
+        )
+        self._allow_reports(state_machine_name, key)
+        # An event without `error` may be a clean failure; the function asks Step Functions.
+        self._call_on("Failed", {"status": ["FAILED"], "error": [{"anything-but": failed}, {"exists": False}]})
+        self._call_on("CutOff", {"status": ["TIMED_OUT", "ABORTED"]})
+
+    def _allow_reports(self, state_machine_name: str, key: kms.IKey | None) -> None:
+        role = self.reporter.role
+        assert role is not None  # noqa: S101 (LoggedFunction makes one)
+        executions = Stack.of(self).format_arn(
+            service="states",
+            resource="execution",
+            resource_name=f"{state_machine_name}:*",
+            arn_format=ArnFormat.COLON_RESOURCE_NAME,
+        )
+        role.add_to_principal_policy(
+            iam.PolicyStatement(
+                actions=["states:DescribeExecution", "states:GetExecutionHistory"], resources=[executions]
+            )
+        )
+        acknowledge(
+            role,
+            finding="AwsSolutions-IAM5[Resource::arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:"
+            f"execution:{state_machine_name}:*]",
+            reason="the names of executions are not known before they start; all are of this state machine",
+        )
+        role.add_to_principal_policy(iam.PolicyStatement(actions=["sqs:SendMessage"], resources=[self.queue.queue_arn]))
+        allow_key_through(role, key, "sqs", SEND)
+        allow_key_for(role, key, self._state_machine.state_machine_arn, ("kms:Decrypt",))
+
+    def _call_on(self, outcome: str, detail: Mapping[str, object]) -> None:
+        rule = events.Rule(
+            self,
+            outcome,
+            event_pattern=events.EventPattern(
+                source=["aws.states"],
+                detail_type=["Step Functions Execution Status Change"],
+                detail={"stateMachineArn": [self._state_machine.state_machine_arn], **detail},
+            ),
+        )
+        # Only what the function needs: the event also has the input.
+        fields = ("executionArn", "name", "status", "startDate", "stopDate")
+        rule.add_target(
+            targets.LambdaFunction(
+                self.reporter,
+                dead_letter_queue=self.undelivered,
+                event=events.RuleTargetInput.from_object(
+                    {"detail": {field: events.EventField.from_path(f"$.detail.{field}") for field in fields}}
+                ),
+            )
+        )
+
+
+def _queue(scope: Construct, id_: str, key: kms.IKey | None, *, dead_letters: sqs.Queue | None = None) -> sqs.Queue:
+    return sqs.Queue(
+        scope,
+        id_,
+        encryption=sqs.QueueEncryption.KMS if key else sqs.QueueEncryption.SQS_MANAGED,
+        encryption_master_key=key,
+        enforce_ssl=True,
+        retention_period=RETENTION,
+        # Listing the messages receives them: the maximum of SQS, so that listing does not move them.
+        dead_letter_queue=sqs.DeadLetterQueue(queue=dead_letters, max_receive_count=1000) if dead_letters else None,
+    )

@@ -1,0 +1,70 @@
+"""The demo: how an execution must end, and what differs from that."""
+
+import io
+from dataclasses import replace
+from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from examples.ticket_sale.demo import DEMO
+from local import demo
+from local.executions import EndedExecution
+from local.expectations import ExpectedEnd
+from local.order_demo import ORDER_DEMO
+
+ENDED = EndedExecution(arn="arn", status="SUCCEEDED", error=None, cause=None, output=None, states=("A", "B"))
+EXPECTED = ExpectedEnd(status="SUCCEEDED", error=None, states=("A", "B"), statuses={"ROW": "LIVE"})
+
+
+@pytest.mark.parametrize(
+    ("ended", "statuses", "found"),
+    [
+        (ENDED, {"ROW": "LIVE"}, []),
+        (replace(ENDED, status="FAILED"), {"ROW": "LIVE"}, ["status is FAILED, expected SUCCEEDED"]),
+        (replace(ENDED, error="Odd"), {"ROW": "LIVE"}, ["error is Odd, expected None"]),
+        (replace(ENDED, states=("A",)), {"ROW": "LIVE"}, ["path is A, expected A > B"]),
+        (ENDED, {}, ["rows is {}, expected {'ROW': 'LIVE'}"]),
+    ],
+)
+def test_a_demo_names_what_differs_from_the_contract(
+    ended: EndedExecution, statuses: dict[str, str], found: list[str]
+) -> None:
+    assert demo.differences(EXPECTED, ended, statuses) == found
+
+
+@pytest.mark.parametrize(
+    ("status", "balance", "found"),
+    [
+        ("SUCCEEDED", "60", []),
+        ("FAILED", "0", []),
+        ("SUCCEEDED", "120", ["the provider's balance is 120, expected 60"]),
+        ("SUCCEEDED", "0", ["the provider's balance is 0, expected 60"]),
+        ("FAILED", "60", ["the provider's balance is 60, expected 0"]),
+    ],
+)
+def test_a_demo_names_a_balance_other_than_the_price(
+    monkeypatch: pytest.MonkeyPatch, status: str, balance: str, found: list[str]
+) -> None:
+    ended = replace(ENDED, status=status, states=())
+    monkeypatch.setattr(demo, "start_and_wait", lambda _deployment, _input: ended)
+    deployment: Any = SimpleNamespace(client=SimpleNamespace(rows=lambda _key: ()))
+    provider: Any = SimpleNamespace(ledger=lambda _key: "its ledger", balance=lambda _key: Decimal(balance))
+    expected = {"1-success": ExpectedEnd(status=status, error=None, states=(), statuses={})}
+    shown = io.StringIO()
+    differences = demo.run(deployment, Console(file=shown), DEMO, expected, provider)
+    assert differences == [f"1-success: {problem}" for problem in found]
+    assert "its ledger" in shown.getvalue()
+
+
+def test_the_expected_ends_of_the_orders_are_those_of_the_contract() -> None:
+    ends = ORDER_DEMO.expected_ends()
+    complete = ends["1-success"]
+    assert complete.states == ("CreateOrder", "ProcessPayment", "ProcessShipment", "ConfirmOrder")
+    assert complete.statuses == {"ORDER": "CONFIRMED", "PAYMENT": "CHARGED", "SHIPMENT": "BOOKED"}
+    failed = ends["3-failed-payment"]
+    assert (failed.status, failed.error) == ("FAILED", "OrderFailed")
+    assert failed.states == ("CreateOrder", "ProcessPayment", "RefundPayment", "DeleteOrder", "OrderFailed")
+    assert failed.statuses == {"ORDER": "DELETED", "PAYMENT": "REFUNDED"}

@@ -1,0 +1,40 @@
+"""The rules for the steps as their functions see them."""
+
+import pytest
+
+from lambdas.saga_runtime.names import state_name
+from lambdas.saga_runtime.steps import RESERVED_ATTRIBUTES, Schema, StepSpec, by_entity, require_free_names
+from lambdas.saga_runtime.validation import line
+
+SCHEMA = Schema(noun="room", key="room_id", fields=("room_id", "guest"))
+GUEST = line("guest", longest=10)
+
+
+def step(action: str, entity: str) -> StepSpec:
+    return StepSpec(action=action, schema=SCHEMA, entity=entity, live="BOOKED", compensated="CANCELLED")
+
+
+@pytest.mark.parametrize("name", sorted({*RESERVED_ATTRIBUTES, "room_id"}))
+def test_an_attribute_with_a_name_of_the_write_barrier_is_rejected(name: str) -> None:
+    message = f"ROOM cannot store {name}: the write barrier uses the name"
+    with pytest.raises(ValueError, match=message):
+        StepSpec(
+            action="book", schema=SCHEMA, entity="ROOM", live="BOOKED", compensated="CANCELLED", stores={name: GUEST}
+        )
+    with pytest.raises(ValueError, match=message):
+        require_free_names(step("book", "ROOM"), {name: "what a provider returned"})
+
+
+def test_steps_are_found_by_entity() -> None:
+    room, meal = step("book_room", "ROOM"), step("book_meal", "MEAL")
+    assert by_entity(room, meal) == {"ROOM": room, "MEAL": meal}
+
+
+def test_two_steps_with_one_entity_are_rejected() -> None:
+    with pytest.raises(ValueError, match="two steps have the same entity: ROOM, ROOM"):
+        by_entity(step("book_room", "ROOM"), step("clean_room", "ROOM"))
+
+
+@pytest.mark.parametrize(("function", "state"), [("create_order", "CreateOrder"), ("pay", "Pay"), ("a_b_c", "ABC")])
+def test_a_state_has_the_name_of_its_function(function: str, state: str) -> None:
+    assert state_name(function) == state
