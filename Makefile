@@ -13,7 +13,7 @@ CDK := $(RUN) node node_modules/aws-cdk/bin/cdk
 APP := $(if $(EXAMPLE),--app "python -m examples.$(EXAMPLE).app")
 
 .DEFAULT_GOAL := help
-.PHONY: help install same-python demo local console docs screenshots test chaos bench lint format synth diff compare deploy destroy lock clean
+.PHONY: help install same-python demo local console docs screenshots test chaos smoke conformance bench lint format synth diff compare deploy destroy lock clean
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s%s\n", $$1, $$2 }'
@@ -69,6 +69,12 @@ chaos: install ## Every pair of faults and every order of deliveries, of all sag
 
 bench: install ## What an order costs and how fast it is, into docs/performance.md (ARGS= for some parts)
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+smoke: install ## Compare a deployed stack with the contract, on AWS or the local cloud (STAGE=dev|prod; below a cent)
+	@$(RUN) $(BIN)/python -m tests.smoke --stage $(STAGE)
+
+conformance: install ## Compare AWS's TestState with the interpreter of the tests (needs states:TestState)
+	@$(RUN) $(BIN)/python -m tests.conformance
 
 lint: install ## Lint, format and types; the templates of all stages against their rules
 	@$(BIN)/ruff check

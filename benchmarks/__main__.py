@@ -4,19 +4,16 @@ Without a part it runs all of them and writes docs/performance.md and docs/perfo
 findings only. Exit status: 0 measured, whether or not the goals are met; 2 it could not run; 130 interrupted.
 """
 
-import argparse
-import contextlib
 import datetime as dt
 import importlib.metadata
 import os
 import platform
+import re
 import signal
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 import botocore.exceptions
 
@@ -35,11 +32,13 @@ BEGAN = time.monotonic()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     parser = ArgumentParser(prog="python -m benchmarks", description="What an order costs and how fast it is.")
-    parser.add_argument("parts", nargs="*", type=_part, metavar="PART", help=f"{', '.join(PARTS)}; all without")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; all without")
     names = parser.parse_args(arguments).parts
+    if unknown := [name for name in names if name not in PARTS]:
+        parser.error(f"invalid part {unknown[0]!r}: use {', '.join(PARTS)}")
     # SIGTERM and the closing of the terminal clean up as Ctrl-C does.
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+        signal.signal(number, signal.default_int_handler)
     try:
         parts = _run(names or PARTS)
     except (BenchmarkError, LocalError, botocore.exceptions.BotoCoreError) as error:
@@ -58,10 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(names: Sequence[str]) -> dict[str, Part]:
     found: dict[str, Part] = {}
-    if "functions" in names:
-        found["functions"] = functions.run(_progress)
     if "synthesis" in names:
         found["synthesis"] = synthesis.run(_progress)
+    if "functions" in names:
+        found["functions"] = functions.run(_progress)
     if {"cost", "throughput", "scale"} & {*names}:
         with deployed.deployed(_progress) as sagas:
             if "throughput" in names:
@@ -78,23 +77,11 @@ def _progress(doing: str) -> None:
 
 def _circumstances() -> str:
     """Return when, where and with what was measured."""
-    processor = platform.processor()
-    with contextlib.suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        processor = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), processor)
+    cpus = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*: (.+)", cpus.read_text()) if cpus.exists() else None
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in VERSIONS)
-    machine = f"{processor or 'unknown processor'}, {os.cpu_count()} cores, {platform.system()}"
+    machine = f"{found[1] if found else platform.processor()}, {os.cpu_count()} cores, {platform.system()}"
     return f"{dt.datetime.now(dt.UTC).date()}; {machine}; Python {platform.python_version()}, {versions}."
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
-
-
-def _part(text: str) -> str:
-    if text not in PARTS:
-        raise argparse.ArgumentTypeError(f"invalid part {text!r}: use {', '.join(PARTS)}")
-    return text
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ SCENARIOS = tuple(ORDER_DEMO.scenarios)
 ATTEMPTS = (0, 1, 5, 20, 50)
 # Bytes that Lambda logs of each call (the lines START, END, REPORT and XRAY), and Step Functions of each event at level
 # ALL without data, in the forms that their developer guides show.
-CALL_LOG = 380
-EVENT_LOG = 330
+CALL_LOG = 360
+EVENT_LOG = 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,6 @@ def run(progress: Callable[[str], None], sagas: Sagas) -> tuple[Part, Usage]:
     progress(f"cost, up to {ATTEMPTS[-1]} earlier attempts")
     with ThreadPoolExecutor(len(ATTEMPTS)) as pool:
         attempts = dict(zip(ATTEMPTS, pool.map(lambda count: _attempts(sagas["order"], count), ATTEMPTS), strict=True))
-    growth = (attempts[ATTEMPTS[-1]]["largest"] - attempts[0]["largest"]) / ATTEMPTS[-1]
     values = {
         "prices_read": str(oldest(listed("prices"))),
         "memory_mb": str(MEMORY_MB),
@@ -53,7 +52,6 @@ def run(progress: Callable[[str], None], sagas: Sagas) -> tuple[Part, Usage]:
             ["order (in brackets: plain saga)", "transitions", "calls", "billed ms", "write units", "log bytes"],
             [_usage_row(name, usages["order"][name], usages["plain"][name]) for name in SCENARIOS],
         ),
-        "growth": f"{growth:.0f}",
         "attempts": table(
             ["earlier attempts", "bytes of the three rows", "write units of the next order"],
             [[str(count), f"{of['bytes']:,}", str(of["units"])] for count, of in attempts.items()],
@@ -94,11 +92,10 @@ def _usage(invoke: Invoke, saga: str, scenario: str, path: Path) -> Usage:
     order, fails = ORDER_DEMO.input(scenario), ORDER_DEMO.scenarios[scenario].fails
     samples = []
     for function in path.functions:
-        if saga == "plain":
-            samples.append(invoke("functions", function, order, 0))
-        else:
-            is_first = fails == FUNCTIONS[FUNCTIONS.index(function) - len(COMPENSATIONS)]
-            samples.append(invoke(f"lambdas.{function}", "handler", event(function, order, is_first=is_first), 0))
+        is_first = fails == FUNCTIONS[FUNCTIONS.index(function) - len(COMPENSATIONS)]
+        payload = event(function, order, is_first=is_first) if saga == "order" else order
+        module, handler = (f"lambdas.{function}", "handler") if saga == "order" else ("functions", function)
+        samples.append(invoke(module, handler, payload, 0))
     return Usage(
         transitions=path.transitions,
         calls=len(samples),
@@ -124,7 +121,7 @@ def _attempts(deployment: Deployment, count: int) -> dict[str, int]:
     sizes = [row_size(row) for row in rows]
     writes = [sum(entry["M"]["saga_id"]["S"] == arn for entry in row["history"]["L"]) for row in rows]
     units = sum(times * write_units(size) for times, size in zip(writes, sizes, strict=True))
-    return {"bytes": sum(sizes), "largest": max(sizes), "units": units}
+    return {"bytes": sum(sizes), "units": units}
 
 
 def _bill_row(name: str, usage: Usage, plain: Usage) -> list[str]:

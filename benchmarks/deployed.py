@@ -22,7 +22,7 @@ Sagas: TypeAlias = Mapping[str, Deployment]
 @contextlib.contextmanager
 def deployed(progress: Callable[[str], None]) -> Iterator[Sagas]:
     """Deploy both stacks to a local cloud of their own and warm them up. Raises LocalError if that fails."""
-    progress("starting the local cloud, cdk bootstrap")
+    progress("starting the local cloud")
     with local_cloud(free_port()) as cloud:
         bootstrap(cloud)
         progress("cdk deploy, both sagas")
@@ -57,7 +57,7 @@ def orders_a_second(deployment: Deployment, count: int, *, at_a_time: int) -> fl
     with ThreadPoolExecutor(at_a_time) as pool:
         # The load of the polls is the same, however many wait.
         ends = [*pool.map(lambda order: run_order(deployment, order, POLL_SECONDS * at_a_time), orders)]
-    took = time.monotonic() - began
+    seconds = time.monotonic() - began
     if failed := [arn for arn, status in ends if status != "SUCCEEDED"]:
         raise BenchmarkError(f"complete orders failed: {', '.join(failed)}")
-    return count / took
+    return count / seconds

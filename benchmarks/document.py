@@ -30,13 +30,7 @@ class Goal:
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """The findings of one part.
-
-    Args:
-        values: the placeholders of the document and their values, most of them tables.
-        figures: the raw numbers, for performance.json.
-        goals: the goals. Default: none.
-    """
+    """The findings of one part: the placeholders of the document with their values, raw numbers, and goals."""
 
     values: Mapping[str, str]
     figures: Mapping[str, object]

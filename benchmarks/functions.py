@@ -81,32 +81,26 @@ def asset() -> Iterator[Invoke]:
             "PYTHONDONTWRITEBYTECODE": "1",  # as in Lambda, where it cannot be kept
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}",
             "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
+            **dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "test"),
             "TABLE_NAME": "orders",
             "POWERTOOLS_METRICS_NAMESPACE": "OrderSaga-dev",
         }
 
         def invoke(module: str, handler: str, event: object, depth: int) -> Sample:
             call = json.dumps([module, handler, event, WARM_CALLS, depth])
-            printed = output_of([sys.executable, "-P", HERE / "invoke.py", call], env=env)
-            return Sample(*json.loads(printed.splitlines()[-1]))
+            lines = output_of([sys.executable, "-P", HERE / "invoke.py", call], env=env).splitlines()
+            return Sample(*json.loads(lines[-1]))
 
-        yield invoke
-        server.shutdown()
+        try:
+            yield invoke
+        finally:
+            server.shutdown()
 
 
 def event(function: str, order: Mapping[str, object], *, is_first: bool = True) -> dict[str, Any]:
-    """Return what the state machine sends to a function.
-
-    Args:
-        function: the name of the function.
-        order: the input of the execution.
-        is_first: of a compensation, whether it is that of the step that failed. Default: True.
-    """
-    request = {"saga": {"id": EXECUTION, "started_at": "2026-01-31T09:30:00.123Z"}, "input": order}
+    """Return what the state machine sends; ``is_first`` says of a compensation that its own step failed."""
     failure = {"failure": CAUGHT if is_first else PASSED_ON} if function in COMPENSATIONS else {}
-    return request | failure
+    return {"saga": {"id": EXECUTION, "started_at": "2026-01-31T09:30:00.123Z"}, "input": order, **failure}
 
 
 def run(progress: Callable[[str], None]) -> Part:
@@ -116,8 +110,8 @@ def run(progress: Callable[[str], None]) -> Part:
     depths = {name: itertools.cycle(DEPTHS) for name in modules}
     with asset() as invoke:
         runs = {
-            name: (lambda name=name: invoke(modules[name], "handler", event(name, order), next(depths[name])))
-            for name in modules
+            name: (lambda name=name, module=module: invoke(module, "handler", event(name, order), next(depths[name])))
+            for name, module in modules.items()
         }
         samples = interleaved(ROUNDS, runs, lambda doing: progress(f"functions, {doing}"))
     cold = {name: [sample.cold for sample in of] for name, of in samples.items()}

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from local.cloud import PROJECT, without_aws
 from local.processes import running
@@ -16,6 +16,7 @@ from local.processes import running
 LONGEST_SECONDS = 300
 
 T = TypeVar("T")
+Runs: TypeAlias = Mapping[str, Callable[[], T]]
 
 
 class BenchmarkError(Exception):
@@ -33,9 +34,7 @@ def shown(values: Sequence[float]) -> str:
     return f"{median:.2f} ({low:.2f} to {high:.2f})"
 
 
-def interleaved(
-    rounds: int, runs: Mapping[str, Callable[[], T]], progress: Callable[[str], None]
-) -> dict[str, list[T]]:
+def interleaved(rounds: int, runs: Runs[T], progress: Callable[[str], None]) -> dict[str, list[T]]:
     """Run each once a round, in turn, and return what each returned. A first round warms up and does not count."""
     measured: dict[str, list[T]] = {name: [] for name in runs}
     for number in range(rounds + 1):

@@ -34,9 +34,9 @@ def allowed(usage: Usage) -> dict[str, float]:
 
 def needs(usage: Usage, rates: Sequence[float]) -> str:
     """Return a table: what each quota allows, what to raise it to for a rate, and the cost of 30 days."""
-    rows = []
+    quotas, rows = listed("quotas"), []
     for name, orders in allowed(usage).items():
-        what, quota = listed("quotas")[name]["what"], listed("quotas")[name]["quota"]
+        what, quota = quotas[name]["what"], quotas[name]["quota"]
         raised = ["enough" if rate <= orders else f"{math.ceil(rate / orders * quota):,}" for rate in rates]
         rows.append([what, f"{quota:,}", f"{orders:,.0f}", *raised])
     dollars = sum(bill(usage, listed("prices")).values()) * MONTH

@@ -31,7 +31,7 @@ def run(progress: Callable[[str], None]) -> Part:
     return Part(
         values={
             "resources": str(order.total()),
-            "synthesis": table(["", "relative", "order saga, seconds", "plain app, seconds"], [row]),
+            "synthesis": table(["", "relative", "order saga, s", "plain, s"], [row]),
         },
         figures=measured,
         goals=[Goal("`cdk synth`, relative to a plain app", median(found), LIMIT)],
@@ -39,17 +39,8 @@ def run(progress: Callable[[str], None]) -> Part:
 
 
 def _synthesize(module: str, output: Path) -> float:
-    app = f"--app={sys.executable} -m {module}"
-    command: list[str | Path] = [
-        node(),
-        CDK,
-        "synth",
-        "--quiet",
-        "--no-notices",
-        app,
-        f"--output={output}",
-        "--context=complete=true",
-    ]
+    options = ["--quiet", "--no-notices", "--context=complete=true", f"--output={output}"]
+    command: list[str | Path] = [node(), CDK, "synth", f"--app={sys.executable} -m {module}", *options]
     silent = {"CDK_DISABLE_CLI_TELEMETRY": "true", "CDK_DISABLE_VERSION_CHECK": "true"}
     return cpu_seconds(command, env=environment() | silent)
 

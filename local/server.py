@@ -20,8 +20,12 @@ def main() -> None:
     # The runtime API sends an event in two packets. With Nagle's algorithm, the second waits up to 40 ms for the
     # receipt of the first, at each call of a function.
     socketserver.StreamRequestHandler.disable_nagle_algorithm = True
-    from ministack.app import main as serve  # noqa: PLC0415 (a slow import: the watch starts before)
+    # Slow imports: the watch starts before.
+    from ministack.app import main as serve  # noqa: PLC0415
 
+    from local import metric_math  # noqa: PLC0415
+
+    metric_math.install()
     serve()
 
 

@@ -29,7 +29,6 @@ from ops.errors import NotResumable, UnknownExecution, UnknownOrder
 from ops.model import (
     UNSUCCESSFUL,
     Execution,
-    HistoryEntry,
     Order,
     Outcome,
     Page,
@@ -37,6 +36,7 @@ from ops.model import (
     StoredRow,
     StuckList,
     StuckSaga,
+    history_of,
 )
 from ops.stuck_queue import Message, QueueContents, StuckQueue
 
@@ -161,7 +161,7 @@ class SagaClient:
             ExpressionAttributeValues={":order_id": {"S": order_id}},
             ExpressionAttributeNames={"#key": self.stack.key, "#status": "status"},
             # Only what is shown: the other attributes are from the input.
-            ProjectionExpression="entity, #status, saga_id, history",
+            ProjectionExpression="entity, #status, saga_id, history, previous_history, confirmed_at",
             ConsistentRead=True,
         )
         rows = [_row(item) for page in pages for item in page["Items"]]
@@ -387,9 +387,7 @@ def _row(item: Mapping[str, Any]) -> StoredRow:
         entity=row["entity"],
         status=row["status"],
         saga_id=row["saga_id"],
-        history=tuple(
-            HistoryEntry(status=entry["status"], saga_id=entry["saga_id"], at=entry["at"]) for entry in row["history"]
-        ),
+        history=history_of(row),
     )
 
 

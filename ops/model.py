@@ -1,9 +1,10 @@
 """The values that an operator sees. Times have a time zone. No value contains the input of an execution."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lambdas.saga_runtime.execution_history import PathStep
 
@@ -99,6 +100,18 @@ class StoredRow:
     status: str
     saga_id: str
     history: tuple[HistoryEntry, ...]
+
+
+def history_of(item: Mapping[str, Any]) -> tuple[HistoryEntry, ...]:
+    """Return the history of a row, oldest first: that of the owner before, and that of its owner.
+
+    Args:
+        item: the item of the table, deserialized.
+    """
+    entries = [*item.get("previous_history", ()), *item["history"]]
+    if "confirmed_at" in item:
+        entries.append({"status": item["status"], "saga_id": item["saga_id"], "at": item["confirmed_at"]})
+    return tuple(HistoryEntry(status=entry["status"], saga_id=entry["saga_id"], at=entry["at"]) for entry in entries)
 
 
 @dataclass(frozen=True, kw_only=True)

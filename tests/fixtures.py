@@ -4,6 +4,7 @@ import functools
 import importlib
 import json
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -17,6 +18,7 @@ from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.parsing.expressions import UpdateExpressionParser  # type: ignore[attr-defined]  # untyped
 
 from lambdas import order_steps
+from ops.model import history_of
 from saga_stack.construct.stages import STAGES
 from saga_stack.order_saga import STEPS, OrderSagaStack
 
@@ -81,9 +83,9 @@ def order_function(name: str) -> "Handler":
 
 
 def stored_rows(key: str = "1") -> dict[str, dict[str, Any]]:
-    """Return the rows of a key by entity."""
-    items = _store().items.get(DynamoType({"S": key}), {})
-    return {entity.value: item.to_regular_json() for entity, item in items.items()}
+    """Return the rows of a key by entity, each with its whole history."""
+    items = [item.to_regular_json() for item in _store().items.get(DynamoType({"S": key}), {}).values()]
+    return {item["entity"]: {**item, "history": list(map(asdict, history_of(item)))} for item in items}
 
 
 def stored_item(key: str, entity: str) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ resources as the dev stage of the order saga, written plainly.
 
 from pathlib import Path
 
-from aws_cdk import Acknowledgment, App, CfnElement, CfnOutput, Duration, RemovalPolicy, Stack, Validations
+from aws_cdk import Acknowledgment, App, CfnOutput, Duration, RemovalPolicy, Stack, Validations
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_dynamodb as dynamodb
@@ -118,16 +118,20 @@ if is_complete:
     reporter = function("report", undelivered, QUEUE_URL=stuck.queue_url)
     machine.grant_execution(reporter, "states:DescribeExecution", "states:GetExecutionHistory")
     stuck.grant_send_messages(reporter)
+    faults = [reporter.metric_invocations(), table.metric("WriteThrottleEvents"), table.metric("SystemErrors")]
     for name, statuses in {"Failed": ["FAILED"], "CutOff": ["TIMED_OUT", "ABORTED"]}.items():
         detail = {"stateMachineArn": [machine.state_machine_arn], "status": statuses}
         rule = events.Rule(stack, name, event_pattern=events.EventPattern(source=["aws.states"], detail=detail))
         rule.add_target(targets.LambdaFunction(reporter, dead_letter_queue=undelivered))
+        of_rule = {"RuleName": rule.rule_name}
+        faults.append(
+            cloudwatch.Metric(namespace="AWS/Events", metric_name="FailedInvocations", dimensions_map=of_rule)
+        )
 
     queues = [queue.metric_approximate_number_of_messages_visible() for queue in (stuck, undelivered)]
     errors = [invoked.metric_errors() for invoked in (*functions.values(), reporter)]
     throttles = [invoked.metric_throttles() for invoked in functions.values()]
     durations = [invoked.metric_duration(statistic="p99") for invoked in functions.values()]
-    faults = [table.metric("WriteThrottleEvents"), table.metric("SystemErrors")]
     ends = [machine.metric_timed_out(), machine.metric_aborted(), machine.metric_time(statistic="p99")]
     topic = sns.Topic(stack, "Alerts", enforce_ssl=True)
     topic.grant_publish(iam.ServicePrincipal("cloudwatch.amazonaws.com"))
@@ -143,14 +147,11 @@ if is_complete:
     dashboard.add_widgets(*(cloudwatch.GraphWidget(left=metrics) for metrics in [*graphs, durations]))
 
     # cdk-nag lists the wildcards of the CDK's own roles and grants one by one.
-    ids = {
-        path: stack.get_logical_id(found.node.default_child)
-        for path, found in {"": machine, **functions}.items()
-        if isinstance(found.node.default_child, CfnElement)
-    }
-    name = f'{{"Fn::Select":[6,{{"Fn::Split":[":",{{"Ref":"{ids.pop("")}"}}]}}]}}'
-    execution = f"arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution:{name}:*"
-    wildcards = ["*", execution, *(f"<{id_}.Arn>:*" for id_ in ids.values())]
+    machine_id = stack.resolve(machine.state_machine_arn)["Ref"]
+    name = f'{{"Fn::Select":[6,{{"Fn::Split":[":",{{"Ref":"{machine_id}"}}]}}]}}'
+    wildcards = ["*", f"arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution:{name}:*"]
+    ids = [stack.resolve(invoked.function_arn)["Fn::GetAtt"][0] for invoked in functions.values()]
+    wildcards += [f"<{id_}.Arn>:*" for id_ in ids]
     policy = "arn:<AWS::Partition>:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"
     for finding in (f"IAM4[Policy::{policy}]", *(f"IAM5[Resource::{wildcard}]" for wildcard in wildcards)):
         accepted = Acknowledgment(id=f"AwsSolutions::AwsSolutions-{finding}", reason="the CDK's own roles and grants")

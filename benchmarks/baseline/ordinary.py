@@ -25,16 +25,19 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, str]:
     dynamodb.update_item(
         TableName=os.environ["TABLE_NAME"],
         Key={"order_id": {"S": order["order_id"]}, "entity": {"S": "ORDER"}},
-        UpdateExpression="SET #status = :status, saga_id = :saga_id, fence = :started_at, total = :total,"
-        " history = list_append(if_not_exists(history, :no_entries), :entry)",
+        UpdateExpression="SET #status = :status, saga_id = :saga_id, saga_started_at = :start, fence = :start,"
+        " total = :total, history = :entry, previous_history = if_not_exists(history, :no_entries),"
+        " attempts = if_not_exists(attempts, :zero) + :one",
         ExpressionAttributeNames={"#status": "status"},
         ExpressionAttributeValues={
             ":status": {"S": "PENDING"},
             ":saga_id": {"S": saga["id"]},
-            ":started_at": {"S": saga["started_at"]},
+            ":start": {"S": saga["started_at"]},
             ":total": {"N": str(order["total"])},
-            ":no_entries": {"L": []},
             ":entry": {"L": [{"M": entry}]},
+            ":no_entries": {"L": []},
+            ":zero": {"N": "0"},
+            ":one": {"N": "1"},
         },
     )
     logger.info("stored", extra={"status": "PENDING"})

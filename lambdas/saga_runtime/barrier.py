@@ -44,10 +44,11 @@ _serialize = TypeSerializer().serialize
 MISSING = "attribute_not_exists(entity)"
 COMPENSATED = "#status = :compensated"
 # A late action that claims a row after its own compensation has passed: the compensation has raised the fence.
-FENCE_IS_OLDER = "fence < :started_at"
-# A change to the row of another saga.
-OWN = "saga_id = :saga_id"
-FOREIGN = "saga_id <> :saga_id"
+FENCE_IS_OLDER = "fence < :fence"
+# A change to the row of another saga. AWS allows the name of an execution again after 90 days, with the same ARN, so
+# only the ARN together with the start time names a saga.
+OWN = "saga_id = :saga_id AND saga_started_at = :saga_started_at"
+FOREIGN = "(saga_id <> :saga_id OR saga_started_at <> :saga_started_at)"
 # A second entry in the history for a repeated call.
 NOT_COMPENSATED = "#status <> :compensated"
 NOT_COMPENSATING = "#status <> :compensating"
@@ -58,15 +59,35 @@ COMPENSATING = "#status = :compensating"
 LIVE = "#status = :live"
 
 # Every change of the status also records who made it, and when.
-_CHANGE = "#status = :status, saga_id = :saga_id, history = list_append(if_not_exists(history, :no_entries), :entry)"
+_OWNER = "#status = :status, saga_id = :saga_id, saga_started_at = :saga_started_at"
+_CHANGE = f"SET {_OWNER}, history = list_append(if_not_exists(history, :no_entries), :entry)"
+# A new owner starts a new history and keeps only the previous one. So the row stays small however often an input is
+# tried again, and a compensation always fits.
+_CLAIM = (
+    f"SET {_OWNER}, fence = :fence, history = :entry, previous_history = if_not_exists(history, :no_entries), "
+    "attempts = if_not_exists(attempts, :zero) + :one"
+)
+# The fence never goes down: a newer saga may have raised it while this one owned the row.
+_COMPENSATE = f"{_CHANGE}, fence = if_not_exists(fence, :fence)"
+_FENCE = "SET #fence = :fence"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SagaIdentity:
-    """A saga: the ARN of its execution, and the execution's start time in the form of clock.py."""
+    """A saga: the ARN of its execution together with the execution's start time.
+
+    Args:
+        id: the ARN.
+        started_at: the start time as Step Functions writes it.
+    """
 
     id: str
     started_at: str
+
+    @property
+    def fence(self) -> str:
+        """The start time in the form of clock.py, so that fences can be compared."""
+        return clock.normalized(self.started_at)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +100,7 @@ class Row:
 
     def owns(self, item: Mapping[str, str]) -> bool:
         """Return whether this saga owns the stored item."""
-        return item.get("saga_id") == self.saga.id
+        return (item.get("saga_id"), item.get("saga_started_at")) == (self.saga.id, self.saga.started_at)
 
 
 def act(row: Row, attributes: Attributes) -> None:
@@ -99,7 +120,7 @@ def begin_action(row: Row, attributes: Attributes) -> bool:
 
 def end_action(row: Row, attributes: Attributes) -> None:
     """Make the row live and store what the provider returned. Idempotent. Raises as ``act`` does."""
-    rejected_by = _update(row, f"SET {_CHANGE}", f"{OWN} AND {IN_PROGRESS}", status=row.step.live, stores=attributes)
+    rejected_by = _update(row, _CHANGE, f"{OWN} AND {IN_PROGRESS}", status=row.step.live, stores=attributes)
     if rejected_by is not None:
         _require_own_and_live(row, rejected_by)
 
@@ -120,7 +141,7 @@ def begin_compensation(row: Row) -> bool:
         return False
     rejected_by = _update(
         row,
-        f"SET {_CHANGE}",
+        _CHANGE,
         f"{OWN} AND {NOT_COMPENSATED} AND {NOT_COMPENSATING}",
         status=_required(row.step.compensating),
     )
@@ -129,7 +150,7 @@ def begin_compensation(row: Row) -> bool:
 
 def end_compensation(row: Row, attributes: Attributes) -> None:
     """Compensate the row and store what the provider returned. Idempotent."""
-    _update(row, f"SET {_CHANGE}", f"{OWN} AND {COMPENSATING}", status=row.step.compensated, stores=attributes)
+    _update(row, _CHANGE, f"{OWN} AND {COMPENSATING}", status=row.step.compensated, stores=attributes)
 
 
 def resolve(row: Row) -> bool:
@@ -141,7 +162,7 @@ def resolve(row: Row) -> bool:
 def confirm(row: Row) -> None:
     """Give the live row its last status. Idempotent. Raises SagaConflict if this saga does not own the row as live."""
     confirmed = _required(row.step.confirmed)
-    rejected_by = _update(row, f"SET {_CHANGE}", f"{OWN} AND {LIVE}", status=confirmed)
+    rejected_by = _update(row, _CHANGE, f"{OWN} AND {LIVE}", status=confirmed)
     if rejected_by is not None and not (row.owns(rejected_by) and rejected_by["status"] == confirmed):
         raise SagaConflict(f"this saga does not own {row.step.entity}: nothing was confirmed")
 
@@ -150,7 +171,7 @@ def _claim(row: Row, status: str, attributes: Attributes) -> Mapping[str, str] |
     """Claim a free row. Return None if this call claimed it, else the item, which this saga owns already."""
     rejected_by = _update(
         row,
-        f"SET {_CHANGE}, fence = :started_at",
+        _CLAIM,
         f"{MISSING} OR ({COMPENSATED} AND {FENCE_IS_OLDER})",
         status=status,
         stores=attributes,
@@ -177,16 +198,10 @@ def _compensate_if(row: Row, condition: str) -> Mapping[str, str] | None:
     Return None if the row was compensated, else the item that rejected it: this saga's own, or a foreign one.
     """
     while True:
-        rejected_by = _update(
-            row,
-            # The fence never goes down: a newer saga may have raised it while this one owned the row.
-            f"SET {_CHANGE}, fence = if_not_exists(fence, :started_at)",
-            condition,
-            status=row.step.compensated,
-        )
+        rejected_by = _update(row, _COMPENSATE, condition, status=row.step.compensated)
         if rejected_by is None or row.owns(rejected_by):
             return rejected_by
-        fenced_by = _update(row, "SET #fence = :started_at", f"{FOREIGN} AND {FENCE_IS_OLDER}")
+        fenced_by = _update(row, _FENCE, f"{FOREIGN} AND {FENCE_IS_OLDER}")
         # A rejection by a foreign item means that the fence is high enough. A rejection by an own item means that
         # this saga's action arrived between the two writes: start over.
         if fenced_by is None or not row.owns(fenced_by):
@@ -206,16 +221,20 @@ def _update(
     entry = {"status": status, "saga_id": saga.id, "at": clock.now()}
     values: dict[str, object] = {
         ":saga_id": saga.id,
-        ":started_at": saga.started_at,
+        ":saga_started_at": saga.started_at,
+        ":fence": saga.fence,
         ":status": status,
         ":live": step.live,
         ":compensated": step.compensated,
         ":in_progress": step.in_progress,
         ":compensating": step.compensating or step.compensated,
+        ":zero": 0,
+        ":one": 1,
         ":no_entries": [],
         ":entry": [entry],
     }
-    used = set(re.findall(r":\w+", update + condition))
+    # DynamoDB rejects a value that no expression uses.
+    used = set(re.findall(r":\w+", f"{update} {condition}"))
     # Names of their own, so that an attribute can have the name of a reserved word or of one of the values above.
     update += "".join(f", #stored_{index} = :stored_{index}" for index in range(len(stores)))
     names = {f"#stored_{index}": name for index, name in enumerate(stores)}

@@ -1,6 +1,9 @@
 """Times as the rows store them: ISO 8601 text in UTC with milliseconds and ``Z``, so text order is time order."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+
+# How far the clocks of Step Functions and Lambda may differ.
+MAX_SKEW = timedelta(minutes=5)
 
 
 def now() -> str:
@@ -11,9 +14,22 @@ def now() -> str:
 def normalized(time: str) -> str:
     """Return the same time in the form of this module. AWS sends this form already; emulators differ.
 
-    Raises ValueError if the text is not an ISO 8601 time.
+    Raises ValueError if the text is not an ISO 8601 time with a zone.
     """
-    return _as_text(datetime.fromisoformat(time).astimezone(UTC))
+    return _as_text(_with_zone(time).astimezone(UTC))
+
+
+def require_past(time: str) -> None:
+    """Raise ValueError unless the time has a zone and is not later than the present plus MAX_SKEW."""
+    if _with_zone(time) > datetime.now(UTC) + MAX_SKEW:
+        raise ValueError(f"the start time {time} is in the future: expected a time that has passed")
+
+
+def _with_zone(time: str) -> datetime:
+    parsed = datetime.fromisoformat(time)
+    if parsed.tzinfo is None:
+        raise ValueError(f"the time {time} has no zone: expected such as 2026-01-31T09:30:00.123Z")
+    return parsed
 
 
 def _as_text(time: datetime) -> str:

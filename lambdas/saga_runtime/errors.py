@@ -20,4 +20,8 @@ class StepCompensated(BusinessError):
     """The saga has already compensated the step, so the late action is rejected."""
 
 
+class StepFailed(Exception):
+    """A fault in a step, with the sensitive values removed from its text. Retried like every other fault."""
+
+
 BUSINESS_ERRORS: tuple[str, ...] = tuple(error.__name__ for error in (InvalidInput, SagaConflict, StepCompensated))

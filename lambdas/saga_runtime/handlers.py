@@ -9,16 +9,19 @@ run. The first of them receives the error as Step Functions caught it, ``{"Error
 a parallel group it receives ``{"members": {STEP: {"failed", "caught"}}}``. It answers with ``{"step", "error",
 "reason"}``, which the next ones pass on and the execution ends with.
 
-The answer is ``{KEY, "status"}`` with the key of the schema, and the same for a repeated call.
+The answer is ``{KEY, "status"}`` with the key of the schema, and the same for a repeated call. A direct call is a saga
+of its own; its answer also has ``saga``, to compensate the call by.
+
+The text of an exception reaches the log, X-Ray and the history of the execution, so it is redacted.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TypeAlias
 
 from lambdas.saga_runtime import barrier, clock, provider_calls
 from lambdas.saga_runtime.barrier import Row, SagaIdentity
-from lambdas.saga_runtime.errors import BUSINESS_ERRORS, BusinessError, InvalidInput, SagaConflict
+from lambdas.saga_runtime.errors import BUSINESS_ERRORS, BusinessError, InvalidInput, SagaConflict, StepFailed
 from lambdas.saga_runtime.observability import count, logger
 from lambdas.saga_runtime.provider_calls import ProviderCall
 from lambdas.saga_runtime.redaction import message_in, redacted
@@ -30,6 +33,8 @@ Handler: TypeAlias = Callable[[object, object], Answer]
 
 DIRECT = "direct"
 MAX_REASON = 1_000
+# The longest ARN of an execution (Step Functions API Reference, DescribeExecution).
+MAX_SAGA_ID = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,35 +57,37 @@ def action(step: StepSpec, call: ProviderCall | None = None) -> Handler:
     """
     _require_provider_statuses(step, call)
 
-    def perform(request: Request) -> Answer:
+    def perform(request: Request, _row: Row | None) -> Answer:
         input_ = step.schema.validated(request.input)
         row = Row(step=step, key=step.schema.key_of(input_), saga=request.saga)
         if call is None:
             barrier.act(row, step.attributes(input_))
         else:
             provider_calls.act(row, input_, call)
-        return {step.schema.key: row.key[1], "status": step.live}
+        return _answer(step, row, step.live)
 
-    return _may_reject(step, perform)
+    return _handler(step, perform, may_reject=True)
 
 
 def confirmation(step: StepSpec) -> Handler:
     """Make the function that confirms the row of the step. It raises as an action does."""
     if step.confirmed is None:
         raise ValueError(f"{step.entity} needs the status `confirmed` to be confirmed")
+    status = step.confirmed
 
-    def perform(request: Request) -> Answer:
+    def perform(request: Request, _row: Row | None) -> Answer:
         row = Row(step=step, key=step.schema.key_of(request.input), saga=request.saga)
         barrier.confirm(row)
-        return {step.schema.key: row.key[1], "status": step.confirmed}
+        return _answer(step, row, status)
 
-    return _may_reject(step, perform)
+    return _handler(step, perform, may_reject=True)
 
 
 def compensation(step: StepSpec, call: ProviderCall | None = None) -> Handler:
     """Make the function that compensates the step.
 
-    It raises no business error, botocore's errors if DynamoDB fails, and what ``call`` raises.
+    It raises no business error, because Step Functions would not retry it: StepFailed if ``call`` raises one,
+    botocore's errors if DynamoDB fails, and what else ``call`` raises.
 
     Args:
         step: the step.
@@ -88,18 +95,16 @@ def compensation(step: StepSpec, call: ProviderCall | None = None) -> Handler:
     """
     _require_provider_statuses(step, call)
 
-    def handle(event: object, _context: object) -> Answer:
-        request, row = _read_and_log(step, event)
+    def perform(request: Request, row: Row | None) -> Answer:
         # Without a valid key the action can never write: nothing to compensate, nothing to reject.
         if row is not None and call is None:
             barrier.compensate(row)
         elif row is not None and call is not None and isinstance(request.input, dict):
             provider_calls.compensate(row, request.input, call)
-        logger.info("compensated", extra={"status": step.compensated})
         count("StepCompensated", step=step.name)
         return _with_failure(step, request, _answer(step, row, step.compensated))
 
-    return handle
+    return _handler(step, perform, may_reject=False)
 
 
 def resolution(step: StepSpec) -> Handler:
@@ -110,31 +115,46 @@ def resolution(step: StepSpec) -> Handler:
     # Between the two writes of a step that calls a provider, the row cannot tell.
     _require_provider_statuses(step, None)
 
-    def handle(event: object, _context: object) -> Answer:
-        request, row = _read_and_log(step, event)
+    def perform(request: Request, row: Row | None) -> Answer:
         committed = row is not None and barrier.resolve(row)
-        status = step.live if committed else step.compensated
-        logger.info("resolved", extra={"status": status})
-        answer = _answer(step, row, status) | {"committed": committed}
+        answer = _answer(step, row, step.live if committed else step.compensated) | {"committed": committed}
         return _with_failure(step, request, answer, counts=not committed)
 
-    return handle
+    return _handler(step, perform, may_reject=False)
 
 
-def _may_reject(step: StepSpec, perform: Callable[[Request], Answer]) -> Handler:
+def _handler(step: StepSpec, perform: Callable[[Request, Row | None], Answer], *, may_reject: bool) -> Handler:
+    """Make the function around ``perform``. The row is None if the input has no valid key."""
+
     def handle(event: object, _context: object) -> Answer:
-        request, _ = _read_and_log(step, event)
+        request = _request(event)
         try:
-            answer = perform(request)
+            row = Row(step=step, key=step.schema.key_of(request.input), saga=request.saga)
+        except InvalidInput:
+            row = None
+        logger.append_keys(step=step.name, saga_id=request.saga.id, **{step.schema.key: row.key[1] if row else None})
+        try:
+            answer = perform(request, row)
         except BusinessError as error:
-            logger.warning("rejected", extra={"error": type(error).__name__, "reason": str(error)})
-            if isinstance(error, SagaConflict):
-                count("SagaConflict", step=step.name)
-            raise
+            _log_rejection(step, error)
+            if may_reject:
+                raise
+            raise StepFailed(f"{type(error).__name__}: {error}") from None
+        except Exception as error:
+            text = redacted(str(error), step.schema.sensitive_values(request.input))[:MAX_REASON]
+            if text == str(error):
+                raise
+            raise StepFailed(f"{type(error).__name__}: {text}") from None
         logger.info("done", extra={"status": answer["status"]})
-        return answer
+        return answer if request.saga.id != DIRECT else answer | {"saga": asdict(request.saga)}
 
     return handle
+
+
+def _log_rejection(step: StepSpec, error: BusinessError) -> None:
+    logger.warning("rejected", extra={"error": type(error).__name__, "reason": str(error)})
+    if isinstance(error, SagaConflict):
+        count("SagaConflict", step=step.name)
 
 
 def _require_provider_statuses(step: StepSpec, call: ProviderCall | None) -> None:
@@ -145,22 +165,16 @@ def _require_provider_statuses(step: StepSpec, call: ProviderCall | None) -> Non
         )
 
 
-def _read_and_log(step: StepSpec, event: object) -> tuple[Request, Row | None]:
-    """Read the request, and have every log line name its step, saga and key. The row is None without a valid key."""
-    request = _request(event)
-    try:
-        row = Row(step=step, key=step.schema.key_of(request.input), saga=request.saga)
-    except InvalidInput:
-        row = None
-    logger.append_keys(step=step.name, saga_id=request.saga.id, **{step.schema.key: row.key[1] if row else None})
-    return request, row
-
-
 def _request(event: object) -> Request:
+    """Read the event. Raises ValueError if the saga's id or start time cannot be one of Step Functions."""
     match event:
         case {"saga": {"id": str(saga_id), "started_at": str(started_at)}, "input": input_, **rest}:
-            saga = SagaIdentity(id=saga_id, started_at=clock.normalized(started_at))
-            return Request(saga=saga, input=input_, failure=rest.get("failure"))
+            if len(saga_id) > MAX_SAGA_ID:
+                raise ValueError(f"the saga's id has {len(saga_id)} characters: expected at most {MAX_SAGA_ID}")
+            clock.require_past(started_at)
+            return Request(
+                saga=SagaIdentity(id=saga_id, started_at=started_at), input=input_, failure=rest.get("failure")
+            )
     return Request(saga=SagaIdentity(id=DIRECT, started_at=clock.now()), input=event, failure=None)
 
 

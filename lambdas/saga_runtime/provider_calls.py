@@ -24,7 +24,8 @@ from typing import TypeAlias
 
 from lambdas.saga_runtime import barrier
 from lambdas.saga_runtime.barrier import Row
-from lambdas.saga_runtime.steps import Attributes, require_free_names
+from lambdas.saga_runtime.observability import logger
+from lambdas.saga_runtime.steps import Attributes
 from lambdas.saga_runtime.validation import Input
 
 # Calls the provider with an input and the idempotency key; the row stores what it returns. It must give up well before
@@ -38,8 +39,8 @@ def idempotency_key(row: Row) -> str:
 
     It is a UUID: every service accepts one, and it contains no account and no names.
     """
-    # The input's id is part of it because functions that are called directly all have the same saga id.
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{row.saga.id}/{row.key[1]}/{row.step.name}"))
+    parts = (row.saga.id, row.saga.started_at, row.key[1], row.step.name)
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, "/".join(parts)))
 
 
 def act(row: Row, input_: Input, call: ProviderCall) -> None:
@@ -47,15 +48,19 @@ def act(row: Row, input_: Input, call: ProviderCall) -> None:
     key = idempotency_key(row)
     # The row stores the key, so that people can find the request at the provider.
     if barrier.begin_action(row, {**row.step.attributes(input_), "idempotency_key": key}):
-        barrier.end_action(row, _returned(row, call(input_, key)))
+        barrier.end_action(row, row.step.require_storable(call(input_, key)))
 
 
 def compensate(row: Row, input_: Input, call: ProviderCall) -> None:
     """Have the provider compensate the step, if the step may have called it. Raises what the call raises."""
     if barrier.begin_compensation(row):
-        barrier.end_compensation(row, _returned(row, call(input_, idempotency_key(row))))
+        barrier.end_compensation(row, _storable(row, call(input_, idempotency_key(row))))
 
 
-def _returned(row: Row, attributes: Attributes) -> Attributes:
-    require_free_names(row.step, attributes)
-    return attributes
+def _storable(row: Row, attributes: Attributes) -> Attributes:
+    """Return what the row can store of a response to a compensation: no response may prevent the last write."""
+    try:
+        return row.step.require_storable(attributes)
+    except ValueError:
+        logger.exception("the response of the provider is not stored")
+        return {}

@@ -8,6 +8,8 @@ from itertools import chain
 HIDDEN = "(hidden)"
 # A shorter value says nothing, and hiding it would garble the text.
 SHORTEST = 4
+# What may stand between two digits of a number that is written differently.
+_SEPARATORS = r"[^0-9A-Za-z]{0,3}"
 
 
 def message_in(cause: object) -> str | None:
@@ -56,7 +58,6 @@ def _pattern(value: object) -> str | None:
     written = str(value)
     if len(written) < SHORTEST:
         return None
-    digits = re.sub("[ .-]", "", written)
-    if digits.isdecimal() and len(digits) >= SHORTEST:
-        return r"[^0-9A-Za-z]{0,3}".join(digits)
-    return re.escape(written)
+    digits = re.sub("[^0-9]", "", written)
+    is_number = re.fullmatch(r"(?:[0-9]|\W|_)+", written) and len(digits) >= SHORTEST
+    return _SEPARATORS.join(digits) if is_number else re.escape(written)

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from lambdas.saga_runtime.errors import InvalidInput
 from lambdas.saga_runtime.names import state_name
+from lambdas.saga_runtime.redaction import redacted
 from lambdas.saga_runtime.validation import Input, Rule, Value, json_type, line
 
 # What a row stores beside the barrier's own attributes.
@@ -17,11 +18,27 @@ Attributes: TypeAlias = Mapping[str, Value]
 Key: TypeAlias = tuple[str, str]
 
 MAX_ID = 128
-# Bytes of JSON. Step Functions passes on at most 256 KiB, and a compensation receives the reason beside the input: up
-# to 32 KiB for each step of a group. An action must not accept an input that a compensation could not receive.
-MAX_SIZE = 200_000
-# The attributes of a row that the write barrier and a completion write.
-RESERVED_ATTRIBUTES = frozenset({"entity", "status", "saga_id", "saga_started_at", "fence", "history", "confirmation"})
+# Bytes of escaped JSON. Step Functions passes on at most 256 KiB, and a compensation receives the cause beside the
+# input: up to 64 KiB, escaped, for each step of a group. An action must not accept an input that its compensation could
+# not receive (tests/unit/test_limits.py computes the largest payload).
+MAX_SIZE = 190_000
+# The limit of what the action and the compensation of a step may store, in bytes each. DynamoDB's limit is 400 KB for
+# the whole row, so a compensation always fits.
+MAX_STORED = 100_000
+# The attributes that the write barrier and a completion write.
+RESERVED_ATTRIBUTES = frozenset(
+    {
+        "entity",
+        "status",
+        "saga_id",
+        "saga_started_at",
+        "fence",
+        "history",
+        "previous_history",
+        "attempts",
+        "confirmed_at",
+    }
+)
 
 _SAFE_NAME = re.compile(r"[A-Za-z_]{1,40}")
 
@@ -35,7 +52,7 @@ class Schema:
         key: the field that identifies it; also the partition key of the table.
         fields: all fields that any step knows, the key included. Others are rejected.
         sensitive: the fields whose values never leave a function, such as a password. Default: none.
-        max_size: the size limit in bytes of JSON. Default: 200,000.
+        max_size: the size limit in bytes of JSON, escaped. Default: 190,000.
     """
 
     noun: str
@@ -45,7 +62,10 @@ class Schema:
     max_size: int = MAX_SIZE
 
     def validated(self, value: object) -> Input:
-        """Return the value if it is an object of known fields within the size limit, else raise InvalidInput."""
+        """Return the value if it is an object of known fields within the size limit, else raise InvalidInput.
+
+        A sensitive value may stand in its own field only.
+        """
         expected = ", ".join(self.fields)
         if not isinstance(value, dict):
             raise InvalidInput(f"the {self.noun} is {json_type(value)}: expected an object with {expected}")
@@ -56,17 +76,26 @@ class Schema:
                 # The name of an unknown field may be a sensitive value.
                 shown = f"'{name}'" if _SAFE_NAME.fullmatch(name) else "(name not shown)"
                 raise InvalidInput(f"unknown field {shown}: expected {expected} and nothing else")
+        for name in value.keys() - {*self.sensitive}:
+            self._require_no_sensitive_value(value, name)
         return value
 
     def key_of(self, value: object) -> Key:
         """Return the partition key that the input names, or raise InvalidInput."""
         if not isinstance(value, dict):
             raise InvalidInput(f"the {self.noun} is {json_type(value)}: expected an object with {self.key}")
-        return self.key, line(self.key, longest=MAX_ID)(value)
+        id_ = line(self.key, longest=MAX_ID)(value)
+        self._require_no_sensitive_value(value, self.key)
+        return self.key, id_
 
     def sensitive_values(self, value: object) -> list[object]:
         """Return the values of the sensitive fields in an input, valid or not."""
         return [value[name] for name in self.sensitive if name in value] if isinstance(value, dict) else []
+
+    def _require_no_sensitive_value(self, value: Input, name: str) -> None:
+        text = str(value[name])
+        if redacted(text, self.sensitive_values(value)) != text:
+            raise InvalidInput(f"{name} contains the value of {' or '.join(self.sensitive)}: remove it")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +127,7 @@ class StepSpec:
     stores: Mapping[str, Rule] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
-        require_free_names(self, self.stores)
+        _require_free_names(self, self.stores)
 
     @property
     def name(self) -> str:
@@ -106,11 +135,25 @@ class StepSpec:
         return state_name(self.action)
 
     def attributes(self, input_: Input) -> Attributes:
-        """Return what the row stores of a valid input. Raises InvalidInput."""
-        return {name: rule(input_) for name, rule in self.stores.items()}
+        """Return what the row stores of a valid input. Raises InvalidInput, also if it is too large for the row."""
+        attributes = {name: rule(input_) for name, rule in self.stores.items()}
+        if (size := _size(attributes)) > MAX_STORED:
+            raise InvalidInput(f"the row {self.entity} would have {size:,} bytes: expected at most {MAX_STORED:,}")
+        return attributes
+
+    def require_storable(self, attributes: Attributes) -> Attributes:
+        """Return what a provider returned if the row can store it, else raise ValueError."""
+        _require_free_names(self, attributes)
+        if (size := _size(attributes)) > MAX_STORED:
+            raise ValueError(f"{self.entity} cannot store {size:,} bytes of a response: at most {MAX_STORED:,}")
+        return attributes
 
 
-def require_free_names(step: StepSpec, attributes: Mapping[str, object]) -> None:
+def _size(attributes: Attributes) -> int:
+    return sum(len(f"{name}{value}".encode(errors="surrogatepass")) for name, value in attributes.items())
+
+
+def _require_free_names(step: StepSpec, attributes: Mapping[str, object]) -> None:
     """Raise ValueError if an attribute has a name that the write barrier uses."""
     if taken := sorted(attributes.keys() & {*RESERVED_ATTRIBUTES, step.schema.key}):
         raise ValueError(f"{step.entity} cannot store {', '.join(taken)}: the write barrier uses the name")

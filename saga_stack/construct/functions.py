@@ -12,7 +12,7 @@ from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from saga_stack.construct import packaging
-from saga_stack.construct.encryption import allow_key_through
+from saga_stack.construct.encryption import allow_key_for_table
 from saga_stack.construct.nag import acknowledge
 from saga_stack.construct.stages import Stage
 
@@ -131,7 +131,7 @@ def log_group_of(scope: Construct, id_: str, name: str, *, stage: Stage, key: km
 def allow_update(role: iam.IRole, table: dynamodb.ITable, key: kms.IKey | None) -> None:
     """Grant the role to update items of the table, and to use the key if the table has one."""
     table.grant(role, "dynamodb:UpdateItem")
-    allow_key_through(role, key, "dynamodb")
+    allow_key_for_table(role, key)
 
 
 def _role(function: lambda_.IFunction) -> iam.IRole:

@@ -7,7 +7,6 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
@@ -33,7 +32,6 @@ class Monitoring(Construct):
         state_machine: the state machine.
         table: the table.
         stuck: the queues of stuck sagas, and the function that reports them.
-        key: the key of the topic; None for an unencrypted topic.
     """
 
     def __init__(
@@ -47,7 +45,6 @@ class Monitoring(Construct):
         state_machine: sfn.StateMachine,
         table: dynamodb.Table,
         stuck: StuckSagas,
-        key: kms.IKey | None,
     ) -> None:
         super().__init__(scope, id_)
         self._stack = Stack.of(self).stack_name
@@ -60,7 +57,7 @@ class Monitoring(Construct):
         self._machine = state_machine
         self._table = table
         self._stuck = stuck
-        self.topic = sns.Topic(self, "Alerts", master_key=key, enforce_ssl=True)
+        self.topic = sns.Topic(self, "Alerts", enforce_ssl=True)
         self._allow_alarms_to_publish()
         if stage.alert_email:
             self.topic.add_subscription(subscriptions.EmailSubscription(stage.alert_email))
@@ -120,6 +117,17 @@ class Monitoring(Construct):
             _visible(self._stuck.undelivered, minute),
             "A stuck saga was not reported: `python -m ops stuck --scan` finds it",
         )
+        # The metrics of a queue that was idle for six hours may be 15 minutes late (SQS Developer Guide, "Available
+        # CloudWatch metrics"); this one is not.
+        self._alarm(
+            "StuckSagaReports", _sum(self._stack, "StuckSaga", {}, period=minute), "The function reported a stuck saga"
+        )
+        for rule in self._stuck.rules:
+            self._alarm(
+                f"FailedInvocations-{rule.node.id}",
+                _sum("AWS/Events", "FailedInvocations", {"RuleName": rule.rule_name}),
+                "EventBridge did not call report_stuck_saga: `python -m ops stuck --scan` finds what it missed",
+            )
         self._alarm(
             "ExecutionsTimedOut",
             machine.metric_timed_out(period=PERIOD, statistic="Sum"),
@@ -168,13 +176,13 @@ class Monitoring(Construct):
     def _add_table_alarms(self) -> None:
         self._alarm(
             "TableThrottles",
-            self._table_metric("WriteThrottleEvents"),
+            _filled(self._table_metric("WriteThrottleEvents")),
             "Writes to the table are throttled; the sagas retry them",
             periods=2,
         )
         self._alarm(
             "TableSystemErrors",
-            self._table_metric("SystemErrors", Operation="UpdateItem"),
+            _filled(self._table_metric("SystemErrors", Operation="UpdateItem")),
             "DynamoDB fails; the sagas retry",
             periods=2,
         )
@@ -228,12 +236,23 @@ def _visible(queue: sqs.IQueue, period: Duration) -> cloudwatch.Metric:
     return queue.metric_approximate_number_of_messages_visible(period=period, statistic="Maximum")
 
 
-def _sum(namespace: str, name: str, dimensions: Mapping[str, str], label: str | None = None) -> cloudwatch.Metric:
+def _filled(metric: cloudwatch.Metric) -> cloudwatch.MathExpression:
+    """Return the metric with 0 for missing data: alarms on AWS/DynamoDB metrics may ignore ``TreatMissingData``."""
+    return cloudwatch.MathExpression(expression="FILL(metric, 0)", using_metrics={"metric": metric}, period=PERIOD)
+
+
+def _sum(
+    namespace: str,
+    name: str,
+    dimensions: Mapping[str, str],
+    label: str | None = None,
+    period: Duration = PERIOD,
+) -> cloudwatch.Metric:
     return cloudwatch.Metric(
         namespace=namespace,
         metric_name=name,
         dimensions_map=dimensions,
-        period=PERIOD,
+        period=period,
         statistic="Sum",
         label=label,
     )

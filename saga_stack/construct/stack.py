@@ -121,7 +121,6 @@ class SagaStack(Stack):
             sensitive_fields=sensitive_fields,
             code=code,
             stage=stage,
-            key=key,
         )
         Monitoring(
             self,
@@ -132,7 +131,6 @@ class SagaStack(Stack):
             state_machine=machine,
             table=table,
             stuck=stuck,
-            key=key,
         )
 
         CfnOutput(self, "StateMachineArn", value=machine.state_machine_arn)

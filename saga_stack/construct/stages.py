@@ -21,7 +21,7 @@ class Stage:
         removal_policy: what happens to table, logs and key when the stack is deleted.
         log_retention: how long logs are kept.
         protected: whether the table and the stack are protected against deletion.
-        customer_managed_key: whether all data at rest is encrypted with a key of this account.
+        customer_managed_key: whether the table and the logs are encrypted with a key of this account.
         alert_email: an address that receives every alarm, after its owner has confirmed. Default: none.
         function_timeout: the timeout of a function, in seconds; longer than one write may take (``CLIENT_CONFIG`` in
             lambdas/saga_runtime/barrier.py). Default: 10.
@@ -60,7 +60,8 @@ STAGES = {
         customer_managed_key=False,
     ),
     "prod": Stage(
-        removal_policy=RemovalPolicy.RETAIN,
+        # A resource that a failed first deployment has made does not stay.
+        removal_policy=RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE,
         log_retention=logs.RetentionDays.ONE_YEAR,
         protected=True,
         customer_managed_key=True,

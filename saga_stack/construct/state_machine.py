@@ -10,7 +10,6 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from saga_stack.construct.encryption import allow_key_for, allow_key_for_log_delivery
 from saga_stack.construct.functions import allow_update, log_group_of
 from saga_stack.construct.nag import acknowledge
 from saga_stack.construct.stages import Stage
@@ -27,7 +26,7 @@ class SagaStateMachine(Construct):
         functions: the functions that it may invoke.
         table: the table that it may update; None if it has no completion.
         stage: how long its log is kept.
-        key: the key of its log and its data; None for keys that AWS manages.
+        key: the key of its log and of the table; None for keys that AWS manages.
     """
 
     def __init__(
@@ -43,7 +42,7 @@ class SagaStateMachine(Construct):
         key: kms.IKey | None,
     ) -> None:
         super().__init__(scope, id_)
-        role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("states.amazonaws.com"))
+        role = iam.Role(self, "Role", assumed_by=_step_functions_of(Stack.of(self)))
         role.add_to_policy(
             iam.PolicyStatement(
                 actions=["lambda:InvokeFunction"], resources=[function.function_arn for function in functions]
@@ -51,8 +50,6 @@ class SagaStateMachine(Construct):
         )
         if table is not None:
             allow_update(role, table, key)
-        allow_key_for(role, key, _arn(self, name), ("kms:Decrypt", "kms:GenerateDataKey"))
-        allow_key_for_log_delivery(role, key)
         _allow_logs_and_traces(role)
         self.state_machine = sfn.StateMachine(
             self,
@@ -69,15 +66,22 @@ class SagaStateMachine(Construct):
                 include_execution_data=False,
             ),
             tracing_enabled=True,
-            encryption_configuration=sfn.CustomerManagedEncryptionConfiguration(key) if key else None,
         )
         self.state_machine.node.add_dependency(role)
 
 
-def _arn(scope: Construct, name: str) -> str:
-    """Return the state machine's ARN without a reference to it, because its role is made first."""
-    return Stack.of(scope).format_arn(
-        service="states", resource="stateMachine", resource_name=name, arn_format=ArnFormat.COLON_RESOURCE_NAME
+def _step_functions_of(stack: Stack) -> iam.ServicePrincipal:
+    """Return Step Functions as the principal, for the state machines of this account and region only.
+
+    The role is made before the state machine, so its trust policy cannot name it (Step Functions Developer Guide,
+    "Creating an IAM role for your state machine": prevention of the confused deputy problem).
+    """
+    machines = stack.format_arn(
+        service="states", resource="stateMachine", resource_name="*", arn_format=ArnFormat.COLON_RESOURCE_NAME
+    )
+    return iam.ServicePrincipal(
+        "states.amazonaws.com",
+        conditions={"StringEquals": {"aws:SourceAccount": stack.account}, "ArnLike": {"aws:SourceArn": machines}},
     )
 
 

@@ -6,13 +6,11 @@ from aws_cdk import ArnFormat, Duration, Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from saga_stack.construct.encryption import SEND, allow_key_for, allow_key_through
 from saga_stack.construct.functions import LoggedFunction
 from saga_stack.construct.nag import acknowledge
 from saga_stack.construct.stages import Stage
@@ -25,10 +23,11 @@ class StuckSagas(Construct):
     """The queue of stuck sagas, and the function that sends its messages.
 
     ``queue`` receives a message for each stuck saga: execution, state, time, error and cause, never the input.
-    ``undelivered`` receives the events that could not be reported.
+    ``undelivered`` receives what the function could not report; ``rules`` call the function. Nothing here is encrypted
+    with the stage's key, so that the reports arrive if the key is disabled.
 
-    EventBridge calls a function rather than the queue, because an event names no state, and the event of an encrypted
-    execution does not say how it failed (docs/adr/0008).
+    EventBridge calls a function rather than the queue, because an event names no state (docs/adr/0008). The rules have
+    no dead-letter queue, because it would receive the whole event, which has the input; an alarm counts their failures.
 
     Args:
         state_machine: the state machine.
@@ -37,7 +36,6 @@ class StuckSagas(Construct):
         sensitive_fields: the fields of the input that never appear in a message.
         code: the asset.
         stage: how long the log is kept.
-        key: the key of the log and the queues; None for keys that AWS manages.
     """
 
     def __init__(
@@ -51,18 +49,17 @@ class StuckSagas(Construct):
         sensitive_fields: Sequence[str],
         code: lambda_.Code,
         stage: Stage,
-        key: kms.IKey | None,
     ) -> None:
         super().__init__(scope, id_)
         self._state_machine = state_machine
-        self.undelivered = _queue(self, "Undelivered", key)
-        self.queue = _queue(self, "Queue", key, dead_letters=self.undelivered)
+        self.undelivered = _queue(self, "Undelivered")
+        self.queue = _queue(self, "Queue", dead_letters=self.undelivered)
         self.reporter = LoggedFunction(
             self,
             name="report_stuck_saga",
             code=code,
             stage=stage,
-            key=key,
+            key=None,
             timeout=Duration.seconds(60),
             handler="lambdas.saga_runtime.{}.handler",
             environment={
@@ -72,12 +69,14 @@ class StuckSagas(Construct):
             },
             dead_letter_queue=self.undelivered,
         )
-        self._allow_reports(state_machine_name, key)
-        # An event without `error` may be a clean failure; the function asks Step Functions.
-        self._call_on("Failed", {"status": ["FAILED"], "error": [{"anything-but": failed}, {"exists": False}]})
-        self._call_on("CutOff", {"status": ["TIMED_OUT", "ABORTED"]})
+        self._allow_reports(state_machine_name)
+        self.rules = (
+            # An event without `error` may be a clean failure; the function asks Step Functions.
+            self._call_on("Failed", {"status": ["FAILED"], "error": [{"anything-but": failed}, {"exists": False}]}),
+            self._call_on("CutOff", {"status": ["TIMED_OUT", "ABORTED"]}),
+        )
 
-    def _allow_reports(self, state_machine_name: str, key: kms.IKey | None) -> None:
+    def _allow_reports(self, state_machine_name: str) -> None:
         role = self.reporter.role
         assert role is not None  # noqa: S101 (LoggedFunction makes one)
         executions = Stack.of(self).format_arn(
@@ -98,10 +97,8 @@ class StuckSagas(Construct):
             reason="the names of executions are not known before they start; all are of this state machine",
         )
         role.add_to_principal_policy(iam.PolicyStatement(actions=["sqs:SendMessage"], resources=[self.queue.queue_arn]))
-        allow_key_through(role, key, "sqs", SEND)
-        allow_key_for(role, key, self._state_machine.state_machine_arn, ("kms:Decrypt",))
 
-    def _call_on(self, outcome: str, detail: Mapping[str, object]) -> None:
+    def _call_on(self, outcome: str, detail: Mapping[str, object]) -> events.Rule:
         rule = events.Rule(
             self,
             outcome,
@@ -116,20 +113,19 @@ class StuckSagas(Construct):
         rule.add_target(
             targets.LambdaFunction(
                 self.reporter,
-                dead_letter_queue=self.undelivered,
                 event=events.RuleTargetInput.from_object(
                     {"detail": {field: events.EventField.from_path(f"$.detail.{field}") for field in fields}}
                 ),
             )
         )
+        return rule
 
 
-def _queue(scope: Construct, id_: str, key: kms.IKey | None, *, dead_letters: sqs.Queue | None = None) -> sqs.Queue:
+def _queue(scope: Construct, id_: str, *, dead_letters: sqs.Queue | None = None) -> sqs.Queue:
     return sqs.Queue(
         scope,
         id_,
-        encryption=sqs.QueueEncryption.KMS if key else sqs.QueueEncryption.SQS_MANAGED,
-        encryption_master_key=key,
+        encryption=sqs.QueueEncryption.SQS_MANAGED,
         enforce_ssl=True,
         retention_period=RETENTION,
         # Listing the messages receives them: the maximum of SQS, so that listing does not move them.

@@ -15,7 +15,7 @@ from local.order_demo import ORDER_DEMO
 from saga_stack.construct.stages import STAGES
 from saga_stack.construct.steps import Step
 from saga_stack.order_saga import STEPS, OrderSagaStack
-from tests.fixtures import ORDER_STEPS, order_function
+from tests.fixtures import ORDER_STEPS, order_function, synthesized
 from tests.infrastructure.templates import (
     FUNCTIONS,
     REPORTER,
@@ -67,11 +67,50 @@ def test_the_rules_do_not_pass_on_the_input_of_an_execution(template: Template) 
         }
 
 
-def test_an_event_that_cannot_be_reported_goes_to_the_other_queue(template: Template) -> None:
+def test_what_the_reporter_could_not_report_goes_to_the_other_queue(template: Template) -> None:
     queue = functions(template)[REPORTER]["DeadLetterConfig"]["TargetArn"]
-    for rule in of_type(template, "AWS::Events::Rule").values():
-        assert rule["Targets"][0]["DeadLetterConfig"]["Arn"] == queue
     assert plain(alarms(template)["UndeliveredReports"]["Dimensions"][0]["Value"]) == plain(queue)
+
+
+def test_an_event_that_eventbridge_cannot_deliver_is_counted_and_not_stored(template: Template) -> None:
+    """A dead-letter queue of a rule receives the whole event, which has the input and so the card number."""
+    rules = of_type(template, "AWS::Events::Rule")
+    assert all("DeadLetterConfig" not in target for rule in rules.values() for target in rule["Targets"])
+    failed = [alarm for name, alarm in alarms(template).items() if name.startswith("FailedInvocations-")]
+    assert {(alarm["Namespace"], alarm["MetricName"]) for alarm in failed} == {("AWS/Events", "FailedInvocations")}
+    assert {dimensions(alarm)["RuleName"] for alarm in failed} == {f"<{rule}>" for rule in rules}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_reports_and_alerts_do_not_depend_on_the_key_of_the_stage(stage: str) -> None:
+    """If the key is disabled, sagas get stuck; this must be reported all the same."""
+    template = synthesized(stage)
+    assert all(queue["SqsManagedSseEnabled"] for queue in of_type(template, "AWS::SQS::Queue").values())
+    assert "KmsMasterKeyId" not in str(resources(template, "AWS::SNS::Topic"))
+    assert "EncryptionConfiguration" not in only(template, "AWS::StepFunctions::StateMachine")
+    (log,) = (
+        group for group in of_type(template, "AWS::Logs::LogGroup").values() if group["LogGroupName"].endswith(REPORTER)
+    )
+    assert "KmsKeyId" not in log
+
+
+def test_an_alarm_on_a_metric_of_dynamodb_takes_missing_data_for_0(template: Template) -> None:
+    """Such an alarm may ignore ``TreatMissingData``, and would then never clear."""
+    for name in ("TableThrottles", "TableSystemErrors"):
+        math, metric = alarms(template)[name]["Metrics"]
+        assert (math["Expression"], metric["Id"], metric["ReturnData"]) == ("FILL(metric, 0)", "metric", False)
+        assert metric["MetricStat"]["Metric"]["Namespace"] == "AWS/DynamoDB"
+
+
+def test_a_reported_stuck_saga_fires_an_alarm_on_the_metric_that_the_reporter_counts(
+    template: Template, capsys: pytest.CaptureFixture[str]
+) -> None:
+    observability.count("StuckSaga")
+    (line,) = map(json.loads, capsys.readouterr().out.splitlines())
+    ((metric,),) = (line["_aws"]["CloudWatchMetrics"],)
+    alarm = alarms(template)["StuckSagaReports"]
+    assert [one["Name"] for one in metric["Metrics"]] == [alarm["MetricName"]]
+    assert (metric["Dimensions"], alarm.get("Dimensions", [])) == ([[]], [])
 
 
 def test_the_queues_reject_plain_http_and_retain_messages_for_14_days(template: Template) -> None:
@@ -106,6 +145,7 @@ def test_the_topic_allows_the_alarms_of_the_stack_to_publish_and_denies_plain_ht
 
 def test_there_is_an_alarm_for_everything_that_an_operator_must_know(template: Template) -> None:
     assert set(alarms(template)) == {
+        *("StuckSagaReports", "FailedInvocations-Failed", "FailedInvocations-CutOff"),
         *("StuckSagas", "UndeliveredReports", "ExecutionsTimedOut", "ExecutionsAborted", "SlowExecutions"),
         *(f"Faults-{step.action}" for step in STEPS),
         *(f"Errors-{step.compensation}" for step in STEPS),

@@ -116,8 +116,21 @@ def test_the_reporter_may_read_executions_of_the_state_machine_and_send_to_its_q
         "*": TRACE,
         **{f"<{queue}>": {"sqs:SendMessage"} for queue in resources(template, "AWS::SQS::Queue")},
     }
-    receive = {"kms:Decrypt", "kms:GenerateDataKey"}
-    assert permissions(template, role_of(function)) == with_key(template, expected, receive)
+    assert permissions(template, role_of(function)) == expected
+
+
+@each_stage
+def test_the_role_of_the_state_machine_serves_state_machines_of_this_account_only(stage: str) -> None:
+    """Otherwise a state machine of another account could have Step Functions act with it."""
+    template = synthesized(stage)
+    (role,) = (
+        role["AssumeRolePolicyDocument"]["Statement"][0]
+        for role in of_type(template, "AWS::IAM::Role").values()
+        if "states" in str(role["AssumeRolePolicyDocument"]["Statement"][0]["Principal"])
+    )
+    assert plain(role["Condition"]["StringEquals"]["aws:SourceAccount"]) == "<AWS::AccountId>"
+    machines = "arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:stateMachine:*"
+    assert plain(role["Condition"]["ArnLike"]["aws:SourceArn"]) == machines
 
 
 @each_stage

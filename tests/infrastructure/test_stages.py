@@ -9,7 +9,7 @@ from saga_stack.construct.stages import STAGES
 from saga_stack.construct.steps import RetryPolicy
 from saga_stack.order_saga import OrderSagaStack
 from tests.fixtures import synthesized
-from tests.infrastructure.templates import Template, functions, of_type, only, plain, resources
+from tests.infrastructure.templates import REPORTER, Template, functions, of_type, only, plain, resources
 
 RETAINED = ("AWS::DynamoDB::Table", "AWS::Logs::LogGroup", "AWS::KMS::Key")
 
@@ -23,7 +23,7 @@ def test_prod_retains_its_table_its_logs_and_its_key(prod: Template) -> None:
     for type_ in RETAINED:
         found = resources(prod, type_).values()
         assert found
-        assert {(r["DeletionPolicy"], r["UpdateReplacePolicy"]) for r in found} == {("Retain", "Retain")}
+        assert {(r["DeletionPolicy"], r["UpdateReplacePolicy"]) for r in found} == {("RetainExceptOnCreate", "Retain")}
 
 
 def test_dev_leaves_nothing_behind(template: Template) -> None:
@@ -40,25 +40,26 @@ def test_prod_cannot_be_deleted_by_mistake(prod: Template) -> None:
     assert {name: stack.termination_protection for name, stack in stacks.items()} == {"dev": False, "prod": True}
 
 
-def test_prod_encrypts_everything_that_it_stores_with_its_own_key(prod: Template) -> None:
+def test_prod_encrypts_its_table_and_its_logs_with_its_own_key(prod: Template) -> None:
     ((key, properties),) = of_type(prod, "AWS::KMS::Key").items()
     assert properties["EnableKeyRotation"] is True
     keys = [
         only(prod, "AWS::DynamoDB::Table")["SSESpecification"]["KMSMasterKeyId"],
-        only(prod, "AWS::StepFunctions::StateMachine")["EncryptionConfiguration"]["KmsKeyId"],
-        *(queue["KmsMasterKeyId"] for queue in of_type(prod, "AWS::SQS::Queue").values()),
-        *(topic["KmsMasterKeyId"] for topic in of_type(prod, "AWS::SNS::Topic").values()),
-        *(group["KmsKeyId"] for group in of_type(prod, "AWS::Logs::LogGroup").values()),
+        *(
+            group["KmsKeyId"]
+            for group in of_type(prod, "AWS::Logs::LogGroup").values()
+            if not group["LogGroupName"].endswith(REPORTER)
+        ),
     ]
     assert {plain(value) for value in keys} == {f"<{key}>"}
 
 
-def test_the_policy_of_the_key_names_every_service_that_uses_it_without_a_role(prod: Template) -> None:
-    _, *services = only(prod, "AWS::KMS::Key")["KeyPolicy"]["Statement"]
-    assert {plain(statement["Principal"]["Service"]) for statement in services} == {
-        *("events.amazonaws.com", "cloudwatch.amazonaws.com", "delivery.logs.amazonaws.com"),
-        "logs.<AWS::Region>.amazonaws.com",
-    }
+def test_only_cloudwatch_logs_may_use_the_key_without_a_role_for_log_groups_of_the_stack(prod: Template) -> None:
+    _, logs = only(prod, "AWS::KMS::Key")["KeyPolicy"]["Statement"]
+    assert plain(logs["Principal"]["Service"]) == "logs.<AWS::Region>.amazonaws.com"
+    groups = [plain(arn) for arn in logs["Condition"]["ArnLike"]["kms:EncryptionContext:aws:logs:arn"]]
+    prefix = "arn:<AWS::Partition>:logs:<AWS::Region>:<AWS::AccountId>:log-group:"
+    assert groups == [f"{prefix}/aws/lambda/OrderSaga-prod-*", f"{prefix}/aws/vendedlogs/states/OrderSaga-prod-*"]
 
 
 def test_dev_encrypts_with_the_keys_that_aws_manages(template: Template) -> None:

@@ -6,7 +6,7 @@ from aws_cdk import App
 from aws_cdk.assertions import Template
 
 from examples.ticket_sale import app
-from examples.ticket_sale.lambdas.provider import TIMEOUT_SECONDS
+from examples.ticket_sale.lambdas.provider import DEADLINE_SECONDS
 from lambdas.saga_runtime.barrier import CLIENT_CONFIG
 from saga_stack.construct.stages import STAGES
 from saga_stack.construct.steps import functions_of
@@ -41,7 +41,7 @@ def test_the_writes_and_the_call_end_before_the_function_and_the_function_before
     attempts = config.retries["total_max_attempts"]
     # botocore waits up to a second between two attempts.
     write = attempts * (config.connect_timeout + config.read_timeout) + attempts - 1
-    call = 3 * TIMEOUT_SECONDS
+    call = DEADLINE_SECONDS
     template = dict(SAGAS["ticket"].template())
     states = definition_in(template)["States"]
     for name, state in (("charge_card", "ChargeCard"), ("refund_card", "RefundCard")):

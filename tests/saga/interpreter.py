@@ -24,6 +24,7 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_task.service impor
 from moto.stepfunctions.parser.asl.eval.environment import Environment
 from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
 from moto.stepfunctions.parser.asl.utils import json_path
+from moto.stepfunctions.parser.asl.utils.encoding import to_json_str
 from moto.stepfunctions.parser.backend import execution_worker
 from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
@@ -202,7 +203,8 @@ class Interpreter:
         """Write as ``client("dynamodb").update_item`` does, for the completion."""
         state = self.shape.completion
         assert state is not None
-        parameters["TableName"] = TABLE
+        # moto's context has a datetime where AWS's has text.
+        parameters = json.loads(to_json_str({**parameters, "TableName": TABLE}))
         try:
             return self.intercept(state, parameters, lambda: self.call(state, parameters))
         except TaskFailed as error:

@@ -34,7 +34,7 @@ PAYLOAD = {
     "committed": True,
     "failure": {"step": "CreateOrder", "error": "InvalidInput", "reason": "a reason"},
 }
-ATTRIBUTES = {name: {"S": name} for name in ("order_id", "confirmed_id", "status")}
+ATTRIBUTES = {name: {"S": name} for name in ("order_id", "status")}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from lambdas.saga_runtime import clock
 from tests.saga.faults import Fault, Injector
 from tests.saga.interpreter import Interpreter
 from tests.saga.trial import expected_rows
@@ -42,7 +43,7 @@ def test_a_full_rollback_in_which_another_saga_owns_every_row_costs_two_writes_a
 ) -> None:
     machine.run(saga.demo.input("1-success"))
     payload = {
-        "saga": {"id": "another", "started_at": "2999-01-01T00:00:00.000Z"},
+        "saga": {"id": "another", "started_at": clock.now()},
         "input": saga.demo.input("1-success"),
         "failure": {"Error": "Any", "Cause": ""},
     }

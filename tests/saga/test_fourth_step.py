@@ -55,10 +55,13 @@ def test_a_fourth_step_is_synthesized_and_survives_every_single_fault(project: P
     (project / "lambdas/award_points.py").write_text(FUNCTION.format(kind="action"))
     (project / "lambdas/revoke_points.py").write_text(FUNCTION.format(kind="compensation"))
 
-    faults = "tests/saga/test_faults.py::test_no_single_fault_leaves_a_saga_half_done[order-1-success]"
-    others = ("tests/infrastructure/test_definition.py", "tests/infrastructure/test_template.py")
+    tests = (
+        "tests/infrastructure/test_definition.py::test_an_action_catches_every_error_into_its_own_compensation",
+        "tests/infrastructure/test_template.py",
+        "tests/saga/test_faults.py::test_no_single_fault_leaves_a_saga_half_done[order-1-success]",
+    )
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-n0", "-vv", "-p", "no:cacheprovider", faults, *others],
+        [sys.executable, "-m", "pytest", "-n0", "-vv", "-p", "no:cacheprovider", *tests],
         cwd=project,
         env={name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "PYTHONPATH"))},
         capture_output=True,

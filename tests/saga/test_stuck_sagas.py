@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from lambdas.saga_runtime import report_stuck_saga
@@ -92,25 +94,47 @@ def test_a_sensitive_value_of_the_input_is_never_reported(machine: Interpreter, 
     assert message["cause"] == "no refund to (hidden)"
 
 
-def test_a_saga_that_runs_again_is_not_reported(messages: Messages, stepfunctions: Stubber) -> None:
-    """It was resumed before its event arrived."""
-    running = {"executionArn": ARN, "stateMachineArn": ARN, "status": "RUNNING", "startDate": 1}
-    stepfunctions.add_response("describe_execution", running)
+RUNNING = {"executionArn": ARN, "stateMachineArn": ARN, "status": "RUNNING", "startDate": 1}
+
+
+def test_a_saga_that_was_redriven_after_its_event_is_not_reported(messages: Messages, stepfunctions: Stubber) -> None:
+    stepfunctions.add_response("describe_execution", {**RUNNING, "redriveDate": datetime.fromtimestamp(3, UTC)})
     assert report_stuck_saga.handler(event(ARN), None) == {"stuck": False}
     assert messages.received() == []
 
 
-@pytest.mark.parametrize("status", ["FAILED", "TIMED_OUT", "ABORTED"])
-def test_a_saga_is_reported_although_step_functions_does_not_respond(
-    messages: Messages, stepfunctions: Stubber, status: str
+@pytest.mark.parametrize(
+    "redriven", [{}, {"redriveDate": datetime.fromtimestamp(1, UTC)}], ids=["never redriven", "redriven before"]
+)
+def test_an_answer_that_is_older_than_the_event_is_asked_for_again(
+    messages: Messages, stepfunctions: Stubber, redriven: dict[str, datetime]
 ) -> None:
-    """A false alert is better than a missed one."""
-    stepfunctions.add_client_error("describe_execution", "AccessDeniedException")
-    stepfunctions.add_client_error("get_execution_history", "AccessDeniedException")
-    assert report_stuck_saga.handler(event(ARN, status), None) == {"stuck": True}
-    (message,) = messages.received()
-    assert (message["executionArn"], message["status"], message["state"]) == (ARN, status, None)
-    assert (message["error"], message["cause"]) == (None, "no cause was given")
+    """DescribeExecution is eventually consistent. The error makes Lambda call the function again."""
+    stepfunctions.add_response("describe_execution", {**RUNNING, **redriven})
+    with pytest.raises(report_stuck_saga.StaleAnswerError):
+        report_stuck_saga.handler(event(ARN), None)
+
+
+@pytest.mark.parametrize("operation", ["describe_execution", "get_execution_history"])
+@pytest.mark.parametrize("code", ["ThrottlingException", "AccessDeniedException"])
+def test_an_error_of_step_functions_suppresses_no_report(
+    messages: Messages, stepfunctions: Stubber, operation: str, code: str
+) -> None:
+    """Lambda calls the function again, and then puts the event into the dead-letter queue, which has an alarm."""
+    if operation == "get_execution_history":
+        stepfunctions.add_response("describe_execution", {**RUNNING, "status": "FAILED", "error": "Broken"})
+    stepfunctions.add_client_error(operation, code)
+    with pytest.raises(ClientError, match=code):
+        report_stuck_saga.handler(event(ARN), None)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "9" * 5_000, "1e400", '{"errorMessage": ' + "[" * 50_000], ids=len)
+def test_no_content_of_an_execution_prevents_its_report(messages: Messages, stepfunctions: Stubber, text: str) -> None:
+    failed = {**RUNNING, "status": "FAILED", "error": "Broken", "cause": text[:32_000], "input": text}
+    stepfunctions.add_response("describe_execution", failed)
+    stepfunctions.add_response("get_execution_history", {"events": history(IN_LINE)})
+    assert report_stuck_saga.handler(event(ARN), None) == {"stuck": True}
+    assert messages.received()[0]["cause"] == text[:32_000]
 
 
 def described(stepfunctions: Stubber, status: str, *pages: Any) -> dict[str, Any]:

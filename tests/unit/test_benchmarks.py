@@ -114,7 +114,7 @@ def test_an_unknown_part_is_one_line(capsys: pytest.CaptureFixture[str]) -> None
     with pytest.raises(SystemExit) as ended:
         command_line.main(["warm"])
     assert ended.value.code == 2
-    assert capsys.readouterr().err.startswith("error: argument PART: invalid part 'warm': use ")
+    assert capsys.readouterr().err.startswith("error: invalid part 'warm': use ")
 
 
 def test_a_ratio_is_taken_round_by_round() -> None:

@@ -3,6 +3,7 @@
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler
@@ -103,6 +104,37 @@ def test_an_unexpected_response_is_an_unknown_outcome_and_not_repeated_in_the_er
             provider.charge(SALE, "key")
         thread.join()
     assert CARD not in str(raised.value)
+
+
+def test_a_response_that_trickles_in_exceeds_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte comes in time; without a deadline the whole call would take 5 s."""
+    ended = threading.Event()
+
+    class Trickling(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(201)
+            self.send_header("Content-Length", "100")
+            self.end_headers()
+            for _ in range(100):
+                if ended.wait(0.05):
+                    return
+                self.wfile.write(b" ")
+                self.wfile.flush()
+
+        def log_message(self, *_: object) -> None:
+            """Log nothing."""
+
+    monkeypatch.setattr(provider, "DEADLINE_SECONDS", 0.3)
+    with TCPServer(("127.0.0.1", 0), Trickling) as server:
+        monkeypatch.setenv("PROVIDER_URL", f"http://127.0.0.1:{server.server_address[1]}")
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        began = time.monotonic()
+        with pytest.raises(provider.ProviderError, match="did not respond"):
+            provider.charge(SALE, "key")
+        assert time.monotonic() - began < 2
+        ended.set()
+        thread.join()
 
 
 def test_a_provider_that_does_not_listen_is_an_unknown_outcome(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from lambdas.saga_runtime.names import state_name
-from lambdas.saga_runtime.steps import RESERVED_ATTRIBUTES, Schema, StepSpec, by_entity, require_free_names
+from lambdas.saga_runtime.steps import RESERVED_ATTRIBUTES, Schema, StepSpec, by_entity
 from lambdas.saga_runtime.validation import line
 
 SCHEMA = Schema(noun="room", key="room_id", fields=("room_id", "guest"))
@@ -22,7 +22,7 @@ def test_an_attribute_with_a_name_of_the_write_barrier_is_rejected(name: str) ->
             action="book", schema=SCHEMA, entity="ROOM", live="BOOKED", compensated="CANCELLED", stores={name: GUEST}
         )
     with pytest.raises(ValueError, match=message):
-        require_free_names(step("book", "ROOM"), {name: "what a provider returned"})
+        step("book", "ROOM").require_storable({name: "what a provider returned"})
 
 
 def test_steps_are_found_by_entity() -> None:

@@ -1,0 +1,231 @@
+"""``make smoke``: run the order saga of a deployed stack, on AWS or on the local cloud, and compare with the contract.
+
+Credentials, region and endpoint are AWS's usual ones. The orders have random ids; their rows are removed at the end. A
+run costs less than a cent, nearly all of it state transitions, which it counts.
+
+Exit status: 0 everything as expected, 1 something differs, 2 an error, 130 interrupted.
+"""
+
+import contextlib
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local.order_demo import ORDER_DEMO
+from ops.arguments import ArgumentParser
+from ops.client import SagaClient
+from ops.connection import Target, connect
+from ops.errors import NotResumable, OpsError, explained
+from ops.model import Execution, Outcome
+
+CARD = "5500 0000 1111"
+ORDER = {**ORDER_DEMO.input("1-success"), "card_no": CARD}
+CLEAN = "OrderFailed"
+DOLLARS_PER_TRANSITION = 0.000025  # us-east-1; see benchmarks/prices.toml
+WAIT_SECONDS = 120
+POLL_SECONDS = 0.5
+
+
+@dataclass(kw_only=True)
+class Smoke:
+    """A run against one stack: the ids it used, and the number of checks that failed."""
+
+    client: SagaClient
+    prefix: str = field(default_factory=lambda: f"smoke-{uuid4().hex[:12]}")
+    began: datetime = field(default_factory=lambda: datetime.now(UTC) - timedelta(minutes=1))
+    ids: list[str] = field(default_factory=list)
+    transitions: int = 0
+    failed: int = 0
+
+    def order(self, number: int, **fields: object) -> dict[str, object]:
+        """Return an order of this run."""
+        order_id = f"{self.prefix}-{number}"
+        self.ids.append(order_id)
+        return {**fields, "order_id": order_id}
+
+    def check(self, name: str, expected: object, actual: object) -> None:
+        """Print a check."""
+        good = expected == actual
+        self.failed += not good
+        print(f"{'ok    ' if good else 'FAILED'}  {name}")
+        print(f"        expected  {expected}\n        actual    {actual}", flush=True)
+
+    def end(self, arn: str) -> Execution:
+        """Wait until the execution has ended."""
+        ended: Execution = wait_for("the end of an execution", lambda: _ended(self.client.execution(arn)))
+        self.transitions += len(self.path(arn))
+        return ended
+
+    def path(self, arn: str) -> list[str]:
+        """Return the states that the execution entered."""
+        return [step.state for step in self.client.saga_run(arn).path]
+
+    def statuses(self, order: dict[str, object]) -> dict[str, str]:
+        """Return the statuses of the order's rows by entity."""
+        return {row.entity: row.status for row in self.client.rows(str(order["order_id"]))}
+
+    def rows(self, order: dict[str, object]) -> list[str]:
+        """Return the order's rows in words: entity, status and the name of the owner."""
+        rows = self.client.rows(str(order["order_id"]))
+        return [f"{row.entity} {row.status} by {row.saga_id.rpartition(':')[2]}" for row in rows]
+
+
+def wait_for(what: str, find: Callable[[], Any]) -> Any:
+    """Call ``find`` until it returns something. Raises OpsError after two minutes."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not (found := find()):
+        if time.monotonic() > deadline:
+            raise OpsError(f"{what} did not come within {WAIT_SECONDS} s")
+        time.sleep(POLL_SECONDS)
+    return found
+
+
+def run_scenarios(smoke: Smoke) -> None:
+    """Run the four orders of the demo."""
+    for number, (name, expected) in enumerate(ORDER_DEMO.expected_ends().items()):
+        order = smoke.order(number, **ORDER_DEMO.input(name))
+        if "card_no" in order:
+            order["card_no"] = CARD
+        arn = smoke.client.start(order)
+        ended = smoke.end(arn)
+        smoke.check(f"{name}: end", (expected.status, expected.error), (ended.status, ended.error))
+        smoke.check(f"{name}: path", " > ".join(expected.states), " > ".join(smoke.path(arn)))
+        smoke.check(f"{name}: rows", dict(expected.statuses), smoke.statuses(order))
+
+
+def start_twice(smoke: Smoke) -> None:
+    """Start a second execution for a live order: it fails cleanly and leaves the rows as they are."""
+    order = smoke.order(10, **ORDER)
+    smoke.end(smoke.client.start(order))
+    before = smoke.rows(order)
+    second = smoke.end(smoke.client.start({**order, "total": 999}))
+    smoke.check("duplicate start: end", ("FAILED", CLEAN), (second.status, second.error))
+    smoke.check("duplicate start: reason", "SagaConflict", _error_in(second.cause))
+    smoke.check("duplicate start: rows unchanged", before, smoke.rows(order))
+
+
+def try_again(smoke: Smoke) -> None:
+    """Try a compensated order again: it is fulfilled."""
+    order = smoke.order(11, **ORDER)
+    smoke.end(smoke.client.start({name: value for name, value in order.items() if name != "address"}))
+    again = smoke.end(smoke.client.start(order))
+    smoke.check("retry of a compensated order: end", "SUCCEEDED", again.status)
+
+
+def stop_and_redrive(smoke: Smoke, stepfunctions: Any) -> None:
+    """Stop an execution: it is reported as stuck. Redrive it: it is fulfilled."""
+    for number in range(20, 25):
+        order = smoke.order(number, **ORDER)
+        arn = smoke.client.start(order)
+        with contextlib.suppress(ClientError):
+            stepfunctions.stop_execution(executionArn=arn, error="Smoke", cause="stopped by make smoke")
+        if smoke.end(arn).status == "ABORTED":
+            break
+    else:
+        smoke.check("stopped execution: end", "ABORTED", "SUCCEEDED five times before it could be stopped")
+        return
+    reported = wait_for(
+        "the report of a stuck saga",
+        lambda: [saga for saga in smoke.client.stuck(keep=True).sagas if saga.execution.arn == arn],
+    )
+    smoke.check("stopped execution: reported as", Outcome.STUCK, reported[0].execution.outcome)
+    try:
+        smoke.client.resume(reported[0])
+    except NotResumable as error:
+        print(f"skip    stopped execution: redriven\n        {error}")
+        return
+    ended = wait_for("the end of a redrive", lambda: smoke.client.has_ended_since(reported[0].execution))
+    smoke.check("stopped execution: redriven to", "SUCCEEDED", ended.status)
+
+
+def search_card(smoke: Smoke, logs: Any, sqs: Any) -> None:
+    """Search the card number in rows, outputs, causes, logs and queues."""
+    digits = CARD.replace(" ", "")
+    texts = [repr(smoke.client.rows(order_id)) for order_id in smoke.ids]
+    texts += [repr(execution) for execution in smoke.client.newest(status=None, count=len(smoke.ids))]
+    texts += _log_lines(smoke, logs)
+    messages = sqs.receive_message(
+        QueueUrl=smoke.client.stack.stuck_sagas_queue_url, MaxNumberOfMessages=10, VisibilityTimeout=0
+    )
+    texts += [message["Body"] for message in messages.get("Messages", [])]
+    found = [text[:200] for text in texts if CARD in text or digits in text]
+    smoke.check(f"card number in {len(texts)} rows, ends, log lines and messages", [], found)
+
+
+def _log_lines(smoke: Smoke, logs: Any) -> list[str]:
+    stack = smoke.client.stack.name
+    lines = []
+    for prefix in (f"/aws/lambda/{stack}-", f"/aws/vendedlogs/states/{stack}-"):
+        for page in logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=prefix):
+            for group in page["logGroups"]:
+                events = logs.get_paginator("filter_log_events").paginate(
+                    logGroupName=group["logGroupName"], startTime=int(smoke.began.timestamp() * 1000)
+                )
+                lines += [event["message"] for found in events for event in found["events"]]
+    return lines
+
+
+def remove_rows(smoke: Smoke, dynamodb: Any) -> None:
+    """Remove the rows of this run."""
+    stack = smoke.client.stack
+    for order_id in smoke.ids:
+        for row in smoke.client.rows(order_id):
+            key = {stack.key: {"S": order_id}, "entity": {"S": row.entity}}
+            dynamodb.delete_item(TableName=stack.table, Key=key)
+
+
+def _error_in(cause: str | None) -> str | None:
+    """Return the error in a cause of the form ``STEP failed: ERROR: REASON``."""
+    return cause.split(": ")[1] if cause else None
+
+
+def _ended(execution: Execution) -> Execution | None:
+    return None if execution.outcome is Outcome.RUNNING else execution
+
+
+@contextlib.contextmanager
+def _own_rows(smoke: Smoke) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        remove_rows(smoke, boto3.client("dynamodb"))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    parser = ArgumentParser(prog="python -m tests.smoke", description="Compare a deployed stack with the contract.")
+    parser.add_argument("--stage", default="dev", help="the stack OrderSaga-STAGE (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        smoke = Smoke(client=connect(Target(stack=f"OrderSaga-{options.stage}")))
+        with _own_rows(smoke):
+            run_scenarios(smoke)
+            start_twice(smoke)
+            try_again(smoke)
+            stop_and_redrive(smoke, boto3.client("stepfunctions"))
+            search_card(smoke, boto3.client("logs"), boto3.client("sqs"))
+    except OpsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except (BotoCoreError, ClientError) as error:
+        print(f"error: {explained(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nInterrupted; the rows of this run are removed.", file=sys.stderr)
+        return 130
+    cost = smoke.transitions * DOLLARS_PER_TRANSITION
+    print(f"{smoke.failed or 'no'} checks failed; {smoke.transitions} state transitions, about ${cost:.4f}")
+    return 1 if smoke.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
