@@ -34,7 +34,7 @@ from tests.fixtures import local_aws
 from tests.orderings import ROWS, Delivery, Exploration, start_orders
 from tests.saga.faults import Fault, Faults, in_flight, pairs, singles
 from tests.saga.interpreter import interpreter
-from tests.saga.trial import fresh, trial
+from tests.saga.trial import fresh, padded, trial
 from tests.sagas import SAGAS
 from tests.shape import Shape
 from tests.unit.test_barrier import BOTH_TWICE, THREE_SAGAS
@@ -49,12 +49,21 @@ FINDINGS_SHOWN = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """A scenario of a saga under faults. ``backwards``: the branches of its groups run in the other order."""
+    """A scenario of a saga under faults.
+
+    Args:
+        saga: the saga.
+        scenario: the scenario.
+        faults: the faults by state.
+        backwards: whether the branches of its groups run in the other order.
+        padded: whether the input is as large as its schema allows.
+    """
 
     saga: str
     scenario: str
     faults: Faults
     backwards: bool = False
+    padded: bool = False
 
     @property
     def name(self) -> str:
@@ -62,15 +71,18 @@ class Trial:
         faults = ",".join(
             f"{state}={'+'.join(fault.name for fault in several)}" for state, several in self.faults.items()
         )
-        return ":".join([self.saga, self.scenario, faults, *(["backwards"] if self.backwards else [])])
+        flags = [flag for flag in ("backwards", "padded") if getattr(self, flag)]
+        return ":".join([self.saga, self.scenario, faults, *flags])
 
     @staticmethod
     def named(name: str, shapes: Mapping[str, Shape]) -> "Trial":
         """Return the trial of that name. Raises KeyError or ValueError if there is none."""
-        saga, scenario, listed, *backwards = name.split(":")
+        saga, scenario, listed, *flags = name.split(":")
         places = [place.split("=") for place in listed.split(",") if place]
         faults = {state: tuple(Fault[fault] for fault in several.split("+")) for state, several in places}
-        found = Trial(saga=saga, scenario=scenario, faults=faults, backwards=bool(backwards))
+        found = Trial(
+            saga=saga, scenario=scenario, faults=faults, backwards="backwards" in flags, padded="padded" in flags
+        )
         if (
             found.name != name
             or scenario not in SAGAS[saga].demo.scenarios
@@ -97,7 +109,8 @@ def run_trials(kind: str, shape: Shape, trials: Sequence[Trial]) -> Result:
     demo = SAGAS[trials[0].saga].demo
     with _silence(), interpreter(shape, demo) as machine:
         for one in trials:
-            input_ = fresh(demo.input(one.scenario), shape.key)
+            input_ = demo.input(one.scenario)
+            input_ = fresh(padded(input_, demo.schema) if one.padded else input_, shape.key)
             _, problems = trial(machine, input_, one.faults, backwards=one.backwards)
             result.executions += 1
             result.violations += [f"{one.name}: {problem}" for problem in problems]
@@ -167,6 +180,11 @@ def _trials(saga: str, shape: Shape, seed: int) -> dict[str, list[Trial]]:
             for _, faults in in_flight(shape)
             for name in scenarios
             for backwards in both
+        ],
+        "limits": [
+            Trial(saga=saga, scenario=name, faults=faults, padded=True)
+            for faults in singles(shape.tasks)
+            for name in scenarios
         ],
         # Each with one order of the branches, in turn.
         "pairs of faults": [

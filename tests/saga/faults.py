@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -24,11 +25,14 @@ class Fault(Enum):
     LATE = "always times out, and writes after the saga has ended or compensated it"
     BROKEN = "always fails before its write"
     BROKEN_AFTER = "always fails after its write"
+    LONG_CAUSE = "always fails before its write, with the longest cause that a function can have"
 
 
 _ONCE_BEFORE = {Fault.ERROR_BEFORE: "RuntimeError", Fault.SERVICE_ERROR: "Lambda.ServiceException"}
 _ONCE_AFTER = {Fault.ERROR_AFTER: "RuntimeError", Fault.KILLED: "Runtime.ExitError"}
 _THROTTLED_TIMES = 3
+# Step Functions truncates a cause to 32,768 characters (API Reference, HistoryEvent). Escaped again, this one doubles.
+_LONGEST_CAUSE = json.dumps({"errorMessage": '"' * 16_350, "errorType": "RuntimeError"})
 
 Faults = Mapping[str, tuple[Fault, ...]]
 
@@ -78,14 +82,16 @@ class Injector:
                 return _failing("RuntimeError")
             case Fault.BROKEN_AFTER:
                 return _failing("RuntimeError", after=deliver)
+            case Fault.LONG_CAUSE:
+                return _failing("RuntimeError", cause=_LONGEST_CAUSE)
         return deliver
 
 
-def _failing(error: str, *, after: Deliver | None = None) -> Deliver:
+def _failing(error: str, *, after: Deliver | None = None, cause: str = "injected") -> Deliver:
     def fail() -> Any:
         if after is not None:
             after()
-        raise TaskFailed(error)
+        raise TaskFailed(error, cause)
 
     return fail
 

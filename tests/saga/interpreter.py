@@ -41,6 +41,9 @@ for _owner in (AmazonStateLanguageParser, json_path):
 
 ROLE = f"arn:aws:iam::{DEFAULT_ACCOUNT_ID}:role/saga"
 
+# Bytes of UTF-8 (Step Functions Developer Guide, "Quotas").
+MAX_PAYLOAD = 256 * 1024
+
 Deliver = Callable[[], Any]
 Intercept = Callable[[str, Any, Deliver], Any]
 
@@ -83,7 +86,8 @@ class Interpreter:
       parameters of its write) and the call itself. Tests inject faults there.
     * ``backwards``: whether the branches of Parallel states run in the other order.
 
-    ``requests`` lists the operations that DynamoDB was asked for. ``provider`` is what the functions call, if anything.
+    ``requests`` lists the operations that DynamoDB was asked for, ``oversized`` the payloads that Step Functions would
+    not pass on. ``provider`` is what the functions call, if anything.
     """
 
     def __init__(self, shape: Shape, demo: Demo, provider: Provider | None) -> None:
@@ -93,6 +97,7 @@ class Interpreter:
         self.intercept: Intercept = deliver_at_once
         self.backwards = False
         self.requests: list[str] = []
+        self.oversized: list[str] = []
         self.dynamodb = create_table(shape.key)
         self._backend = stepfunctions_parser_backends[DEFAULT_ACCOUNT_ID][REGION]
         self._numbers = itertools.count(1)
@@ -190,6 +195,9 @@ class Interpreter:
     def invoke(self, FunctionName: str, Payload: bytes, **_: Any) -> dict[str, Any]:  # noqa: N803 (boto3's names)
         """Run the function as ``client("lambda").invoke`` does; a failure is part of the response."""
         state, payload = self.shape.state_of[FunctionName], json.loads(Payload)
+        size = len(json.dumps(payload, ensure_ascii=False).encode(errors="surrogatepass"))
+        if size > MAX_PAYLOAD:
+            self.oversized.append(f"{state} receives {size:,} bytes")
         try:
             answer = self.intercept(state, payload, lambda: self.call(state, payload))
         except TaskFailed as error:

@@ -19,6 +19,8 @@ from tests.saga.interpreter import Interpreter, TaskFailed, interpreter
 from tests.sagas import SAGAS
 
 FAULTS = ("Lambda.TooManyRequestsException", "States.Timeout", "Unexpected")
+# Of a state that writes to the table by itself.
+WRITE_FAULTS = ("DynamoDB.ConditionalCheckFailedException", "States.Timeout")
 # The input of every state: what any state before it may have put out.
 INPUT = {
     "answer": {"order_id": "1", "status": "DONE", "committed": True},
@@ -92,12 +94,15 @@ def _cases(machine: Interpreter, saga: str, definition: Mapping[str, Any], state
     yield _observed(machine, saga, definition, state, success, retries=0)
     if not is_task:
         return
-    for error in (*BUSINESS_ERRORS, *FAULTS):
+    is_function = "FunctionName" in body["Parameters"]
+    faults = FAULTS if is_function else WRITE_FAULTS
+    for error in (*BUSINESS_ERRORS, *FAULTS) if is_function else WRITE_FAULTS:
         # A failed function's cause is JSON; a timeout has none.
-        cause = "" if error == "States.Timeout" else json.dumps({"errorMessage": "injected", "errorType": error})
+        details = {"errorMessage": "injected", "errorType": error}
+        cause = "" if error == "States.Timeout" else json.dumps(details, separators=(",", ":"))
         failure = {"errorOutput": {"error": error, "cause": cause}}
         last = max(retry["MaxAttempts"] for retry in body["Retry"])
-        if error in FAULTS:
+        if error in faults:
             yield StateCase(
                 saga=saga,
                 state=state,
@@ -110,7 +115,7 @@ def _cases(machine: Interpreter, saga: str, definition: Mapping[str, Any], state
                 output=None,
                 error=error,
             )
-        yield _observed(machine, saga, definition, state, failure, retries=last if error in FAULTS else 0)
+        yield _observed(machine, saga, definition, state, failure, retries=last if error in faults else 0)
 
 
 def _success(body: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -7,9 +7,9 @@ import random
 
 import pytest
 
-from tests.saga.faults import in_flight, pairs, singles
+from tests.saga.faults import Fault, in_flight, pairs, singles
 from tests.saga.interpreter import Interpreter
-from tests.saga.trial import fresh, trial
+from tests.saga.trial import fresh, padded, trial
 from tests.sagas import SCENARIOS, SagaUnderTest, each_saga
 
 # The other sagas add little to the order saga: their sample is smaller, and their other scenarios have every third or
@@ -38,6 +38,17 @@ def test_no_pair_of_faults_of_a_fixed_sample_leaves_a_saga_half_done(
         input_ = fresh(saga.demo.input(name), machine.shape.key)
         _, problems = trial(machine, input_, faults, backwards=bool(number % 2))
         assert not problems, (name, faults, problems)
+
+
+@each_saga
+def test_no_fault_leaves_a_saga_of_the_largest_input_half_done(saga: SagaUnderTest, machine: Interpreter) -> None:
+    """Neither such an input with the longest cause, nor a second attempt after it, exceeds a limit of AWS."""
+    for task in machine.shape.tasks:
+        for fault in (Fault.LONG_CAUSE, Fault.LATE):
+            input_ = fresh(padded(saga.demo.input("1-success"), saga.demo.schema), machine.shape.key)
+            for _ in range(2):
+                _, problems = trial(machine, input_, {task: (fault,)})
+                assert not problems, (task, fault, problems)
 
 
 @pytest.mark.parametrize("saga", ["trip"], indirect=True)

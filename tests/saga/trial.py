@@ -3,6 +3,7 @@
 import functools
 import inspect
 import itertools
+import json
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from tests.saga.interpreter import Execution, Interpreter, TaskFailed, deliver_a
 from tests.shape import Shape
 
 if TYPE_CHECKING:
-    from lambdas.saga_runtime.steps import StepSpec
+    from lambdas.saga_runtime.steps import Schema, StepSpec
 
 _numbers = itertools.count(1)
 
@@ -47,6 +48,13 @@ def fresh(input_: Mapping[str, Any], key: str = "order_id") -> dict[str, Any]:
     return {**input_, key: f"trial-{next(_numbers)}"}
 
 
+def padded(input_: Mapping[str, Any], schema: "Schema") -> dict[str, Any]:
+    """Return the input made as large as its schema allows, by its last field."""
+    field = schema.fields[-1]
+    room = schema.max_size - len(json.dumps({**input_, field: ""}))
+    return {**input_, field: '"' * (room // 2)}
+
+
 def trial(
     machine: Interpreter, input_: Mapping[str, Any], faults: Faults, *, backwards: bool = False
 ) -> tuple[Execution, list[str]]:
@@ -73,6 +81,7 @@ def trial(
         if is_stuck(machine.shape, ended):
             problems.append(f"3: resumed, it ended {ended.status} with {ended.error} in {ended.states[-1]}")
         problems += check(machine, [ended])
+    problems += [f"10: {problem}" for problem in machine.oversized]
     return execution, problems + late_actions_accepted(machine, ended)
 
 
