@@ -13,7 +13,7 @@ CDK := $(RUN) node node_modules/aws-cdk/bin/cdk
 APP := $(if $(EXAMPLE),--app "python -m examples.$(EXAMPLE).app")
 
 .DEFAULT_GOAL := help
-.PHONY: help install same-python demo local console docs screenshots test chaos smoke conformance bench lint format synth diff compare deploy destroy lock clean
+.PHONY: help install same-python demo local console docs screenshots test chaos mutants smoke conformance bench lint format synth diff compare deploy destroy lock clean
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s%s\n", $$1, $$2 }'
@@ -66,6 +66,9 @@ chaos: install ## Every pair of faults and every order of deliveries, of all sag
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SAGA),--saga $(SAGA))
 	@echo "200 orders at 16 at a time on the local cloud, functions killed and crashing at random"
 	@ORDERS=200 $(BIN)/python -m pytest --numprocesses=0 --quiet tests/e2e/test_processes.py -k many_orders
+
+mutants: install ## Change one expression of the saga at a time and expect a test to fail, for ten minutes (SEED= for other ones, ARGS=)
+	@$(BIN)/python -m tests.mutants $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 bench: install ## What an order costs and how fast it is, into docs/performance.md (ARGS= for some parts)
 	@$(BIN)/python -m benchmarks $(ARGS)

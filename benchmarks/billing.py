@@ -11,8 +11,6 @@ from typing import Any, TypeAlias
 # What a service or a quota is named in prices.toml and quotas.toml, and its values with ``source`` and ``read``.
 Listed: TypeAlias = Mapping[str, Mapping[str, Any]]
 
-KIB = 1024
-GIB = 1024**3
 # The memory of the functions in the CDK apps.
 MEMORY_MB = 256
 # AWS Lambda Developer Guide, "Configure Lambda function memory": one vCPU at this size, a share of it below.
@@ -50,7 +48,7 @@ def bill(usage: Usage, prices: Listed) -> dict[str, float]:
         "Step Functions": usage.transitions * prices["step_functions"]["state_transition"],
         "Lambda": usage.calls * prices["lambda"]["request"] + gb_seconds * prices["lambda"]["gb_second_arm64"],
         "DynamoDB": usage.write_units * prices["dynamodb"]["write_request_unit"],
-        "logs": usage.log_bytes / GIB * prices["logs"]["gb_ingested"],
+        "logs": usage.log_bytes / 1024**3 * prices["logs"]["gb_ingested"],
     }
 
 
@@ -64,7 +62,7 @@ def write_units(size: int) -> int:
 
     Source: Amazon DynamoDB Developer Guide, "DynamoDB read and write operations".
     """
-    return max(1, math.ceil(size / KIB))
+    return max(1, math.ceil(size / 1024))
 
 
 def row_size(row: Mapping[str, Mapping[str, Any]]) -> int:

@@ -22,11 +22,6 @@ class Goal:
         """Whether the value is on the right side of the limit."""
         return self.value >= self.limit if self.at_least else self.value <= self.limit
 
-    @property
-    def bound(self) -> str:
-        """The limit in words."""
-        return f"{'at least' if self.at_least else 'at most'} {self.limit:g}"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
@@ -45,8 +40,10 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def goals(parts: Iterable[Part]) -> str:
     """Return the goals of all parts as a table."""
-    every = [goal for part in parts for goal in part.goals]
-    rows = [[goal.name, goal.bound, f"{goal.value:.2f}", "met" if goal.is_met else "**not met**"] for goal in every]
+    rows = []
+    for goal in (goal for part in parts for goal in part.goals):
+        bound, met = "at least" if goal.at_least else "at most", "met" if goal.is_met else "**not met**"
+        rows.append([goal.name, f"{bound} {goal.limit:g}", f"{goal.value:.2f}", met])
     return table(["goal", "limit", "measured", ""], rows)
 
 

@@ -1,7 +1,6 @@
 """What one AWS account sustains, on paper: ``python -m benchmarks.scale --orders-per-second N``.
 
-It compares what a complete order uses, as `make bench` measured it, with AWS's default quotas and the price list.
-Exit status: 0, or 2 for a mistake in the arguments or without the figures.
+It needs the figures of `make bench`. Exit status: 0, or 2 for a mistake in the arguments or without these figures.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The functions of the plain saga: each makes a client and one write without a condition."""
+"""The functions of the plain saga, as first versions are often written: a client and one write in each call."""
 
 import os
 from typing import Any

@@ -57,9 +57,9 @@ def action(step: StepSpec, call: ProviderCall | None = None) -> Handler:
     """
     _require_provider_statuses(step, call)
 
-    def perform(request: Request, _row: Row | None) -> Answer:
+    def perform(request: Request, row: Row | None) -> Answer:
         input_ = step.schema.validated(request.input)
-        row = Row(step=step, key=step.schema.key_of(input_), saga=request.saga)
+        row = row or _row(step, request)
         if call is None:
             barrier.act(row, step.attributes(input_))
         else:
@@ -75,8 +75,8 @@ def confirmation(step: StepSpec) -> Handler:
         raise ValueError(f"{step.entity} needs the status `confirmed` to be confirmed")
     status = step.confirmed
 
-    def perform(request: Request, _row: Row | None) -> Answer:
-        row = Row(step=step, key=step.schema.key_of(request.input), saga=request.saga)
+    def perform(request: Request, row: Row | None) -> Answer:
+        row = row or _row(step, request)
         barrier.confirm(row)
         return _answer(step, row, status)
 
@@ -129,7 +129,7 @@ def _handler(step: StepSpec, perform: Callable[[Request, Row | None], Answer], *
     def handle(event: object, _context: object) -> Answer:
         request = _request(event)
         try:
-            row = Row(step=step, key=step.schema.key_of(request.input), saga=request.saga)
+            row = _row(step, request)
         except InvalidInput:
             row = None
         logger.append_keys(step=step.name, saga_id=request.saga.id, **{step.schema.key: row.key[1] if row else None})
@@ -149,6 +149,11 @@ def _handler(step: StepSpec, perform: Callable[[Request, Row | None], Answer], *
         return answer if request.saga.id != DIRECT else answer | {"saga": asdict(request.saga)}
 
     return handle
+
+
+def _row(step: StepSpec, request: Request) -> Row:
+    """Return the row of the step. Raises InvalidInput if the input has no valid key."""
+    return Row(step=step, key=step.schema.key_of(request.input), saga=request.saga)
 
 
 def _log_rejection(step: StepSpec, error: BusinessError) -> None:

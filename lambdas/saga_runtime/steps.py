@@ -76,8 +76,7 @@ class Schema:
                 # The name of an unknown field may be a sensitive value.
                 shown = f"'{name}'" if _SAFE_NAME.fullmatch(name) else "(name not shown)"
                 raise InvalidInput(f"unknown field {shown}: expected {expected} and nothing else")
-        for name in value.keys() - {*self.sensitive}:
-            self._require_no_sensitive_value(value, name)
+        self._require_no_sensitive_value(value, *(name for name in value if name not in self.sensitive))
         return value
 
     def key_of(self, value: object) -> Key:
@@ -92,10 +91,14 @@ class Schema:
         """Return the values of the sensitive fields in an input, valid or not."""
         return [value[name] for name in self.sensitive if name in value] if isinstance(value, dict) else []
 
-    def _require_no_sensitive_value(self, value: Input, name: str) -> None:
-        text = str(value[name])
-        if redacted(text, self.sensitive_values(value)) != text:
-            raise InvalidInput(f"{name} contains the value of {' or '.join(self.sensitive)}: remove it")
+    def _require_no_sensitive_value(self, value: Input, *names: str) -> None:
+        sensitive = self.sensitive_values(value)
+        text = " and ".join(str(value[name]) for name in names)
+        if redacted(text, sensitive) == text:
+            return
+        for name in names:
+            if redacted(str(value[name]), sensitive) != str(value[name]):
+                raise InvalidInput(f"{name} contains the value of {' or '.join(self.sensitive)}: remove it")
 
 
 @dataclass(frozen=True, kw_only=True)

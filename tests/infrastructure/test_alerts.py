@@ -44,6 +44,11 @@ def dimensions(alarm: dict[str, Any]) -> dict[str, str]:
 def test_every_execution_that_did_not_end_cleanly_calls_the_reporter(template: Template) -> None:
     rules = of_type(template, "AWS::Events::Rule").values()
     details = [rule["EventPattern"]["detail"] for rule in rules]
+    (machine,) = resources(template, "AWS::StepFunctions::StateMachine")
+    for rule in rules:
+        assert rule["EventPattern"]["source"] == ["aws.states"]
+        assert rule["EventPattern"]["detail-type"] == ["Step Functions Execution Status Change"]
+        assert [plain(arn) for arn in rule["EventPattern"]["detail"]["stateMachineArn"]] == [f"<{machine}>"]
     assert sorted([(detail["status"], detail.get("error")) for detail in details], key=str) == [
         (["FAILED"], [{"anything-but": "OrderFailed"}, {"exists": False}]),
         (["TIMED_OUT", "ABORTED"], None),
@@ -70,6 +75,20 @@ def test_the_rules_do_not_pass_on_the_input_of_an_execution(template: Template) 
 def test_what_the_reporter_could_not_report_goes_to_the_other_queue(template: Template) -> None:
     queue = functions(template)[REPORTER]["DeadLetterConfig"]["TargetArn"]
     assert plain(alarms(template)["UndeliveredReports"]["Dimensions"][0]["Value"]) == plain(queue)
+
+
+def test_the_reporter_sends_to_the_queue_whose_messages_fire_the_alarm(template: Template) -> None:
+    queue = functions(template)[REPORTER]["Environment"]["Variables"]["QUEUE_URL"]
+    assert plain(queue) == dimensions(alarms(template)["StuckSagas"])["QueueName"]
+
+
+def test_a_message_may_be_listed_as_often_as_sqs_allows_before_it_moves(template: Template) -> None:
+    """Listing the messages receives them."""
+    found = of_type(template, "AWS::SQS::Queue")
+    (policy,) = (queue["RedrivePolicy"] for queue in found.values() if "RedrivePolicy" in queue)
+    assert policy["maxReceiveCount"] == 1000
+    undelivered = dimensions(alarms(template)["UndeliveredReports"])["QueueName"]
+    assert plain(policy["deadLetterTargetArn"]) == undelivered
 
 
 def test_an_event_that_eventbridge_cannot_deliver_is_counted_and_not_stored(template: Template) -> None:

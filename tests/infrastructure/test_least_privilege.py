@@ -149,15 +149,13 @@ def test_the_state_machine_may_invoke_the_functions_and_update_items_of_the_tabl
 
 
 @each_stage
-def test_a_role_may_use_the_key_only_through_one_service_or_for_one_purpose(stage: str) -> None:
+def test_a_role_may_use_the_key_only_through_dynamodb(stage: str) -> None:
     for role in statements(synthesized(stage)).values():
         for statement in role:
             if any(action.startswith("kms:") for action in as_list(statement["Action"])):
-                assert set(statement["Condition"]["StringEquals"]) <= {
-                    "kms:ViaService",
-                    "kms:EncryptionContext:aws:states:stateMachineArn",
-                    "kms:EncryptionContext:SourceArn",
-                }
+                assert set(statement["Condition"]) == {"StringEquals"}
+                through = {name: plain(value) for name, value in statement["Condition"]["StringEquals"].items()}
+                assert through == {"kms:ViaService": "dynamodb.<AWS::Region>.amazonaws.com"}
 
 
 @each_stage

@@ -39,6 +39,12 @@ NOTIFY = Retriable(action="notify_customer")
         ((BOOK, Step(action="rent_car", compensation="Book_Room")), "two states are named BookRoom"),
         ((Parallel(name="book_room", steps=(BOOK, RENT)),), "two states are named BookRoom"),
         ((Parallel(name="trip", steps=(BOOK,)), Retriable(action="undo_trip")), "two states are named UndoTrip"),
+        (
+            (Parallel(name="trip", steps=(BOOK,)), Retriable(action="trip_complete")),
+            "two states are named TripComplete",
+        ),
+        ((Parallel(name="trip", steps=(BOOK,)), Retriable(action="book_room_failed")), "are named BookRoomFailed"),
+        ((PAY, Retriable(action="take_payment_committed")), "two states are named TakePaymentCommitted"),
         ((PAY, BOOK), "book_room comes after the pivot take_payment, after which nothing is compensated"),
         ((PAY, Parallel(name="trip", steps=(BOOK, RENT))), "book_room comes after the pivot take_payment"),
         ((NOTIFY, BOOK), "book_room comes after the retriable step notify_customer"),

@@ -10,6 +10,8 @@ from tests.infrastructure.templates import (
     functions,
     of_type,
     only,
+    plain,
+    resources,
 )
 
 
@@ -40,6 +42,9 @@ def test_a_function_knows_the_table_and_the_namespace_of_its_metrics_only(templa
     for name in FUNCTIONS:
         variables = found[name]["Environment"]["Variables"]
         assert set(variables) == {"TABLE_NAME", "POWERTOOLS_METRICS_NAMESPACE"}
+        assert [plain(variables["TABLE_NAME"])] == [
+            f"<{table}>" for table in resources(template, "AWS::DynamoDB::Table")
+        ]
         assert variables["POWERTOOLS_METRICS_NAMESPACE"] == "OrderSaga-dev"
 
 

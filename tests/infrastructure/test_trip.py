@@ -60,6 +60,8 @@ def test_if_either_has_failed_both_are_cancelled_without_a_catch(states: Definit
     assert decision["Default"] == "TakePayment"
     undo = states["UndoReservations"]
     assert set(branches(undo)) == {"CancelFlight", "CancelHotel"}
+    # Every branch gives the same answer, and a group may have one branch only.
+    assert undo["OutputPath"] == "$[0]"
     assert undo["Next"] == "TripFailed"
     assert "Catch" not in undo
     assert not any("Catch" in body for body in branches(undo).values())
@@ -77,6 +79,7 @@ def test_the_steps_after_the_pivot_have_no_catch(states: Definition) -> None:
     assert states["TakePayment"]["Next"] == "Confirmations"
     confirmations = branches(states["Confirmations"])
     assert set(confirmations) == {"ConfirmFlight", "ConfirmHotel"}
+    assert states["Confirmations"]["OutputPath"] == "$[0]"
     assert not any("Catch" in state for state in (states["Confirmations"], *confirmations.values()))
 
 

@@ -1,7 +1,10 @@
 """Rows that an operator settled by direct calls keep the invariants when the saga is redriven after all."""
 
+from typing import Any
+
 import pytest
 
+from tests.fixtures import store_item, stored_item
 from tests.saga.faults import Fault, Injector
 from tests.saga.interpreter import Execution, Interpreter, deliver_at_once
 from tests.saga.trial import check, fresh
@@ -45,3 +48,19 @@ def test_an_order_whose_first_row_was_settled_by_hand_is_never_confirmed(
     assert (ended.status, ended.states[-1]) == ("FAILED", "ConfirmOrder")
     assert machine.rows(stuck.input["order_id"]) == before
     assert before["ORDER"]["status"] == "DELETED"
+
+
+@pytest.mark.parametrize(
+    "owner",
+    [{"saga_id": {"S": "another"}}, {"saga_started_at": {"S": "2026-01-01T00:00:00.000Z"}}],
+    ids=["id", "start"],
+)
+def test_an_order_whose_row_another_saga_owns_is_never_confirmed(
+    machine: Interpreter, saga: SagaUnderTest, owner: dict[str, Any]
+) -> None:
+    stuck = stuck_in(machine, saga, "ConfirmOrder", "1-success")
+    order_id = stuck.input["order_id"]
+    foreign = {**(stored_item(order_id, "ORDER") or {}), **owner}
+    store_item(order_id, "ORDER", foreign)
+    assert machine.resume(stuck).status == "FAILED"
+    assert stored_item(order_id, "ORDER") == foreign

@@ -3,6 +3,7 @@
 import importlib
 import json
 import math
+import runpy
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from examples.ticket_sale.lambdas import provider
 from examples.ticket_sale.lambdas.sale_steps import SCHEMA as SALE_SCHEMA
 from examples.trip_booking.lambdas.trip_steps import SCHEMA as TRIP_SCHEMA
 from lambdas.order_steps import SCHEMA, STEPS
-from lambdas.saga_runtime import clock
+from lambdas.saga_runtime import barrier, clock
 from lambdas.saga_runtime.errors import InvalidInput, SagaConflict, StepCompensated, StepFailed
 from lambdas.saga_runtime.handlers import action, compensation
 from lambdas.saga_runtime.redaction import HIDDEN, redacted
@@ -99,7 +100,7 @@ def test_a_row_keeps_the_history_of_its_owner_and_of_the_owner_before(table: "Dy
 
 BIG = StepSpec(
     action="keep_note",
-    schema=Schema(noun="note", key="order_id", fields=("order_id", "note")),
+    schema=Schema(noun="note", key="order_id", fields=("order_id", "note"), max_size=400_000),
     entity="NOTE",
     live="KEPT",
     compensated="DROPPED",
@@ -108,11 +109,17 @@ BIG = StepSpec(
 
 
 def test_an_action_rejects_what_would_leave_its_compensation_no_room_in_the_row(table: "DynamoDBClient") -> None:
-    fits, too_large = ({"order_id": "1", "note": "x" * length} for length in (99_000, 100_001))
-    with pytest.raises(InvalidInput, match=r"the row NOTE would have 100,0.. bytes: expected at most 100,000"):
+    text = "é" * ((100_000 - len("note")) // 2)
+    fits, too_large = ({"order_id": "1", "note": note} for note in (text, f"{text}x"))
+    with pytest.raises(InvalidInput, match=r"the row NOTE would have 100,001 bytes: expected at most 100,000"):
         action(BIG)(by_saga("s", input_=too_large), None)
     action(BIG)(by_saga("s", input_=fits), None)
     assert compensation(BIG)(by_saga("s", input_=fits), None)["status"] == "DROPPED"
+
+
+def test_a_function_writes_to_the_table_that_its_environment_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TABLE_NAME", "another")
+    assert runpy.run_path(barrier.__file__)["_TABLE_NAME"] == "another"
 
 
 def test_an_attribute_may_have_the_name_of_a_value_of_the_barrier(table: "DynamoDBClient") -> None:

@@ -204,6 +204,25 @@ def test_a_slow_request_does_not_make_the_row_live_again(fake: DirectProvider) -
     assert fake.ledger("1") == "provider: nothing was charged"
 
 
+@pytest.mark.parametrize("owner", [{"saga_id": {"S": "t"}}, {"saga_started_at": {"S": LATER}}], ids=["id", "start"])
+@pytest.mark.parametrize("compensates", [False, True], ids=["charge", "refund"])
+def test_a_response_does_not_change_the_row_of_another_saga_that_waits_for_its_own(
+    fake: DirectProvider, owner: dict[str, Any], compensates: object
+) -> None:
+    foreign: dict[str, Any] = {}
+
+    def change_owner(_path: str) -> None:
+        foreign.update(stored() | owner)
+        store_item("1", "PAYMENT", foreign)
+
+    if compensates:
+        charge()
+    fake.before = change_owner
+    with contextlib.nullcontext() if compensates else pytest.raises(SagaConflict):
+        (refund if compensates else charge)()
+    assert stored() == foreign
+
+
 def test_a_refund_that_is_delivered_twice_at_once_does_not_change_the_row_of_a_later_saga(
     fake: DirectProvider,
 ) -> None:

@@ -25,6 +25,13 @@ def test_an_attribute_with_a_name_of_the_write_barrier_is_rejected(name: str) ->
         step("book", "ROOM").require_storable({name: "what a provider returned"})
 
 
+def test_a_response_is_stored_up_to_the_limit_in_bytes_with_its_name() -> None:
+    text = "é" * ((100_000 - len("note")) // 2)
+    assert step("book", "ROOM").require_storable({"note": text}) == {"note": text}
+    with pytest.raises(ValueError, match="ROOM cannot store 100,001 bytes of a response: at most 100,000"):
+        step("book", "ROOM").require_storable({"note": f"{text}x"})
+
+
 def test_steps_are_found_by_entity() -> None:
     room, meal = step("book_room", "ROOM"), step("book_meal", "MEAL")
     assert by_entity(room, meal) == {"ROOM": room, "MEAL": meal}

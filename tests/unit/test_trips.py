@@ -90,10 +90,13 @@ def test_a_row_that_the_saga_does_not_own_as_live_cannot_be_confirmed(before: li
     assert row("FLIGHT") == stored
 
 
-def test_a_row_that_another_saga_owns_cannot_be_confirmed() -> None:
-    call("reserve_flight", by_saga("first"))
+@pytest.mark.parametrize(("saga_id", "at"), [("second", "2026-01-01T00:00:00.000Z"), ("s", "2026-04-02T00:00:00.000Z")])
+def test_a_row_that_another_saga_owns_cannot_be_confirmed(saga_id: str, at: str) -> None:
+    call("reserve_flight", by_saga("s"))
+    stored = row("FLIGHT")
     with pytest.raises(SagaConflict):
-        call("confirm_flight", by_saga("second"))
+        call("confirm_flight", by_saga(saga_id, at=at))
+    assert row("FLIGHT") == stored
 
 
 def test_a_step_without_the_status_confirmed_cannot_have_a_confirmation() -> None:
