@@ -20,11 +20,11 @@ from local.order_demo import ORDER_DEMO
 from saga_stack.construct import packaging
 
 LIMIT = 1.05
-ROUNDS = 16
+ROUNDS = 32
 # Each round imports at another depth of the call stack. Python keeps its frames in chunks, and a loop of calls across
 # the end of a chunk makes an import up to a tenth slower, by chance.
-DEPTHS = range(0, 4 * ROUNDS, 4)
-WARM_CALLS = 50
+DEPTHS = range(0, 2 * ROUNDS, 2)
+WARM_CALLS = 40
 
 COMPENSATIONS = ("delete_order", "refund_payment", "cancel_shipment")
 FUNCTIONS = ("create_order", "process_payment", "process_shipment", *COMPENSATIONS)

@@ -50,15 +50,20 @@ async def run(sample: Sequence[Mutant], copies: Sequence[Path]) -> list[Mutant] 
                 survives = survives and await _passes(folder, *suite)
             path.write_text(original)
             survivors.extend([mutant] if survives else [])
-            result = "survived" if survives else "killed"
+            result = f"survived: {mutant.changed}" if survives else "killed"
             print(
                 f"{number}/{len(sample)} {time.monotonic() - started:.0f} s {mutant.path}:{mutant.line} {result}",
                 flush=True,
             )
 
-    if not all(await asyncio.gather(_passes(copies[0], *INFRASTRUCTURE, *UNIT), _passes(copies[1], *SAGA))):
+    async with asyncio.TaskGroup() as group:
+        suites = ((*INFRASTRUCTURE, *UNIT), SAGA)
+        checks = [group.create_task(_passes(one, *suite)) for one, suite in zip(copies, suites, strict=True)]
+    if not all(check.result() for check in checks):
         return None
-    await asyncio.gather(*map(work, copies))
+    async with asyncio.TaskGroup() as group:
+        for one in copies:
+            group.create_task(work(one))
     return survivors
 
 
@@ -80,7 +85,7 @@ async def _passes(folder: Path, *suite: str) -> bool:
 def main() -> int:
     """Run a sample of the mutants; return the exit status."""
     parser = argparse.ArgumentParser(prog="tests.mutants")
-    parser.add_argument("--sample", type=int, default=40, help="how many mutants (40)")
+    parser.add_argument("--sample", type=int, default=30, help="how many mutants (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="which of them (0)")
     parser.add_argument("--only", default="", help="only of files with this text in their path")
     options = parser.parse_args()

@@ -24,12 +24,13 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
     from mypy_boto3_stepfunctions.type_defs import DescribeExecutionOutputTypeDef
 
-_CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3})
+# Three requests end within the function's timeout.
+CLIENT_CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2})
 _QUEUE_URL = os.environ["QUEUE_URL"]
 _CLEAN_ERROR = os.environ["CLEAN_ERROR"]
 _SENSITIVE_FIELDS = tuple(filter(None, os.environ["SENSITIVE_FIELDS"].split(",")))
-_stepfunctions: "SFNClient" = boto3.client("stepfunctions", config=_CONFIG)
-_sqs: "SQSClient" = boto3.client("sqs", config=_CONFIG)
+_stepfunctions: "SFNClient" = boto3.client("stepfunctions", config=CLIENT_CONFIG)
+_sqs: "SQSClient" = boto3.client("sqs", config=CLIENT_CONFIG)
 
 
 class StaleAnswerError(Exception):

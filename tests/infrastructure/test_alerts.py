@@ -9,7 +9,7 @@ import pytest
 from aws_cdk import App
 from aws_cdk.assertions import Template as Assertions
 
-from lambdas.saga_runtime import observability
+from lambdas.saga_runtime import observability, report_stuck_saga
 from lambdas.saga_runtime.steps import StepSpec
 from local.order_demo import ORDER_DEMO
 from saga_stack.construct.stages import STAGES
@@ -70,6 +70,15 @@ def test_the_rules_do_not_pass_on_the_input_of_an_execution(template: Template) 
         assert set(target["InputTransformer"]["InputPathsMap"].values()) == {
             f"$.detail.{field}" for field in ("executionArn", "name", "status", "startDate", "stopDate")
         }
+
+
+def test_the_requests_of_the_reporter_end_before_its_timeout(template: Template) -> None:
+    """It asks for the execution and for its history, and sends a message."""
+    config: Any = report_stuck_saga.CLIENT_CONFIG  # its options are attributes that its stubs do not know
+    attempts = config.retries["total_max_attempts"]
+    # botocore waits up to a second between two attempts.
+    request = attempts * (config.connect_timeout + config.read_timeout) + attempts - 1
+    assert 3 * request < functions(template)[REPORTER]["Timeout"]
 
 
 def test_what_the_reporter_could_not_report_goes_to_the_other_queue(template: Template) -> None:
@@ -158,7 +167,8 @@ def test_the_topic_allows_the_alarms_of_the_stack_to_publish_and_denies_plain_ht
         only(template, "AWS::SNS::TopicPolicy")["PolicyDocument"]["Statement"], key=lambda s: str(s["Effect"])
     )
     assert (allowed["Principal"], allowed["Action"]) == ({"Service": "cloudwatch.amazonaws.com"}, "sns:Publish")
-    assert plain(allowed["Condition"]["ArnLike"]["aws:SourceArn"]).endswith(":alarm:OrderSaga-dev-*")
+    alarms_of_the_stack = "arn:<AWS::Partition>:cloudwatch:<AWS::Region>:<AWS::AccountId>:alarm:OrderSaga-dev-*"
+    assert plain(allowed["Condition"]["ArnLike"]["aws:SourceArn"]) == alarms_of_the_stack
     assert (denied["Effect"], denied["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
 
 
