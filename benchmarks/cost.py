@@ -48,7 +48,7 @@ def run(progress: Callable[[str], None], sagas: Sagas) -> tuple[Part, Usage]:
             [_bill_row(name, usages["order"][name], usages["plain"][name]) for name in SCENARIOS],
         ),
         "usages": table(
-            ["(plain saga)", "transitions", "calls", "billed ms", "write units", "log bytes"],
+            ["order (plain saga)", "transitions", "calls", "billed ms", "write units", "log bytes"],
             [_usage_row(name, usages["order"][name], usages["plain"][name]) for name in SCENARIOS],
         ),
         "attempts": table(

@@ -28,7 +28,7 @@ from tests.e2e.conftest import Faults
 pytestmark = [
     pytest.mark.e2e,
     # A local cloud of its own: the slowest group decides how long all tests take.
-    pytest.mark.xdist_group("cloud"),
+    pytest.mark.xdist_group("console"),
     pytest.mark.skipif(browsers.missing() is not None, reason=browsers.missing() or ""),
 ]
 
