@@ -1,6 +1,6 @@
 """Adds to MiniStack what it lacks: alarms on the metric math ``FILL(metric, 0)`` in CloudFormation.
 
-The alarm takes the metric itself, which differs only while there is no data. Delete this module when MiniStack has it.
+The alarm takes the metric itself, which differs only without data. Delete this module when MiniStack has it.
 """
 
 from collections.abc import Mapping
