@@ -9,7 +9,6 @@ import importlib.metadata
 import os
 import platform
 import re
-import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from benchmarks.document import Part, goals, write
 from benchmarks.measuring import BenchmarkError
 from local.cloud import PROJECT
 from local.errors import LocalError
+from local.interrupts import Interrupted, raise_interrupted
 from ops.arguments import ArgumentParser
 
 PARTS = ("cost", "functions", "throughput", "scale", "synthesis")
@@ -36,15 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = parser.parse_args(arguments).parts
     if unknown := [name for name in names if name not in PARTS]:
         parser.error(f"invalid part {unknown[0]!r}: use {', '.join(PARTS)}")
-    # SIGTERM and the closing of the terminal clean up as Ctrl-C does.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+    raise_interrupted()
     try:
         parts = _run(names or PARTS)
     except (BenchmarkError, LocalError, botocore.exceptions.BotoCoreError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except Interrupted:
         print("\nInterrupted; nothing was written, and nothing is left running.", file=sys.stderr)
         return 130
     if not names:

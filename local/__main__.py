@@ -7,13 +7,11 @@ import contextlib
 import importlib
 import json
 import os
-import signal
 import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import botocore.exceptions
@@ -34,6 +32,7 @@ from local.demo import Demo, Provider, run
 from local.deployment import Deployment, bootstrap, cdk_environment, deploy
 from local.errors import LocalError
 from local.expectations import ExpectedEnd
+from local.interrupts import Interrupted, raise_interrupted
 from local.order_demo import ORDER_DEMO
 from local.processes import running
 from ops.arguments import ArgumentParser, port
@@ -51,9 +50,7 @@ console = Console(highlight=False, soft_wrap=True)
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     options = _parser().parse_args(arguments)
-    # SIGTERM and a closed terminal end it like Ctrl-C, with the clean-up.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+    raise_interrupted()
     try:
         demo = _demo_of(options.example)
         match options.command:
@@ -69,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
     except botocore.exceptions.BotoCoreError as error:
         print(f"error: the local cloud does not respond: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except Interrupted:
         print("\nInterrupted; the local cloud is stopped.", file=sys.stderr)
         return 130
 
@@ -85,10 +82,6 @@ def _parser() -> ArgumentParser:
     serve.add_argument("--port", type=port, default=DEFAULT_PORT, help="port on 127.0.0.1 (default: %(default)s)")
     serve.add_argument("--console-port", type=port, help="also serve the web console on this port of 127.0.0.1")
     return parser
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _demo_of(example: str | None) -> Demo:
