@@ -218,8 +218,7 @@ def _update(
 ) -> Mapping[str, str] | None:
     """Make one conditional write. Return None if it was made, else the text attributes of the item that rejected it."""
     step, saga, stores = row.step, row.saga, stores or {}
-    entry = {"status": status, "saga_id": saga.id, "at": clock.now()}
-    values: dict[str, object] = {
+    texts = {
         ":saga_id": saga.id,
         ":saga_started_at": saga.started_at,
         ":fence": saga.fence,
@@ -228,10 +227,14 @@ def _update(
         ":compensated": step.compensated,
         ":in_progress": step.in_progress,
         ":compensating": step.compensating or step.compensated,
-        ":zero": 0,
-        ":one": 1,
-        ":no_entries": [],
-        ":entry": [entry],
+    }
+    values: dict[str, AttributeValueTypeDef] = {name: {"S": text} for name, text in texts.items() if text is not None}
+    entry = {"status": status, "saga_id": saga.id, "at": clock.now()}
+    values |= {
+        ":zero": {"N": "0"},
+        ":one": {"N": "1"},
+        ":no_entries": {"L": []},
+        ":entry": {"L": [{"M": {name: {"S": text} for name, text in entry.items() if text is not None}}]},
     }
     # DynamoDB rejects a value that no expression uses.
     used = set(re.findall(r":\w+", f"{update} {condition}"))
@@ -240,8 +243,8 @@ def _update(
     names = {f"#stored_{index}": name for index, name in enumerate(stores)}
     # Never empty: DynamoDB rejects that.
     names |= {name: name.removeprefix("#") for name in ("#status", "#fence") if name in update + condition}
-    serialized = {name: _serialize(value) for name, value in values.items() if name in used}
-    serialized |= {f":stored_{index}": _serialize(value) for index, value in enumerate(stores.values())}
+    values = {name: value for name, value in values.items() if name in used}
+    values |= {f":stored_{index}": _serialize(value) for index, value in enumerate(stores.values())}
     try:
         _dynamodb.update_item(
             TableName=_TABLE_NAME,
@@ -249,7 +252,7 @@ def _update(
             UpdateExpression=update,
             ConditionExpression=condition,
             ExpressionAttributeNames=names,
-            ExpressionAttributeValues=serialized,
+            ExpressionAttributeValues=values,
             ReturnValuesOnConditionCheckFailure="ALL_OLD",
         )
     except _dynamodb.exceptions.ConditionalCheckFailedException as rejection:

@@ -101,7 +101,6 @@ def compensation(step: StepSpec, call: ProviderCall | None = None) -> Handler:
             barrier.compensate(row)
         elif row is not None and call is not None and isinstance(request.input, dict):
             provider_calls.compensate(row, request.input, call)
-        count("StepCompensated", step=step.name)
         return _with_failure(step, request, _answer(step, row, step.compensated))
 
     return _handler(step, perform, may_reject=False)
@@ -118,7 +117,7 @@ def resolution(step: StepSpec) -> Handler:
     def perform(request: Request, row: Row | None) -> Answer:
         committed = row is not None and barrier.resolve(row)
         answer = _answer(step, row, step.live if committed else step.compensated) | {"committed": committed}
-        return _with_failure(step, request, answer, counts=not committed)
+        return _with_failure(step, request, answer, compensated=not committed)
 
     return _handler(step, perform, may_reject=False)
 
@@ -187,23 +186,28 @@ def _answer(step: StepSpec, row: Row | None, status: str) -> Answer:
     return {step.schema.key: row.key[1] if row else None, "status": status}
 
 
-def _with_failure(step: StepSpec, request: Request, answer: Answer, *, counts: bool = True) -> Answer:
-    """Add to the answer which step failed and why. Count the failure if it is this step's."""
-    if request.failure is None:
-        return answer
+def _with_failure(step: StepSpec, request: Request, answer: Answer, *, compensated: bool = True) -> Answer:
+    """Add to the answer which step failed and why. Count the compensation: because of a fault of this step or not."""
+    failures = _failures(step, request)
+    # What Step Functions caught includes timeouts and crashes, so this separates rejections from faults.
+    own = [failure["error"] in BUSINESS_ERRORS for failure in failures if failure["step"] == step.name]
+    if compensated:
+        count("StepCompensated", step=step.name, kind=("rejected" if own[0] else "fault") if own else "rollback")
+    return answer | {"failure": failures[0]} if failures else answer
+
+
+def _failures(step: StepSpec, request: Request) -> list[Failure]:
+    """Return the steps that failed, and why; none for a direct call."""
     match request.failure:
+        case None:
+            return []
         case {"step": str(first), "error": str(error), "reason": str(reason)}:
-            return answer | {"failure": {"step": first, "error": error, "reason": reason}}
+            return [{"step": first, "error": error, "reason": reason}]
         case {"members": dict() as members}:
             failed = [(name, end.get("caught")) for name, end in members.items() if _has_failed(end)]
+            return [_failure(step, request, name, caught) for name, caught in failed or [(step.name, None)]]
         case _:
-            failed = [(step.name, request.failure)]
-    failures = [_failure(step, request, name, caught) for name, caught in failed or [(step.name, None)]]
-    for failure in failures:
-        if counts and failure["step"] == step.name:
-            # What Step Functions caught includes timeouts and crashes, so this separates rejections from faults.
-            count("StepFailed", step=step.name, kind="rejected" if failure["error"] in BUSINESS_ERRORS else "fault")
-    return answer | {"failure": failures[0]}
+            return [_failure(step, request, step.name, request.failure)]
 
 
 def _has_failed(member: object) -> bool:

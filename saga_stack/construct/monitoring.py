@@ -20,6 +20,8 @@ from saga_stack.construct.steps import Retriable, StepOrGroup, functions_of, sin
 from saga_stack.construct.stuck_sagas import StuckSagas
 
 PERIOD = Duration.minutes(5)
+# Why a step was compensated (saga_runtime/handlers.py), by the title of its graph.
+KINDS = {"Steps that rejected their input": "rejected", "Steps that failed": "fault", "Steps rolled back": "rollback"}
 
 
 class Monitoring(Construct):
@@ -150,7 +152,7 @@ class Monitoring(Construct):
         for action in self._compensatable:
             self._alarm(
                 f"Faults-{action}",
-                self._count("StepFailed", step=state_name(action), kind="fault"),
+                self._count("StepCompensated", step=state_name(action), kind="fault"),
                 f"Sagas are rolled back because {action} fails; rejected inputs do not count",
             )
         for name in (*self._compensatable.values(), *self._retriables):
@@ -193,8 +195,11 @@ class Monitoring(Construct):
     def _table_metric(self, name: str, **dimensions: str) -> cloudwatch.Metric:
         return _sum("AWS/DynamoDB", name, {"TableName": self._table.table_name, **dimensions})
 
-    def _by_step(self, name: str) -> list[cloudwatch.IMetric]:
-        return [self._count(name, step=state_name(action), label=action) for action in self._compensatable]
+    def _compensated(self, kind: str) -> list[cloudwatch.IMetric]:
+        return [
+            self._count("StepCompensated", step=state_name(action), kind=kind, label=action)
+            for action in self._compensatable
+        ]
 
     def _add_dashboard(self) -> None:
         machine, functions = self._machine, self._functions.values()
@@ -212,13 +217,10 @@ class Monitoring(Construct):
                 machine.metric_time(period=PERIOD, statistic=statistic, label=statistic) for statistic in ("p50", "p99")
             ],
             "Stuck sagas": [_visible(self._stuck.queue, PERIOD), _visible(self._stuck.undelivered, PERIOD)],
-            "Rejections and faults, by step": [
-                self._count("StepFailed", step=state_name(action), kind=kind, label=f"{action} {kind}")
-                for action in self._compensatable
-                for kind in ("rejected", "fault")
+            **{title: self._compensated(kind) for title, kind in KINDS.items()},
+            "Conflicts with another saga": [
+                self._count("SagaConflict", step=state_name(action), label=action) for action in self._compensatable
             ],
-            "Steps compensated": self._by_step("StepCompensated"),
-            "Conflicts with another saga": self._by_step("SagaConflict"),
             "Function errors, rejections included": [f.metric_errors(period=PERIOD) for f in functions],
             "Function duration p99 (ms)": [f.metric_duration(period=PERIOD, statistic="p99") for f in functions],
             "Table": [

@@ -211,7 +211,7 @@ def test_a_fault_alarm_watches_the_metric_that_the_functions_count(
         "failure": {"Error": "States.Timeout", "Cause": ""},
     }
     order_function(step.compensation)(event, None)
-    counted = [line for line in map(json.loads, capsys.readouterr().out.splitlines()) if "StepFailed" in line]
+    counted = [line for line in map(json.loads, capsys.readouterr().out.splitlines()) if "StepCompensated" in line]
     ((metric, line),) = ((metric, line) for line in counted for metric in line["_aws"]["CloudWatchMetrics"])
     alarm = alarms(template)[f"Faults-{step.action}"]
     assert metric["Namespace"] == alarm["Namespace"]

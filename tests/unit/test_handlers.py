@@ -217,15 +217,16 @@ def test_a_conflict_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
     ("error", "kind"),
     [*((error, "rejected") for error in BUSINESS_ERRORS), ("States.Timeout", "fault"), ("Runtime.ExitError", "fault")],
 )
-def test_a_failed_step_is_counted_once_as_a_rejection_or_a_fault(
-    capsys: pytest.CaptureFixture[str], error: str, kind: str
-) -> None:
+def test_a_compensation_is_counted_by_its_reason(capsys: pytest.CaptureFixture[str], error: str, kind: str) -> None:
     failure = call("refund_payment", by_saga("s", failure={"Error": error, "Cause": ""}))["failure"]
     call("delete_order", by_saga("s", failure=failure))
-    assert counted(capsys.readouterr().out, "StepFailed") == [("ProcessPayment", kind)]
+    assert counted(capsys.readouterr().out, "StepCompensated") == [
+        ("ProcessPayment", kind),
+        ("CreateOrder", "rollback"),
+    ]
 
 
 def test_every_compensated_step_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
     for step in STEPS:
         call(step.compensation, by_saga("s"))
-    assert counted(capsys.readouterr().out, "StepCompensated") == [(spec.name,) for _, spec in ORDER_STEPS]
+    assert counted(capsys.readouterr().out, "StepCompensated") == [(spec.name, "rollback") for _, spec in ORDER_STEPS]
