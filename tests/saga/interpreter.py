@@ -86,8 +86,8 @@ class Interpreter:
       parameters of its write) and the call itself. Tests inject faults there.
     * ``backwards``: whether the branches of Parallel states run in the other order.
 
-    ``requests`` lists the operations that DynamoDB was asked for, ``oversized`` the payloads that Step Functions would
-    not pass on. ``provider`` is what the functions call, if anything.
+    ``requests`` lists the operations that DynamoDB was asked for, ``oversized`` the payloads and answers that are too
+    large for Step Functions. ``provider`` is what the functions call, if anything.
     """
 
     def __init__(self, shape: Shape, demo: Demo, provider: Provider | None) -> None:
@@ -195,9 +195,7 @@ class Interpreter:
     def invoke(self, FunctionName: str, Payload: bytes, **_: Any) -> dict[str, Any]:  # noqa: N803 (boto3's names)
         """Run the function as ``client("lambda").invoke`` does; a failure is part of the response."""
         state, payload = self.shape.state_of[FunctionName], json.loads(Payload)
-        size = len(json.dumps(payload, ensure_ascii=False).encode(errors="surrogatepass"))
-        if size > MAX_PAYLOAD:
-            self.oversized.append(f"{state} receives {size:,} bytes")
+        self._require_passable(state, "receives", payload)
         try:
             answer = self.intercept(state, payload, lambda: self.call(state, payload))
         except TaskFailed as error:
@@ -205,7 +203,13 @@ class Interpreter:
             details = json.loads(error.cause) if error.cause.startswith("{") else {"errorMessage": error.cause}
             answer = details | {"errorType": error.name}
             return {"StatusCode": 200, "FunctionError": "Unhandled", "Payload": io.BytesIO(json.dumps(answer).encode())}
+        self._require_passable(state, "answers", answer)
         return {"StatusCode": 200, "Payload": io.BytesIO(json.dumps(answer).encode())}
+
+    def _require_passable(self, state: str, verb: str, value: object) -> None:
+        size = len(json.dumps(value, ensure_ascii=False).encode(errors="surrogatepass"))
+        if size > MAX_PAYLOAD:
+            self.oversized.append(f"{state} {verb} {size:,} bytes")
 
     def update_item(self, **parameters: Any) -> Any:
         """Write as ``client("dynamodb").update_item`` does, for the completion."""
