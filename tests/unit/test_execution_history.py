@@ -216,3 +216,10 @@ def test_an_execution_stops_in_the_last_state_that_was_entered(lines: str, state
 def test_events_of_a_task_after_the_end_of_its_execution_are_ignored() -> None:
     (step,) = path_of(history(ABORTED_LOCALLY, linked=False))
     assert (step.end, step.left_at) == (End.HELD, START + timedelta(seconds=3))
+
+
+def test_the_message_of_a_cause_is_redacted() -> None:
+    events = history(IN_LINE)
+    events[3]["taskFailedEventDetails"]["cause"] = '{"errorMessage": "no seat for 1234", "stackTrace": []}'
+    first, _ = path_of(events, redact=lambda text: text.replace("1234", "(hidden)"))
+    assert first.attempts[0].cause == "no seat for (hidden)"
