@@ -25,7 +25,7 @@ from lambdas.saga_runtime.execution_history import path_of, stopped_in
 from lambdas.saga_runtime.redaction import message_in, parsed_json, redacted, values_in
 from ops.definition import read_definition
 from ops.display import noun_of, order_id_in, printable
-from ops.errors import NotResumable, UnknownExecution, UnknownOrder
+from ops.errors import NotResumable, NotStoppable, UnknownExecution, UnknownOrder
 from ops.model import (
     UNSUCCESSFUL,
     Execution,
@@ -247,6 +247,20 @@ class SagaClient:
             self._remove(contents, own)
         return redriven_at
 
+    def events(self, execution: str) -> "list[HistoryEventTypeDef]":
+        """Return the history of the execution of an ARN or a name, without any data. Raises UnknownExecution."""
+        return self._history(self.execution(execution).arn, includeExecutionData=False)
+
+    def stop(self, execution: str) -> None:
+        """Stop the running execution of an ARN or a name; its saga is stuck then.
+
+        Raises UnknownExecution, or NotStoppable if it has ended.
+        """
+        found = self.execution(execution)
+        if found.outcome is not Outcome.RUNNING:
+            raise NotStoppable(f"{found.name} has ended: nothing to stop")
+        self._stepfunctions.stop_execution(executionArn=found.arn, error="Stopped", cause="An operator stopped it.")
+
     def has_ended_since(self, execution: Execution) -> Execution | None:
         """Return how a resumed execution ended; None while it runs.
 
@@ -306,6 +320,8 @@ class SagaClient:
             redrive_count=described.get("redriveCount", 0),
             redrive_status=described.get("redriveStatus"),
             redrive_status_reason=described.get("redriveStatusReason"),
+            # ``Root=1-...;Sampled=1`` (X-Ray Developer Guide, "Tracing header").
+            trace_id=re.sub("^Root=|;.*", "", described.get("traceHeader", "")) or None,
         )
 
     def _redaction(self, execution_input: str | None) -> Callable[[str], str]:
@@ -316,9 +332,9 @@ class SagaClient:
         values = list(values_in(input_))
         return functools.cache(lambda text: redacted(text, values))
 
-    def _history(self, arn: str) -> "list[HistoryEventTypeDef]":
+    def _history(self, arn: str, **options: Any) -> "list[HistoryEventTypeDef]":
         pages = self._stepfunctions.get_paginator("get_execution_history").paginate(
-            executionArn=arn, PaginationConfig={"PageSize": MAX_PAGE}
+            executionArn=arn, PaginationConfig={"PageSize": MAX_PAGE}, **options
         )
         return [event for page in pages for event in page["events"]]
 

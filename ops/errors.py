@@ -40,6 +40,10 @@ class NotResumable(OpsError):  # noqa: N818 (the name says what is wrong)
     """The execution runs, ended cleanly, is too old, or the service has no redrive."""
 
 
+class NotStoppable(OpsError):  # noqa: N818 (the name says what is wrong)
+    """The execution has ended."""
+
+
 def explained(error: exceptions.BotoCoreError | ClientError) -> str:
     """Return the message of AWS or its client in one line, with the remedy."""
     text = _service_error(error) if isinstance(error, ClientError) else _client_error(error)

@@ -43,6 +43,7 @@ class Execution:
         redrive_count: how often it was redriven.
         redrive_status: whether AWS can redrive it; None if the service does not say, as in local clouds.
         redrive_status_reason: why AWS cannot; None if it can, or does not say.
+        trace_id: the id of its X-Ray trace; None if it has none.
     """
 
     arn: str
@@ -57,6 +58,7 @@ class Execution:
     redrive_count: int
     redrive_status: str | None
     redrive_status_reason: str | None
+    trace_id: str | None = None
 
     @property
     def outcome(self) -> Outcome:

@@ -21,7 +21,7 @@ from ops.console.form import InvalidForm, Preset, StartForm, read_presets
 from ops.console.protection import DRAWING_POLICY, MAX_BODY, protected, require_known_host, require_own_page
 from ops.console.views import Views
 from ops.display import printable
-from ops.errors import NotResumable, OpsError, UnknownExecution, UnknownOrder, explained
+from ops.errors import NotResumable, NotStoppable, OpsError, UnknownExecution, UnknownOrder, explained
 from ops.model import STATUSES
 from ops.pictures import mermaid_script
 
@@ -135,6 +135,18 @@ def _add_queries(app: Flask, views: Views) -> None:
     def execution() -> Response:
         return jsonify(views.execution(_parameter("name")))
 
+    @app.get("/api/replay")
+    def replay() -> Response:
+        return jsonify(views.replay(_parameter("name")))
+
+    @app.get("/api/outcome")
+    def outcome() -> Response:
+        return jsonify(views.outcome(_parameter("name")))
+
+    @app.get("/api/history")
+    def history() -> Response:
+        return jsonify(views.history(_parameter("name")))
+
     @app.get("/api/order")
     def order() -> Response:
         return jsonify(views.order(_parameter("id")))
@@ -151,7 +163,7 @@ def _add_changes(app: Flask, views: Views, form: StartForm) -> None:
         if rejection := form.rejection_of(input_):
             return jsonify({"accepted": False, "text": f"{rejection}. The saga will be rolled back."})
         if owner := views.owner(str(input_[form.key])):
-            return jsonify({"accepted": False, "text": _owned(views, owner)})
+            return jsonify({"accepted": False, "text": _owned(views, owner), "owned": True})
         text = "Every step will accept this." if form.steps else "Ready to send. Each step validates the input."
         return jsonify({"accepted": True, "text": text})
 
@@ -173,10 +185,19 @@ def _add_changes(app: Flask, views: Views, form: StartForm) -> None:
 
     @app.post("/api/resume")
     def resume() -> Response:
-        execution = _body().get("execution")
-        if not isinstance(execution, str) or not execution:
-            raise InvalidForm("the request names no execution: reload the page")
-        return jsonify(views.resume(execution))
+        return jsonify(views.resume(_named_execution()))
+
+    @app.post("/api/stop")
+    def stop() -> Response:
+        views.client.stop(execution := _named_execution())
+        return jsonify({"stopped": execution})
+
+
+def _named_execution() -> str:
+    execution = _body().get("execution")
+    if not isinstance(execution, str) or not execution:
+        raise InvalidForm("the request names no execution: reload the page")
+    return execution
 
 
 def _owned(views: Views, owner: str) -> str:
@@ -221,7 +242,7 @@ def _status_and_message(error: Exception) -> tuple[int, str]:
             return error.code or 500, error.description or error.name
         case UnknownExecution() | UnknownOrder():
             return 404, str(error)
-        case NotResumable():
+        case NotResumable() | NotStoppable():
             return 409, str(error)
         case OpsError():
             return 400, str(error)

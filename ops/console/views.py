@@ -4,10 +4,11 @@ import re
 import threading
 import time
 from collections import OrderedDict
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from lambdas.saga_runtime.errors import SagaConflict
-from lambdas.saga_runtime.execution_history import stopped_in
+from lambdas.saga_runtime.execution_history import PathStep, stopped_in
 from ops import documents
 from ops.client import SagaClient
 from ops.console.form import steps_of
@@ -19,11 +20,14 @@ from ops.progress import ICONS, progress_of
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions.literals import ExecutionStatusType
+    from mypy_boto3_stepfunctions.type_defs import HistoryEventTypeDef
 
 PAGE_SIZE = 20
 CACHE_SIZE = 5_000
 # SQS counts each receive of a message, so pages in several tabs share one.
 STUCK_CACHE_SECONDS = 10.0
+# The account of every resource in MiniStack and LocalStack.
+LOCAL_ACCOUNT = "000000000000"
 # Left to right for a wide page, top down for a phone.
 DIRECTIONS = ("LR", "TD")
 
@@ -61,32 +65,41 @@ class Views:
         run = self.client.saga_run(name)
         execution = cast("Execution", run.execution)
         definition = self._definition(execution)
-        progress = progress_of(definition, run)
         rows = self.client.rows(execution.order_id) if execution.order_id else ()
         order = self._shown(Order(order_id=execution.order_id or "", rows=rows, sagas=(run,)))
         (saga,) = cast("list[Document]", order["sagas"])
         return {
             **saga,
             "rows": order["rows"],
-            "states": [
-                {
-                    "state": state,
-                    "number": visit.number,
-                    "status": CLASSES[visit.status],
-                    "icon": ICONS[visit.status],
-                    "word": str(visit.status),
-                }
-                for state, visit in progress.visits.items()
-            ],
-            "graphs": {
-                direction: mermaid(definition, progress=progress, direction=direction, coloured=False)
-                for direction in DIRECTIONS
-            },
+            **_drawn(definition, run),
+            "links": links(execution, self.client.stack.name),
             "meaning": meaning(execution, run, noun=self.noun),
             "stopped_in": list(stopped_in(run.path)) if execution.outcome is Outcome.STUCK else [],
-            "reports_redrive": execution.redrive_status is not None,
             "redrivable_until": documents.moment(execution.redrivable_until),
         }
+
+    def replay(self, name: str) -> Document:
+        """Return the states and graphs of an execution after each entrance: ``{"frames": [{"states", "graphs"}]}``."""
+        run = self.client.saga_run(name)
+        execution = cast("Execution", run.execution)
+        definition = self._definition(execution)
+        running = replace(execution, status="RUNNING")
+        runs = [
+            replace(run, execution=running, path=_until(run.path, number)) for number in range(1, len(run.path) + 1)
+        ]
+        return {"frames": [_drawn(definition, one) for one in (*runs, run)]}
+
+    def outcome(self, name: str) -> Document:
+        """Return how an execution ended, by one request: ``{"outcome", "stopped_at"}``."""
+        execution = self.client.execution(name)
+        return {"outcome": execution.outcome.value, "stopped_at": documents.moment(execution.stopped_at)}
+
+    def history(self, name: str) -> Document:
+        """Return the events of an execution without their data.
+
+        ``{"events": [{"id", "previous", "type", "at", "state"}]}``; ``state`` only of an entrance or an exit.
+        """
+        return {"events": [_event(event) for event in self.client.events(name)]}
 
     def order(self, order_id: str) -> Document:
         """Return the document of ``show``; each row also has ``compensated``, null if that is not known."""
@@ -143,6 +156,63 @@ class Views:
     def _is_compensated(self, row: StoredRow) -> bool | None:
         step = self.steps.get(row.entity)
         return None if step is None else row.status == step.compensated
+
+
+def _drawn(definition: Definition, run: SagaRun) -> Document:
+    """Return the status of each state, and the graphs: ``{"states": [...], "graphs": {DIRECTION: TEXT}}``."""
+    progress = progress_of(definition, run)
+    return {
+        "states": [
+            {
+                "state": state,
+                "number": visit.number,
+                "status": CLASSES[visit.status],
+                "icon": ICONS[visit.status],
+                "word": str(visit.status),
+            }
+            for state, visit in progress.visits.items()
+        ],
+        "graphs": {
+            direction: mermaid(definition, progress=progress, direction=direction, coloured=False)
+            for direction in DIRECTIONS
+        },
+    }
+
+
+def _event(event: "HistoryEventTypeDef") -> Document:
+    state = event.get("stateEnteredEventDetails") or event.get("stateExitedEventDetails")
+    return {
+        "id": event["id"],
+        "previous": event.get("previousEventId"),
+        "type": event["type"],
+        "at": documents.moment(event["timestamp"]),
+        "state": state["name"] if state else None,
+    }
+
+
+def _until(path: tuple[PathStep, ...], number: int) -> tuple[PathStep, ...]:
+    """Return the first steps of a path; the last of them is running."""
+    return (*path[: number - 1], replace(path[number - 1], end=None, left_at=None))
+
+
+def links(execution: Execution, stack: str) -> Document:
+    """Return the pages of AWS about an execution, by their names; none on a local cloud.
+
+    A page of the log needs its name escaped twice (CloudWatch Logs console).
+    """
+    _, partition, _, region, account, _, machine, _ = execution.arn.split(":")
+    if account == LOCAL_ACCOUNT or partition != "aws":
+        return {}
+    console = f"https://{region}.console.aws.amazon.com"
+    log = f"/aws/vendedlogs/states/{machine}".replace("/", "$252F")
+    found = {
+        "Execution": f"{console}/states/home?region={region}#/v2/executions/details/{execution.arn}",
+        "Log": f"{console}/cloudwatch/home?region={region}#logsV2:log-groups/log-group/{log}",
+        "Dashboard": f"{console}/cloudwatch/home?region={region}#dashboards/dashboard/{stack}",
+    }
+    if execution.trace_id:
+        found["Trace"] = f"{console}/cloudwatch/home?region={region}#xray:traces/{execution.trace_id}"
+    return {**found}
 
 
 def meaning(execution: Execution, run: SagaRun, *, noun: str) -> str:

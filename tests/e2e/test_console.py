@@ -276,13 +276,25 @@ def test_a_stuck_saga_is_on_top_and_resuming_asks_first(driver: WebDriver, fault
     page.until(item, "Stopped in RefundPayment", "injected")
     assert "stuck" in page.text("#stuck-summary")
     page.click(f"{item} button")
-    page.until("#resume-what", order_id, "resumes in RefundPayment, with its original input")
-    assert "the local cloud has no RedriveExecution" in page.text("#resume-note")
-    assert driver.switch_to.active_element.get_attribute("id") == "resume-no", "Enter changes nothing"
-    page.click("#resume-yes")
-    page.until("#resume-error", "has no RedriveExecution")
-    page.click("#resume-no")
-    assert not driver.find_element(By.ID, "resume").is_displayed()
+    page.until("#dialog-what", order_id, "resumes in RefundPayment, with its original input")
+    assert driver.switch_to.active_element.get_attribute("id") == "dialog-no", "Enter changes nothing"
+    page.click("#dialog-yes")
+    page.until("#dialog-error", "has no RedriveExecution")
+    page.click("#dialog-no")
+    assert not driver.find_element(By.ID, "dialog").is_displayed()
+
+
+def test_a_preset_can_be_started_repeatedly(page: Page) -> None:
+    for _ in range(2):
+        page.driver.get(page.url)
+        page.click(".pair .run")
+        page.until("#outcome", "fulfilled")
+    page.click("#replay-button")
+    page.until("#timeline", "CreateOrder", "running")
+    WebDriverWait(page.driver, WITHIN).until(lambda _: page.texts("#replay-button"))
+    assert list(page.states().values()) == ["done"] * 4
+    page.click("#history summary")
+    page.until("#events", "ExecutionStarted", "TaskStateEntered CreateOrder")
 
 
 def test_the_list_is_paged_filtered_and_searched(page: Page, deployment: Deployment) -> None:

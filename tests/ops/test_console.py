@@ -4,6 +4,7 @@ import ipaddress
 import json
 import re
 import socket
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -180,6 +181,7 @@ def test_the_check_names_the_owner_of_an_order(client: Client, world: World) -> 
         "accepted": False,
         "text": f"This order is owned by execution {owner}: a new saga will be rejected with SagaConflict and change "
         "nothing.",
+        "owned": True,
     }
     assert world.run("2", address=None).status == "FAILED"
     assert client.check(filled(order_id="2"))["accepted"], "its rows are compensated"
@@ -401,9 +403,57 @@ def test_resuming_continues_in_the_state_that_stopped(client: Client, world: Wor
     assert body(response)["state"] == "RefundPayment"
 
 
+def test_only_a_running_saga_can_be_stopped(client: Client, world: World) -> None:
+    ended = world.run("1", name="1")
+    rejected = client.post("/api/stop", {"execution": ended.arn})
+    assert (rejected.status_code, body(rejected)) == (409, {"error": "1 has ended: nothing to stop"})
+    world.describe_with({"status": "RUNNING"})
+    world.answer("StopExecution", {"stopDate": datetime(2026, 1, 31, tzinfo=UTC)})
+    assert body(client.post("/api/stop", {"execution": ended.arn})) == {"stopped": ended.arn}
+
+
+def test_a_replay_enters_one_state_after_the_other(client: Client, world: World) -> None:
+    world.run("1", address=None, name="1")
+    frames = client.document("/api/replay", name="1")["frames"]
+    words = [{state["state"]: state["word"] for state in frame["states"]} for frame in frames]
+    assert [word["ProcessPayment"] for word in words[:3]] == ["not yet", "running", "done"]
+    assert words[-1]["OrderFailed"] == "failed"
+    shown = client.document("/api/execution", name="1")
+    assert frames[-1] == {"states": shown["states"], "graphs": shown["graphs"]}
+
+
+def test_the_history_has_the_events_without_their_data(client: Client, world: World) -> None:
+    world.run("1", name="1")
+    events = client.document("/api/history", name="1")["events"]
+    assert (events[0]["type"], events[0]["state"]) == ("ExecutionStarted", None)
+    entered = [event["state"] for event in events if event["type"].endswith("Entered")]
+    assert entered == ["CreateOrder", "ProcessPayment", "ProcessShipment", "ConfirmOrder"]
+    assert set(events[0]) == {"id", "previous", "type", "at", "state"}
+
+
+def test_an_outcome_takes_one_request(client: Client, world: World) -> None:
+    world.run("1", name="1")
+    outcome = client.document("/api/outcome", name="1")
+    assert (outcome["outcome"], set(outcome)) == ("fulfilled", {"outcome", "stopped_at"})
+
+
+def test_an_execution_on_aws_has_links_and_one_on_a_local_cloud_has_none(client: Client, world: World) -> None:
+    ended = world.run("1", name="1")
+    world.describe_with({"traceHeader": "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1"})
+    links = client.document("/api/execution", name="1")["links"]
+    assert set(links) == {"Execution", "Log", "Dashboard", "Trace"}
+    assert links["Trace"].endswith("#xray:traces/1-5759e988-bd862e3fe1be46a994272793")
+    assert "$252Faws$252Fvendedlogs$252Fstates$252Fsaga-0" in links["Log"]
+    execution = world.client.execution(ended.arn)
+    local = replace(execution, arn=execution.arn.replace("123456789012", "000000000000"))
+    assert views.links(local, "OrderSaga-dev") == {}
+
+
 @pytest.mark.parametrize(
     ("path", "parameters", "status"),
     [
+        ("/api/history", {"name": "none"}, 404),
+        ("/api/replay", {"name": "none"}, 404),
         ("/api/execution", {}, 400),
         ("/api/execution", {"name": "none"}, 404),
         ("/api/order", {"id": "none"}, 404),

@@ -1,8 +1,8 @@
-// The home page: the stuck sagas and the list of executions. start.js has the form.
+// The home page: the stuck sagas (stuck.js), the form (start.js), and the list of executions.
 
 import { byId, element, get, noun, repeat, showError } from "./api.js";
-import { between, executionLink, orderLink, outcomeBadge, time } from "./display.js";
-import { askToResume } from "./resume.js";
+import { elapsed, executionLink, orderLink, outcomeBadge, time } from "./display.js";
+import { showGroups } from "./stuck.js";
 
 const LIST_MS = 2000;
 const FAILED_MS = 5000;
@@ -24,25 +24,11 @@ function showStuck({ stuck, messages }) {
   const count = stuck.length === 1 ? "1 saga is stuck." : `${stuck.length || "No"} sagas are stuck.`;
   byId("stuck-summary").textContent = messages.complete ? count : `${count} The queue has more messages than could be read.`;
   byId("stuck-summary").closest("section").classList.toggle("alarm", stuck.length > 0);
-  byId("stuck").replaceChildren(...stuck.map(stuckItem));
+  showGroups(stuck, byId("stuck"), refreshStuck);
 }
 
-function stuckItem(saga) {
-  const { name, execution_arn: arn, state, order_id: orderId } = saga;
-  const button = element("button", { type: "button", text: "Resume …", "aria-label": `Resume ${name} …` });
-  button.addEventListener("click", () =>
-    askToResume({ name, arn, state, orderId, reportsRedrive: saga.redrive_status !== null }, () =>
-      location.assign(executionLink(name).href),
-    ),
-  );
-  const head = element("p", { className: "row-head" }, outcomeBadge("stuck"), " ", executionLink(name));
-  if (orderId) head.append(` of ${noun} `, orderLink(orderId));
-  const where = element("p", {}, `Stopped ${state ? `in ${state}` : "before its first state"}, `, time(saga.stopped_at), ".");
-  const cause = element("p", { className: "cause", text: saga.cause ?? saga.error ?? "No cause was given." });
-  return element("li", { "data-execution": name }, head, where, cause, button);
-}
-
-byId("refresh").addEventListener("click", () => readStuck(true));
+const refreshStuck = () => readStuck(true);
+byId("refresh").addEventListener("click", refreshStuck);
 repeat(() => readStuck(false));
 
 // The list of executions
@@ -84,7 +70,7 @@ function executionRow(execution) {
     element("th", { scope: "row", "data-label": label }, execution.order_id ? orderLink(execution.order_id) : "unknown"),
     cell("Outcome", outcomeBadge(execution.outcome)),
     cell("Started", time(execution.started_at)),
-    cell("Took", between(execution.started_at, execution.stopped_at) || "–"),
+    cell("Took", elapsed(execution).replace("took ", "")),
     cell("Execution", executionLink(execution.name)),
   );
 }
