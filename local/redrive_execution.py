@@ -115,11 +115,11 @@ def redrive_execution(data: Record) -> Response:
 def _redriven(execution: Record, token: str | None) -> Record:
     """Return the record of the redriven execution.
 
-    It is a copy: a stopped run may still wait for a function, and must not find its own record running again.
+    It is a new one: a stopped run may still wait for a function, and must not find its own record running again.
     """
     at = now_iso()
     return {
-        **copy.deepcopy(execution),
+        **execution,
         "status": "RUNNING",
         **dict.fromkeys(("stopDate", "output", "error", "cause")),
         "redriveCount": execution.get("redriveCount", 0) + 1,
@@ -245,8 +245,6 @@ def run_branch(states: Record, start_at: str, input_: Any, execution: Record, ct
         # A retry of the group starts each branch again.
         branches.pop(key, None)
     position = branches.setdefault(key, _start(start_at, copy.deepcopy(input_)))
-    if "output" in position:
-        return position["output"]
     # Branches share the context, but each is in a state of its own.
     return _walk(states, position, execution, {**ctx}, is_branch=True)
 
@@ -278,6 +276,7 @@ def _walk(states: Record, position: Position, execution: Record, ctx: Record, *,
             stepfunctions._add_event(
                 execution, f"{definition['Type']}StateExited", {"stateExitedEventDetails": details}
             )
+        _require_running(execution)
         if following is None:
             position["output"] = output
         else:
