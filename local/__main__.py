@@ -18,6 +18,7 @@ import botocore.exceptions
 from rich.console import Console
 from rich.markup import escape
 
+from local import stuck_saga
 from local.cloud import (
     HOST,
     PROJECT,
@@ -117,12 +118,16 @@ def _deployed(cloud: LocalCloud, progress: _Progress, demo: Demo, provider: Prov
 def _demo(demo: Demo, example: str | None) -> int:
     progress = _Progress()
     progress("starting the local cloud on loopback, with IAM policies enforced")
-    with demo.serving() as provider, local_cloud(free_port()) as cloud:
+    # A saga that gets stuck is shown without the half hour of its retries.
+    settings = {"SFN_WAIT_SCALE": "0"} if demo.stuck else None
+    with demo.serving() as provider, local_cloud(free_port(), settings) as cloud:
         with _expected_ends(cloud, example) as expected_ends:
             deployment = _deployed(cloud, progress, demo, provider)
             expected = expected_ends()
-        progress(f"{len(demo.scenarios)} {demo.noun}s")
+        progress(f"{len(demo.scenarios) + bool(demo.stuck)} {demo.noun}s")
         differences = run(deployment, console, demo, expected, provider)
+        if demo.stuck:
+            differences += stuck_saga.run(deployment, console, demo, demo.stuck, expected[demo.stuck.like])
         console.print()
         progress("stopping the local cloud")
     if differences:

@@ -159,14 +159,13 @@ def test_a_saga_is_reported_again_when_it_gets_stuck_again_and_rolled_back_once_
 ) -> None:
     arn, order = stuck
     wait_until(lambda: reports_of(ops, arn) == 1, "it is in the queue")
-    done = ops("resume", arn, "--yes", "--wait", status=1)
-    assert done.stdout.startswith("resumed ") and "stuck" in done.stdout
-    wait_until(lambda: reports_of(ops, arn) == 1, "it is in the queue again")
-    assert ops.stuck()[arn]["redrive_count"] == 1
+    ops.deployment.stepfunctions.redrive_execution(executionArn=arn)
+    wait_until(lambda: reports_of(ops, arn) == 2, "it is in the queue again")
+    assert (ops.stuck()[arn]["redrive_count"], ops.stuck()[arn]["redrive_status"]) == (1, "REDRIVABLE")
 
     ops.faults.set({}, order_id=order["order_id"])
     document = ops.document("resume", arn, "--yes", "--wait")
-    assert (document["resumed"]["state"], document["ended"]["outcome"]) == ("RefundPayment", "rolled back")
+    assert (document["resumed"]["state"], document["ended"]["outcome"]) == ("RefundPayment", "rolled_back")
     assert (document["ended"]["redrive_count"], document["ended"]["error"]) == (2, "OrderFailed")
     assert arn not in ops.stuck()
     assert (reports_of(ops, arn), arn in ops.stuck("--scan")) == (0, False)
@@ -176,7 +175,7 @@ def test_a_saga_is_reported_again_when_it_gets_stuck_again_and_rolled_back_once_
     assert {row["status"] for row in ops.document("show", order["order_id"])["rows"]} == {
         *("DELETED", "REFUNDED", "CANCELLED")
     }
-    assert "nothing to resume" in ops("resume", arn, "--yes", status=2).stderr
+    assert "has failed cleanly" in ops("resume", arn, "--yes", status=2).stderr
 
 
 def test_an_aborted_saga_is_fulfilled_when_it_is_resumed(ops: Operator) -> None:
