@@ -16,15 +16,12 @@ from local.deployment import Deployment
 from local.errors import LocalError
 from local.executions import EndedExecution, wait
 from local.expectations import ExpectedEnd
+from local.outage import Outage
 from local.processes import running
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
-POLICY = "NoWrites"
-DENY_WRITES = json.dumps(
-    {"Version": "2012-10-17", "Statement": {"Effect": "Deny", "Action": "dynamodb:UpdateItem", "Resource": "*"}}
-)
 # The longest poll of SQS.
 POLL_SECONDS = 20
 
@@ -60,15 +57,12 @@ def run(
 def no_writes(deployment: Deployment, function: str) -> Iterator[None]:
     """Deny a function's role to write to any table while the block runs."""
     cloud = deployment.cloud
-    functions = cloud.session().client("lambda", endpoint_url=cloud.endpoint)
-    iam = cloud.session().client("iam", endpoint_url=cloud.endpoint)
-    name = f"{deployment.stack.name}-{function}"
-    role = functions.get_function_configuration(FunctionName=name)["Role"].rpartition("/")[2]
-    iam.put_role_policy(RoleName=role, PolicyName=POLICY, PolicyDocument=DENY_WRITES)
+    outage = Outage(cloud.session(), cloud.endpoint, stack=deployment.stack.name, function=function)
+    outage.begin()
     try:
         yield
     finally:
-        iam.delete_role_policy(RoleName=role, PolicyName=POLICY)
+        outage.end()
 
 
 def _alert(deployment: Deployment) -> Mapping[str, Any]:
