@@ -42,7 +42,7 @@ same-python: .venv/installed
 	@[ "`$(PYTHON) --version`" = "`$(BIN)/python --version`" ] || \
 	  { echo "error: $(PYTHON) is `$(PYTHON) --version`, .venv has `$(BIN)/python --version`: run make clean first" >&2; exit 2; }
 
-demo: install ## Four orders on a local cloud: one fulfilled, three rolled back (EXAMPLE= for another saga)
+demo: install ## Five orders on a local cloud: fulfilled, rolled back, stuck and resumed (EXAMPLE= for another saga)
 	@$(BIN)/python -m local demo $(if $(EXAMPLE),--example $(EXAMPLE))
 
 local: install ## The local cloud with the stack and the web console, until Ctrl-C (EXAMPLE= for another saga, PORT=4566, CONSOLE_PORT=8080)

@@ -18,6 +18,7 @@ import botocore.exceptions
 from rich.console import Console
 from rich.markup import escape
 
+from local import stuck_saga
 from local.cloud import (
     HOST,
     PROJECT,
@@ -117,12 +118,16 @@ def _deployed(cloud: LocalCloud, progress: _Progress, demo: Demo, provider: Prov
 def _demo(demo: Demo, example: str | None) -> int:
     progress = _Progress()
     progress("starting the local cloud on loopback, with IAM policies enforced")
-    with demo.serving() as provider, local_cloud(free_port()) as cloud:
+    # A saga that gets stuck is shown without the half hour of its retries.
+    settings = {"SFN_WAIT_SCALE": "0"} if demo.stuck else None
+    with demo.serving() as provider, local_cloud(free_port(), settings) as cloud:
         with _expected_ends(cloud, example) as expected_ends:
             deployment = _deployed(cloud, progress, demo, provider)
             expected = expected_ends()
-        progress(f"{len(demo.scenarios)} {demo.noun}s")
+        progress(f"{len(demo.scenarios) + bool(demo.stuck)} {demo.noun}s")
         differences = run(deployment, console, demo, expected, provider)
+        if demo.stuck:
+            differences += stuck_saga.run(deployment, console, demo, demo.stuck, expected[demo.stuck.like])
         console.print()
         progress("stopping the local cloud")
     if differences:
@@ -170,7 +175,8 @@ def _serve(demo: Demo, port: int, console_port: int | None) -> int:
     progress(f"starting the local cloud on {HOST}:{port}, with IAM policies enforced")
     with demo.serving() as provider, local_cloud(port) as cloud:
         deployment = _deployed(cloud, progress, demo, provider)
-        with _web_console(cloud, deployment, console_port) as web_console:
+        broken = demo.stuck.compensation if demo.stuck else None
+        with _web_console(cloud, deployment, console_port, broken) as web_console:
             progress("ready")
             console.print(f"\n{_commands(cloud, deployment.stack, demo)}", markup=False)
             if console_port:
@@ -184,17 +190,20 @@ def _serve(demo: Demo, port: int, console_port: int | None) -> int:
 
 @contextlib.contextmanager
 def _web_console(
-    cloud: LocalCloud, deployment: Deployment, port: int | None
+    cloud: LocalCloud, deployment: Deployment, port: int | None, broken: str | None = None
 ) -> Iterator["subprocess.Popen[bytes] | None"]:
-    """Serve the web console, with the local cloud's credentials, while the block runs. Raises LocalError."""
+    """Serve the web console, with the local cloud's credentials, while the block runs. Raises LocalError.
+
+    It has a switch that breaks the function ``broken``. Default: no switch.
+    """
     if port is None:
         yield None
         return
-    command = [sys.executable, "-m", "local.console", str(os.getpid())]
-    options = ["--stack", deployment.stack.name, "--port", str(port)]
+    arguments = [str(os.getpid()), deployment.stack.name, str(port), *([broken] if broken else [])]
+    command = [sys.executable, "-m", "local.console", *arguments]
     with (
         (cloud.folder / CONSOLE_LOG).open("wb") as log,
-        running([*command, *options], cwd=PROJECT, env=cloud.client_environment(), output=log) as process,
+        running(command, cwd=PROJECT, env=cloud.client_environment(), output=log) as process,
     ):
         _wait_until_served(port, process, cloud)
         yield process

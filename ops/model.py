@@ -41,7 +41,7 @@ class Execution:
         order_id: the key in its input; None if the input has no valid one.
         failed_cleanly: whether a Fail state ended it. By the contract, nothing of its saga is live then.
         redrive_count: how often it was redriven.
-        redrive_status: whether AWS can redrive it; None if the service does not say, as in local clouds.
+        redrive_status: whether AWS can redrive it; None if the service does not say.
         redrive_status_reason: why AWS cannot; None if it can, or does not say.
         trace_id: the id of its X-Ray trace; None if it has none.
     """

@@ -18,6 +18,7 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from lambdas.saga_runtime.redaction import redacted, values_in
 from ops.client import SagaClient
 from ops.console.form import InvalidForm, Preset, StartForm, read_presets
+from ops.console.outage import Outage, add_outage
 from ops.console.protection import DRAWING_POLICY, MAX_BODY, protected, require_known_host, require_own_page
 from ops.console.views import Views
 from ops.display import printable
@@ -39,7 +40,14 @@ class Address:
         return ipaddress.ip_address(self.host).is_loopback
 
 
-def serve(client: SagaClient, address: Address, *, presets: Path, ready: Callable[[str], None]) -> None:
+def serve(
+    client: SagaClient,
+    address: Address,
+    *,
+    presets: Path,
+    ready: Callable[[str], None],
+    outage: Outage | None = None,
+) -> None:
     """Serve until Ctrl-C. Raises OpsError if the port is in use, or Mermaid or the presets are missing.
 
     Args:
@@ -47,12 +55,13 @@ def serve(client: SagaClient, address: Address, *, presets: Path, ready: Callabl
         address: the address to listen on.
         presets: the folder of the presets.
         ready: called with the URL when the console answers.
+        outage: a switch that breaks a function on purpose. Default: none.
     """
     mermaid_script()
     inputs = read_presets(presets)
     with listening(address) as listener:
         port: int = listener.getsockname()[1]
-        app = create_app(client, hosts=allowed_hosts(address.host, port), presets=inputs)
+        app = create_app(client, hosts=allowed_hosts(address.host, port), presets=inputs, outage=outage)
         server = server_of(app, listener)
         ready(f"http://{_bracketed(address.host)}:{port}/")
         server.serve_forever()
@@ -67,7 +76,12 @@ def server_of(app: Flask, listener: socket.socket) -> BaseWSGIServer:
 
 
 def create_app(
-    client: SagaClient, *, hosts: frozenset[str], presets: tuple[Preset, ...], token: str | None = None
+    client: SagaClient,
+    *,
+    hosts: frozenset[str],
+    presets: tuple[Preset, ...],
+    token: str | None = None,
+    outage: Outage | None = None,
 ) -> Flask:
     """Return the application.
 
@@ -76,6 +90,7 @@ def create_app(
         hosts: the values of the Host header that it accepts.
         presets: the inputs to start from; only the form of the order saga has them.
         token: the token against forged requests. Default: random.
+        outage: a switch that breaks a function on purpose. Default: none.
     """
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
@@ -92,6 +107,8 @@ def create_app(
     views = Views(client)
     form = StartForm(client.stack.key, views.steps, presets if views.steps else ())
     _add_pages(app, views, form, token)
+    if outage:
+        add_outage(app, outage)
     _add_queries(app, views)
     _add_changes(app, views, form)
     return app

@@ -21,6 +21,7 @@ from local.cloud import HOST, LOOPBACK, free_port
 from local.deployment import Deployment
 from local.errors import LocalError
 from local.order_demo import ORDER_DEMO
+from local.outage import Outage
 from tests import browser as browsers
 from tests.consoles import console_of
 from tests.e2e.conftest import Faults
@@ -150,10 +151,10 @@ def test_the_console_of_the_local_cloud_serves_until_it_is_interrupted(deploymen
 def test_make_local_serves_the_console_until_it_ends(deployment: Deployment) -> None:
     port = free_port()
     with (
-        _web_console(deployment.cloud, deployment, port) as process,
-        LOOPBACK.open(f"http://{HOST}:{port}/", timeout=10) as answer,
+        _web_console(deployment.cloud, deployment, port, "refund_payment") as process,
+        LOOPBACK.open(f"http://{HOST}:{port}/api/outage", timeout=10) as answer,
     ):
-        assert answer.status == 200
+        assert json.load(answer) == {"broken": False}
     assert process is not None
     assert process.poll() is not None
 
@@ -278,10 +279,40 @@ def test_a_stuck_saga_is_on_top_and_resuming_asks_first(driver: WebDriver, fault
     page.click(f"{item} button")
     page.until("#dialog-what", order_id, "resumes in RefundPayment, with its original input")
     assert driver.switch_to.active_element.get_attribute("id") == "dialog-no", "Enter changes nothing"
+    faults.set({})
     page.click("#dialog-yes")
-    page.until("#dialog-error", "has no RedriveExecution")
-    page.click("#dialog-no")
-    assert not driver.find_element(By.ID, "dialog").is_displayed()
+    page.until("#outcome", "rolled back")
+    assert page.states()["RefundPayment"] == "compensated"
+    page.until("#timeline", "3 times RuntimeError: injected")
+
+
+def test_a_saga_gets_stuck_on_purpose_and_is_resumed(driver: WebDriver, deployment: Deployment) -> None:
+    cloud = deployment.cloud
+    outage = Outage(cloud.session(), cloud.endpoint, stack=deployment.stack.name, function="refund_payment")
+    with console_of(deployment, outage) as url:
+        page = Page(driver, url)
+        page.until("#outage", "Nothing is broken")
+        page.click("#outage-switch")
+        page.until("#outage", "RefundPayment may not write")
+        order_id = page.choose("5-failed-shipment")
+        page.until("#verdict", "will reject")
+        page.click("#submit")
+        page.until("#meaning", "it stopped in RefundPayment")
+        driver.get(url)
+        page.until("#outage", "RefundPayment may not write")
+        page.click("#outage-switch")
+        page.until("#outage", "Nothing is broken")
+        driver.get(f"{url}/execution?name={order_id}")
+        page.until("#outcome", "stuck")
+        page.click("#resume-button")
+        page.click("#dialog-yes")
+        page.until("#outcome", "rolled back")
+        assert page.problems() == []
+
+
+def test_only_the_local_console_has_the_switch(page: Page) -> None:
+    page.until("#stuck-summary", "stuck")
+    assert not page.driver.find_elements(By.ID, "outage")
 
 
 def test_a_preset_can_be_started_repeatedly(page: Page) -> None:

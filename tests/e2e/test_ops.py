@@ -149,13 +149,42 @@ def test_list_and_show_describe_a_stuck_saga(ops: Operator, stuck: tuple[str, di
     assert "\x1b[" not in out, "no colour without a terminal"
 
 
-def test_resume_reports_that_the_local_cloud_cannot_redrive(ops: Operator, stuck: tuple[str, dict[str, Any]]) -> None:
-    arn, _ = stuck
-    done = ops("resume", arn, "--yes", status=2)
-    assert (done.stdout, done.stderr.count("\n")) == ("", 1)
-    name = ops.deployment.stack.name
-    assert done.stderr.startswith(f"error: the service that {name} runs on has no RedriveExecution: ")
-    assert arn in ops.stuck("--scan")
+def reports_of(ops: Operator, arn: str) -> int:
+    """Return the number of reports of a saga in the queue."""
+    return sum(json.loads(message)["executionArn"] == arn for message in ops.messages())
+
+
+def test_a_saga_is_reported_again_when_it_gets_stuck_again_and_rolled_back_once_its_cause_is_fixed(
+    ops: Operator, stuck: tuple[str, dict[str, Any]]
+) -> None:
+    arn, order = stuck
+    wait_until(lambda: reports_of(ops, arn) == 1, "it is in the queue")
+    ops.deployment.stepfunctions.redrive_execution(executionArn=arn)
+    wait_until(lambda: reports_of(ops, arn) == 2, "it is in the queue again")
+    assert (ops.stuck()[arn]["redrive_count"], ops.stuck()[arn]["redrive_status"]) == (1, "REDRIVABLE")
+
+    ops.faults.set({}, order_id=order["order_id"])
+    document = ops.document("resume", arn, "--yes", "--wait")
+    assert (document["resumed"]["state"], document["ended"]["outcome"]) == ("RefundPayment", "rolled_back")
+    assert (document["ended"]["redrive_count"], document["ended"]["error"]) == (2, "OrderFailed")
+    assert arn not in ops.stuck()
+    assert (reports_of(ops, arn), arn in ops.stuck("--scan")) == (0, False)
+    (saga,) = ops.document("show", order["order_id"])["sagas"]
+    assert [step["state"] for step in saga["path"]][-3:] == ["RefundPayment", "DeleteOrder", "OrderFailed"]
+    assert [attempt["error"] for attempt in saga["path"][-3]["attempts"]] == ["RuntimeError"] * 6 + [None]
+    assert {row["status"] for row in ops.document("show", order["order_id"])["rows"]} == {
+        *("DELETED", "REFUNDED", "CANCELLED")
+    }
+    assert "has failed cleanly" in ops("resume", arn, "--yes", status=2).stderr
+
+
+def test_an_aborted_saga_is_fulfilled_when_it_is_resumed(ops: Operator) -> None:
+    arn = aborted(ops)
+    order_id = ops.document("list")["executions"][0]["order_id"]
+    ops.faults.set({}, order_id=order_id)
+    document = ops.document("resume", arn, "--yes", "--wait")
+    assert (document["resumed"]["state"], document["ended"]["outcome"]) == ("ProcessPayment", "fulfilled")
+    assert path(ops.deployment, arn) == ("CreateOrder", "ProcessPayment", "ProcessShipment", "ConfirmOrder")
 
 
 @pytest.mark.parametrize(
