@@ -40,6 +40,15 @@ class NotResumable(OpsError):  # noqa: N818 (the name says what is wrong)
     """The execution runs, ended cleanly, is too old, or the service has no redrive."""
 
 
+class NoRedrive(NotResumable):
+    """The service has no RedriveExecution."""
+
+
+def is_throttled(error: ClientError) -> bool:
+    """Return whether the service rejected a request because there were too many."""
+    return error.response.get("Error", {}).get("Code") in _THROTTLED
+
+
 def explained(error: exceptions.BotoCoreError | ClientError) -> str:
     """Return the message of AWS or its client in one line, with the remedy."""
     text = _service_error(error) if isinstance(error, ClientError) else _client_error(error)

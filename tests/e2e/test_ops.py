@@ -100,7 +100,7 @@ def test_the_stack_reports_stuck_and_aborted_sagas_and_no_clean_failure(
     (stuck_arn, order), aborted_arn = stuck, aborted(ops)
 
     def reported() -> set[str]:
-        return {saga.execution.arn for saga in ops.deployment.client.stuck(keep=True).sagas}
+        return {saga.execution.arn for saga in ops.deployment.client.stuck().sagas}
 
     wait_until(lambda: {stuck_arn, aborted_arn} <= reported(), "both stuck sagas are in the queue")
     found = ops.stuck()
