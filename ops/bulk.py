@@ -121,7 +121,13 @@ class BulkResume:
                 if not self.is_done:
                     time.sleep(max(self._pause, started + ROUND - time.monotonic(), 0))
         finally:
-            self._client.forget([one.saga.execution.arn for one in self._all(Result.RECOVERED)])
+            if recovered := self._all(Result.RECOVERED):
+                self._client.forget([one.saga.execution.arn for one in recovered])
+
+    @property
+    def has_started(self) -> bool:
+        """Whether a saga was resumed."""
+        return any(one.count(Result.NOT_STARTED) < len(one.sagas) for one in self.groups)
 
     @property
     def is_done(self) -> bool:

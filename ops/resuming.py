@@ -14,7 +14,7 @@ from rich.text import Text
 
 from ops import documents, tables
 from ops.arguments import ArgumentParser, execution_name, number
-from ops.bulk import DEFAULT_RATE, MAX_RATE, BulkResume, Result
+from ops.bulk import DEFAULT_RATE, MAX_RATE, BulkResume
 from ops.client import SagaClient
 from ops.display import printable
 from ops.errors import NotResumable, OpsError
@@ -98,7 +98,7 @@ def _resume_many(client: SagaClient, options: argparse.Namespace, sagas: Sequenc
         finally:
             progress.stop()
             # After Ctrl-C or an error, this is what was reached.
-            if bulk.is_done or any(one.count(Result.NOT_STARTED) < len(one.sagas) for one in bulk.groups):
+            if bulk.has_started:
                 print_result(options, documents.bulk_resumption(bulk.groups), tables.bulk_resumption(bulk.groups))
     return 0 if bulk.is_clean else 1
 

@@ -200,15 +200,16 @@ def test_a_saga_that_cannot_be_redriven_is_rejected_with_its_reason_and_the_next
     assert list(world.entries()) == [arns[0]]
 
 
-def test_missing_rights_and_a_missing_redrive_end_it_with_one_line(world: World, ops: Ops) -> None:
-    stuck_sagas(world, 3)
+@pytest.mark.parametrize("count", [1, 3])
+def test_missing_rights_and_a_missing_redrive_end_it_with_one_line(world: World, ops: Ops, count: int) -> None:
+    stuck_sagas(world, count)
     with pytest.raises(NoRedrive):
         results(world).run()  # moto has none
     world.reject("RedriveExecution", "AccessDeniedException", "User: me is not authorized")
     result = ops("resume", "--all", "--yes")
     assert (result.status, result.out) == (2, "")
     assert result.err == "error: RedriveExecution is not allowed: User: me is not authorized\n"
-    assert len(world.entries()) == 3
+    assert len(world.entries()) == count
 
 
 def test_without_the_right_to_write_entries_stay_and_the_sagas_are_resumed(world: World, ops: Ops) -> None:
@@ -259,6 +260,15 @@ def test_the_groups_are_shown_and_it_asks_once(world: World, ops: Ops, monkeypat
         assert "Resume these 2 sagas, one of each group first, then 10 a second? [y/N]" in prompt
         assert result.status == status
         assert len(redriven) == (0 if status else 2)
+
+
+def test_a_terminal_shows_the_progress(world: World, ops: Ops, monkeypatch: pytest.MonkeyPatch) -> None:
+    stuck_sagas(world, 2)
+    world.redrive_to(lambda _arn: CLEAN)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    shown = ops("resume", "--all", "--yes").err
+    assert "resuming" in shown
+    assert "2/2" in shown
 
 
 @pytest.mark.parametrize(
