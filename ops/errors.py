@@ -44,6 +44,15 @@ class NotStoppable(OpsError):  # noqa: N818 (the name says what is wrong)
     """The execution has ended."""
 
 
+class NoRedrive(NotResumable):
+    """The service has no RedriveExecution."""
+
+
+def is_throttled(error: ClientError) -> bool:
+    """Return whether the service rejected a request because there were too many."""
+    return error.response.get("Error", {}).get("Code") in _THROTTLED
+
+
 def explained(error: exceptions.BotoCoreError | ClientError) -> str:
     """Return the message of AWS or its client in one line, with the remedy."""
     text = _service_error(error) if isinstance(error, ClientError) else _client_error(error)

@@ -134,7 +134,7 @@ def stop_and_redrive(smoke: Smoke, stepfunctions: Any) -> None:
         return
     reported = wait_for(
         "the report of a stuck saga",
-        lambda: [saga for saga in smoke.client.stuck(keep=True).sagas if saga.execution.arn == arn],
+        lambda: [saga for saga in smoke.client.stuck().sagas if saga.execution.arn == arn],
     )
     smoke.check("stopped execution: reported as", Outcome.STUCK, reported[0].execution.outcome)
     smoke.client.resume(reported[0])

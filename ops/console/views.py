@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PAGE_SIZE = 20
 CACHE_SIZE = 5_000
-# SQS counts each receive of a message, so pages in several tabs share one.
+# Pages in several tabs share one listing.
 STUCK_CACHE_SECONDS = 10.0
 # The account of every resource in MiniStack and LocalStack.
 LOCAL_ACCOUNT = "000000000000"
@@ -106,10 +106,10 @@ class Views:
         return self._shown(self.client.order(order_id))
 
     def stuck(self, *, refresh: bool = False) -> Document:
-        """Return the document of ``stuck``, at most ``STUCK_CACHE_SECONDS`` old. It removes no message."""
+        """Return the document of ``stuck``, at most ``STUCK_CACHE_SECONDS`` old."""
         with self._stuck_lock:
             if refresh or self._stuck is None or time.monotonic() - self._stuck[0] > STUCK_CACHE_SECONDS:
-                self._stuck = (time.monotonic(), self.client.stuck(keep=True))
+                self._stuck = (time.monotonic(), self.client.stuck())
             return documents.stuck(self._stuck[1])
 
     def owner(self, order_id: str) -> str | None:
@@ -121,6 +121,7 @@ class Views:
         """Resume the stuck saga of an ARN or a name: ``{"resumed", "state", "at"}``."""
         saga = self.client.stuck_saga(execution)
         at = self.client.resume(saga)
+        self.client.forget((), running=(saga.execution,))
         with self._stuck_lock:
             self._stuck = None
         return {"resumed": saga.execution.name, "state": saga.state, "at": documents.moment(at)}

@@ -100,9 +100,9 @@ def test_the_stack_reports_stuck_and_aborted_sagas_and_no_clean_failure(
     (stuck_arn, order), aborted_arn = stuck, aborted(ops)
 
     def reported() -> set[str]:
-        return {saga.execution.arn for saga in ops.deployment.client.stuck(keep=True).sagas}
+        return {saga.execution.arn for saga in ops.deployment.client.stuck().sagas}
 
-    wait_until(lambda: {stuck_arn, aborted_arn} <= reported(), "both stuck sagas are in the queue")
+    wait_until(lambda: {stuck_arn, aborted_arn} <= reported(), "both stuck sagas have an entry")
     found = ops.stuck()
     assert clean not in found
     saga = found[stuck_arn]
@@ -111,7 +111,7 @@ def test_the_stack_reports_stuck_and_aborted_sagas_and_no_clean_failure(
     saga = found[aborted_arn]
     assert (saga["state"], saga["status"], saga["error"]) == ("ProcessPayment", "ABORTED", "Operator")
     assert saga["cause"] == "stopped by hand"
-    assert list(found).index(stuck_arn) < list(found).index(aborted_arn), "oldest first"
+    assert list(found).index(aborted_arn) < list(found).index(stuck_arn), "newest first"
 
     scanned = ops.stuck("--scan")
     assert {stuck_arn, aborted_arn} <= set(scanned)
@@ -185,6 +185,25 @@ def test_an_aborted_saga_is_fulfilled_when_it_is_resumed(ops: Operator) -> None:
     document = ops.document("resume", arn, "--yes", "--wait")
     assert (document["resumed"]["state"], document["ended"]["outcome"]) == ("ProcessPayment", "fulfilled")
     assert path(ops.deployment, arn) == ("CreateOrder", "ProcessPayment", "ProcessShipment", "ConfirmOrder")
+
+
+def test_a_closed_saga_is_listed_no_more_and_its_message_is_removed(ops: Operator) -> None:
+    arn = aborted(ops)
+    wait_until(lambda: arn in ops.stuck() and arn in str(ops.messages()), "the saga is reported")
+    assert ops.document("close", arn, "--reason", "settled by hand")["closed"]["execution_arn"] == arn
+    assert arn not in ops.stuck()
+    assert arn not in ops.stuck("--scan")
+    assert arn not in str(ops.messages())
+    (saga,) = ops.document("show", arn)["sagas"]
+    assert saga["closed"]["reason"] == "settled by hand"
+
+
+def test_show_finds_a_rejected_saga_of_an_order(ops: Operator) -> None:
+    order = valid()
+    owner = start_and_wait(ops.deployment, order).arn
+    rejected = start_and_wait(ops.deployment, order).arn
+    shown = ops.document("show", order["order_id"], "--all")
+    assert [saga["saga_id"] for saga in shown["sagas"]] == [rejected, owner]
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,7 @@ import { showGroups } from "./stuck.js";
 
 const LIST_MS = 2000;
 const FAILED_MS = 5000;
-// SQS counts each receive, and moves a message to the dead-letter queue after 1,000.
-const STUCK_MS = 300_000;
+const STUCK_MS = 10_000;
 
 // The stuck sagas
 
@@ -20,10 +19,12 @@ async function readStuck(refresh) {
   return STUCK_MS;
 }
 
-function showStuck({ stuck, messages }) {
+function showStuck({ stuck, entries: { undelivered } }) {
   const count = stuck.length === 1 ? "1 saga is stuck." : `${stuck.length || "No"} sagas are stuck.`;
-  byId("stuck-summary").textContent = messages.complete ? count : `${count} The queue has more messages than could be read.`;
-  byId("stuck-summary").closest("section").classList.toggle("alarm", stuck.length > 0);
+  const lost = `${undelivered} reports were not delivered: \`python -m ops stuck --scan\` finds their sagas.`;
+  // With undelivered reports it is not true that no saga is stuck.
+  byId("stuck-summary").textContent = undelivered ? `${stuck.length ? count : ""} ${lost}` : count;
+  byId("stuck-summary").closest("section").classList.toggle("alarm", stuck.length + undelivered > 0);
   showGroups(stuck, byId("stuck"), refreshStuck);
 }
 
