@@ -15,6 +15,8 @@ os.environ |= {
     # The variables that the stack sets for the functions.
     "TABLE_NAME": "orders",
     "QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/123456789012/stuck",
+    "STUCK_SAGAS_TABLE": "stuck",
+    "KEY_FIELD": "order_id",
     "CLEAN_ERROR": "OrderFailed",
     "SENSITIVE_FIELDS": "card_no",
     "POWERTOOLS_METRICS_NAMESPACE": "OrderSaga",

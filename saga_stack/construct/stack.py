@@ -31,7 +31,9 @@ class Completion(Protocol):
 
 
 class SagaStack(Stack):
-    """A saga of one stage. Its outputs are StateMachineArn, TableName and StuckSagasQueueUrl. Raises InvalidSagaError.
+    """A saga of one stage. Raises InvalidSagaError.
+
+    Its outputs are StateMachineArn, TableName, StuckSagasQueueUrl and StuckSagasTableName.
 
     ``functions`` has the functions by name, to grant them more permissions.
 
@@ -117,6 +119,7 @@ class SagaStack(Stack):
             "StuckSagas",
             state_machine=machine,
             state_machine_name=state_machine_name,
+            key_field=partition_key,
             failed=failed,
             sensitive_fields=sensitive_fields,
             code=code,
@@ -136,3 +139,4 @@ class SagaStack(Stack):
         CfnOutput(self, "StateMachineArn", value=machine.state_machine_arn)
         CfnOutput(self, "TableName", value=table.table_name)
         CfnOutput(self, "StuckSagasQueueUrl", value=stuck.queue.queue_url)
+        CfnOutput(self, "StuckSagasTableName", value=stuck.table.table_name)

@@ -36,6 +36,18 @@ def functions(template: Template) -> dict[str, dict[str, Any]]:
     }
 
 
+def saga_table(template: Template) -> tuple[str, dict[str, Any]]:
+    """Return the logical id and the properties of the table of the saga: its sort key is ``entity``."""
+    (found,) = (item for item in of_type(template, "AWS::DynamoDB::Table").items() if len(item[1]["KeySchema"]) > 1)
+    return found
+
+
+def stuck_table(template: Template) -> tuple[str, dict[str, Any]]:
+    """Return the logical id and the properties of the table of stuck sagas."""
+    (found,) = (item for item in of_type(template, "AWS::DynamoDB::Table").items() if len(item[1]["KeySchema"]) == 1)
+    return found
+
+
 def as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
