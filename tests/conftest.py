@@ -18,6 +18,8 @@ os.environ |= {
     "STUCK_SAGAS_TABLE": "stuck",
     "KEY_FIELD": "order_id",
     "CLEAN_ERROR": "OrderFailed",
+    "AUTOMATIC_REDRIVES": "3",
+    "FIRST_PAUSE_SECONDS": "900",
     "SENSITIVE_FIELDS": "card_no",
     "POWERTOOLS_METRICS_NAMESPACE": "OrderSaga",
     # The CDK's own check of each template takes half of its synthesis; `make lint` makes it.

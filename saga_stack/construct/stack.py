@@ -11,6 +11,7 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from saga_stack.construct import packaging
+from saga_stack.construct.automatic_redrives import AutomaticRedrives
 from saga_stack.construct.definition import SagaDefinition
 from saga_stack.construct.encryption import EncryptionKey
 from saga_stack.construct.functions import SagaFunctions
@@ -125,6 +126,17 @@ class SagaStack(Stack):
             code=code,
             stage=stage,
         )
+        redrives = None
+        if stage.automatic_redrives:
+            redrives = AutomaticRedrives(
+                self,
+                "AutomaticRedrives",
+                stuck=stuck,
+                state_machine_name=state_machine_name,
+                failed=failed,
+                code=code,
+                stage=stage,
+            )
         Monitoring(
             self,
             "Monitoring",
@@ -134,6 +146,7 @@ class SagaStack(Stack):
             state_machine=machine,
             table=table,
             stuck=stuck,
+            redrives=redrives,
         )
 
         CfnOutput(self, "StateMachineArn", value=machine.state_machine_arn)

@@ -30,6 +30,9 @@ class Stage:
         slow_after: an alarm is raised if one execution in a hundred takes longer, in seconds. Default: 60; an execution
             without failures takes a second or two.
         action_retry: how an action is retried. Default: 4 retries within 15 seconds.
+        automatic_redrives: how often a saga that failed is redriven without an operator. Default: 0, never.
+        first_redrive_after: the pause before the first automatic redrive, in seconds; three times as long before each
+            further one. Default: 900, so that five redrives take a day and a half.
         compensation_retry: how a compensation and a retriable step are retried. Default: 35 retries within 30 minutes.
     """
 
@@ -41,6 +44,8 @@ class Stage:
     function_timeout: int = 10
     task_timeout: int = 30
     slow_after: int = 60
+    automatic_redrives: int = 0
+    first_redrive_after: int = 900
     action_retry: RetryPolicy = ACTION_RETRY
     compensation_retry: RetryPolicy = COMPENSATION_RETRY
 
@@ -65,5 +70,6 @@ STAGES = {
         log_retention=logs.RetentionDays.ONE_YEAR,
         protected=True,
         customer_managed_key=True,
+        automatic_redrives=5,
     ),
 }

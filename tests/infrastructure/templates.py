@@ -9,6 +9,7 @@ Template = dict[str, Any]
 # The actions, then their compensations.
 FUNCTIONS = (*(step.action for step in STEPS), *(step.compensation for step in STEPS))
 REPORTER = "report_stuck_saga"
+REDRIVER = "redrive_stuck_sagas"  # in stages with automatic redrives
 REPORTER_HANDLER = f"lambdas.saga_runtime.{REPORTER}.handler"
 
 

@@ -10,8 +10,8 @@ from saga_stack.construct.stages import STAGES
 from tests.fixtures import synthesized
 from tests.infrastructure.templates import (
     FUNCTIONS,
+    REDRIVER,
     REPORTER,
-    REPORTER_HANDLER,
     Template,
     as_list,
     functions,
@@ -87,7 +87,7 @@ def with_key(template: Template, expected: Permissions, actions: set[str]) -> Pe
 def test_every_function_has_a_role_of_its_own(stage: str) -> None:
     template = synthesized(stage)
     roles = [role_of(function) for function in functions(template).values()]
-    assert len(set(roles)) == len(FUNCTIONS) + 1
+    assert len(set(roles)) == len(functions(template))
     assert not any("ManagedPolicyArns" in role for role in of_type(template, "AWS::IAM::Role").values())
 
 
@@ -117,6 +117,19 @@ def test_the_reporter_may_read_executions_and_write_its_table_and_queues(stage: 
     assert permissions(template, role_of(function)) == expected
 
 
+def test_the_function_that_redrives_may_redrive_executions_of_this_machine_only() -> None:
+    template = synthesized("prod")
+    function = functions(template)[REDRIVER]
+    executions = "arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution:OrderSaga-prod-OrderFulfilment:*"
+    assert permissions(template, role_of(function)) == {
+        log_of(function): WRITE_LOG,
+        f"<{stuck_table(template)[0]}>": {"dynamodb:Scan", "dynamodb:DeleteItem"},
+        executions: {"states:DescribeExecution", "states:RedriveExecution"},
+        plain(function["Environment"]["Variables"]["QUEUE_URL"]): {"sqs:ReceiveMessage", "sqs:DeleteMessage"},
+        "*": TRACE,
+    }
+
+
 @each_stage
 def test_the_role_of_the_state_machine_serves_state_machines_of_this_account_only(stage: str) -> None:
     """Otherwise a state machine of another account could have Step Functions act with it."""
@@ -139,7 +152,7 @@ def test_the_state_machine_may_invoke_the_functions_and_update_items_of_the_tabl
     invoked = {
         f"<{logical_id}>": {"lambda:InvokeFunction"}
         for logical_id, function in of_type(template, "AWS::Lambda::Function").items()
-        if function["Handler"] != REPORTER_HANDLER
+        if not function["Handler"].startswith("lambdas.saga_runtime.")
     }
     assert len(invoked) == len(FUNCTIONS)
     expected = {f"<{saga_table(template)[0]}>": {"dynamodb:UpdateItem"}, "*": DELIVER_LOGS_AND_TRACE, **invoked}

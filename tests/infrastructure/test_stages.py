@@ -9,7 +9,17 @@ from saga_stack.construct.stages import STAGES
 from saga_stack.construct.steps import RetryPolicy
 from saga_stack.order_saga import OrderSagaStack
 from tests.fixtures import synthesized
-from tests.infrastructure.templates import REPORTER, Template, functions, of_type, only, plain, resources, saga_table
+from tests.infrastructure.templates import (
+    REDRIVER,
+    REPORTER,
+    Template,
+    functions,
+    of_type,
+    only,
+    plain,
+    resources,
+    saga_table,
+)
 
 RETAINED = ("AWS::DynamoDB::Table", "AWS::Logs::LogGroup", "AWS::KMS::Key")
 
@@ -48,7 +58,7 @@ def test_prod_encrypts_its_table_and_its_logs_with_its_own_key(prod: Template) -
         *(
             group["KmsKeyId"]
             for group in of_type(prod, "AWS::Logs::LogGroup").values()
-            if not group["LogGroupName"].endswith(REPORTER)
+            if not group["LogGroupName"].endswith((REPORTER, REDRIVER))
         ),
     ]
     assert {plain(value) for value in keys} == {f"<{key}>"}

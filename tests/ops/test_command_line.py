@@ -265,7 +265,6 @@ DOCUMENTS: Mapping[str, object] = {
         "stuck": [STUCK],
         "groups": [dict.fromkeys(("state", "error", "count", "oldest", "redrivable_until"))],
         "entries": dict.fromkeys(("resumed", "recovered", "closed", "undelivered")),
-        "messages": dict.fromkeys(("removed", "outdated", "unreadable", "complete")),
     },
     "resume mine --yes": {"resumed": STUCK, "redriven_at": None, "ended": None},
     "resume --all --yes": {
