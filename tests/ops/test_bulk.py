@@ -167,6 +167,16 @@ def test_an_interrupt_prints_what_was_reached_and_the_next_run_ends_it(
     assert world.entries() == {}
 
 
+def test_an_old_description_is_not_taken_for_another_stop(world: World) -> None:
+    """DescribeExecution is eventually consistent."""
+    stuck_sagas(world, 1)
+    answers = iter(({}, {}, {"status": "RUNNING"}))
+    world.redrive_to(lambda _arn: next(answers, CLEAN))
+    resumption = results(world)
+    resumption.run()
+    assert resumption.is_clean
+
+
 def test_a_saga_that_another_operator_resumed_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     stuck_sagas(world, 2)
     resumption = results(world)
@@ -245,6 +255,8 @@ def test_filters_choose_the_sagas(world: World, ops: Ops) -> None:
     stuck_sagas(world, 2)
     chosen = stuck_sagas(world, 1, state="DeleteOrder")
     redriven = world.redrive_to(lambda _arn: CLEAN)
+    for times in (("--since", "2999-01-01"), ("--until", "1h")):
+        assert ops("resume", *times, "--yes").err.startswith("error: no stuck saga matches, of 3 in all")
     assert ops("resume", "--state", "DeleteOrder", "--error", "RuntimeError", "--yes").status == 0
     assert redriven == chosen
 
