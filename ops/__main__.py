@@ -1,7 +1,8 @@
-"""``python -m ops``: list, show, stuck, resume, graph, console; see ``--help`` and docs/operations.md.
+"""``python -m ops``: list, show, stuck, resume, cancel, settle, audit, graph, console; see ``--help``.
 
-Exit status: 0 done; 1 the saga is still stuck (the answer to ``resume`` was no, or ``--wait`` saw it stop again);
-2 an error; 130 interrupted. ``--json`` prints one document, described in ops/documents.py.
+Exit status: 0 done; 1 the saga is still stuck (the answer to ``resume`` was no, or ``--wait`` saw it stop again), was
+not cancelled or settled, or ``audit`` found something; 2 an error; 130 interrupted. ``--json`` prints one document,
+described in ops/documents.py. docs/operations.md says when to use which.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from ops.connection import Target, connect
 from ops.display import printable
 from ops.errors import NotResumable, OpsError, explained
 from ops.model import STATUSES, Execution, Outcome, StuckSaga
+from ops.recovery import add_audit
 
 DEFAULT_STAGE = "dev"
 POLL_SECONDS = 2.0
@@ -86,6 +88,8 @@ def _parser() -> ArgumentParser:
 
     add_graph(commands, common)
     add_console(commands, common)
+    for add in (add_audit,):
+        add(commands, common, _print)
     return parser
 
 

@@ -46,7 +46,14 @@ class World:
             stuck_sagas_queue_url=self.queue,
         )
         dynamodb = boto3.client("dynamodb")
-        self.client = SagaClient(stack=stack, stepfunctions=self.stepfunctions, dynamodb=dynamodb, sqs=self.sqs)
+        functions: Any = machine
+        self.client = SagaClient(
+            stack=stack,
+            stepfunctions=self.stepfunctions,
+            dynamodb=dynamodb,
+            sqs=self.sqs,
+            functions=lambda: functions,
+        )
 
     def run(
         self,

@@ -1,0 +1,131 @@
+"""The commands ``audit``: checks all orders on the live table."""
+
+import argparse
+import functools
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, TypeAlias
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.text import Text
+
+from ops.arguments import ArgumentParser
+from ops.audit import Audit, AuditResult, Estimate, estimate
+from ops.client import SagaClient
+from ops.display import printable
+from ops.documents import Document
+from ops.saga_steps import add_steps_argument, read_steps
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+# Prints the document or the lines, as the options say.
+Show: TypeAlias = Callable[[argparse.Namespace, Document, Iterable[Text]], None]
+
+MAX_MINUTES = 525_600
+MAX_SEGMENTS = 64
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+def add_audit(commands: "_SubParsersAction[ArgumentParser]", common: ArgumentParser, show: Show) -> None:
+    """Add ``audit``, which checks the invariants of all orders."""
+    audit = commands.add_parser("audit", parents=[common], help="check all rows: is anything half done?")
+    audit.add_argument(
+        "--limit", type=_minutes, default=60, metavar="MINUTES", help="how long a saga may run (default: %(default)s)"
+    )
+    audit.add_argument(
+        "--since", type=since, metavar="WHEN", help="only what a saga has touched since: 36h, 7d or 2026-01-31T09:30Z"
+    )
+    audit.add_argument(
+        "--segments", type=_segments, default=4, help="parts of the table to read at a time (default: %(default)s)"
+    )
+    add_steps_argument(audit)
+    audit.set_defaults(run=functools.partial(_audit, show))
+
+
+def _audit(show: Show, client: SagaClient, options: argparse.Namespace) -> int:
+    steps = read_steps(client, options.steps)
+    audit = Audit(
+        client,
+        steps,
+        limit=timedelta(minutes=options.limit),
+        since=options.since,
+        segments=options.segments,
+    )
+    expected = estimate(client)
+    console = Console(stderr=True, highlight=False)
+    console.print(Text(_estimate_in_words(expected, client.stack.name)), soft_wrap=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("rows", total=expected.rows or None)
+        result = audit.run(progress=lambda rows: progress.advance(bar, rows))
+    show(options, _audit_document(expected, result), _audit_lines(result, noun=client.stack.noun))
+    return 1 if result.findings else 0
+
+
+def _estimate_in_words(expected: Estimate, stack: str) -> str:
+    return (
+        f"{stack}: about {expected.rows:,} rows, {expected.read_units:,} read units, ${expected.dollars:.4f} at the "
+        "price of us-east-1; one request for 1,000 executions"
+    )
+
+
+def _audit_document(expected: Estimate, result: AuditResult) -> Document:
+    return {
+        "estimate": {"rows": expected.rows, "read_units": expected.read_units, "dollars": expected.dollars},
+        "orders": result.orders,
+        "rows": result.rows,
+        "executions": result.executions,
+        "read_units": result.read_units,
+        "findings": [asdict(finding) for finding in result.findings],
+    }
+
+
+def _audit_lines(result: AuditResult, *, noun: str) -> Iterator[Text]:
+    for finding in result.findings:
+        yield Text(printable(f"{noun} {finding.order_id or 'unknown'}: {finding.kind}"), "bold red")
+        if finding.saga_id:
+            yield Text(printable(f"  {finding.saga_id}"), "bold")
+        yield Text(printable(f"  {finding.problem}"))
+        yield Text(printable(f"  {finding.remedy}"), "dim")
+        yield Text()
+    counts = [
+        _counted(count, word)
+        for count, word in (
+            (len(result.findings), "finding"),
+            (result.rows, "row"),
+            (result.orders, noun),
+            (result.executions, "execution"),
+        )
+    ]
+    yield Text("{} in {} of {} and {}".format(*counts), "bold")
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def since(text: str) -> datetime:
+    """Read a past time: minutes, hours or days ago, or ISO 8601, in UTC without a zone. An argparse type."""
+    try:
+        if ago := re.fullmatch(r"([0-9]{1,6})([mhd])", text):
+            return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+        at = datetime.fromisoformat(text)
+        at = at if at.tzinfo else at.replace(tzinfo=UTC)
+        if at <= datetime.now(UTC):
+            return at
+    except (ValueError, OverflowError):
+        pass
+    raise argparse.ArgumentTypeError(f"invalid time {text!r}: use a past one such as 36h, 7d or 2026-01-31T09:30Z")
+
+
+def _number(text: str, *, noun: str, most: int) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= most:
+        raise argparse.ArgumentTypeError(f"invalid {noun} {text!r}: must be 1 to {most}")
+    return int(text)
+
+
+_minutes = functools.partial(_number, noun="limit", most=MAX_MINUTES)
+_segments = functools.partial(_number, noun="number of segments", most=MAX_SEGMENTS)
