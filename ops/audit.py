@@ -8,19 +8,18 @@ no row afterwards, so a finding is no effect of the time between two requests.
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from boto3.dynamodb.types import TypeDeserializer
-
-from lambdas.saga_runtime import clock
+from lambdas.saga_runtime.barrier import SagaIdentity
 from ops.client import MAX_PAGE, MAX_REQUESTS, SagaClient
 from ops.documents import moment
 from ops.errors import UnknownExecution
 from ops.invariants import ExpectedRow, history_problems, late_changes, repetitions, saga_problems
-from ops.model import Execution, Outcome, history_of
+from ops.model import Execution, Outcome
+from ops.rows import Row, Rows, identity_of, is_execution, owner, owners, projection, read_row, stored_rows
 from ops.saga_steps import DeployedStep
 
 if TYPE_CHECKING:
@@ -33,13 +32,8 @@ BYTES_A_UNIT = 8 * 1024
 DOLLARS_A_UNIT = 0.125 / 1_000_000
 # How long Step Functions may not know yet that an execution has started.
 NEW_FOR = timedelta(minutes=5)
-# How differently a row and Step Functions may write the same start time.
-SAME_START = timedelta(seconds=1)
 
 T = TypeVar("T")
-Row: TypeAlias = dict[str, Any]
-Rows: TypeAlias = Mapping[str, Row]
-Saga: TypeAlias = tuple[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,16 +132,16 @@ class Audit:
         """Check everything. ``progress`` is called with the number of further rows that were read."""
         listed = dict(self._listed())
         orders, rows_read = 0, 0
-        owners, suspects = set[str](), set[str]()
+        owner_ids, suspects = set[str](), set[str]()
         for order_id, rows in self._scanned(progress):
             orders += 1
             rows_read += len(rows)
-            owners.update(str(row.get("saga_id")) for row in rows.values())
-            outcomes = {saga: self._outcome_listed(saga, listed) for saga in _sagas(rows)}
+            owner_ids.update(str(row.get("saga_id")) for row in rows.values())
+            outcomes = {saga: self._outcome_listed(saga, listed) for saga in owners(rows)}
             if any(self._problems(order_id, rows, outcomes)):
                 suspects.add(order_id)
         # The list does not say of which order an execution is, so those that own no row must be described.
-        without_rows = [arn for arn, one in listed.items() if one.outcome is Outcome.FULFILLED and arn not in owners]
+        without_rows = [arn for arn, one in listed.items() if one.outcome is Outcome.FULFILLED and arn not in owner_ids]
         found = [*self._slow(listed), *_flat(self._map(self._without_rows, without_rows))]
         found += _flat(self._map(self._look_again, sorted(suspects)))
         return AuditResult(
@@ -182,7 +176,7 @@ class Audit:
                     segment, page = waiting.pop(future), future.result()
                     self._read_units += page.get("ConsumedCapacity", {}).get("CapacityUnits", 0.0)
                     progress(len(page["Items"]))
-                    rows = begun.pop(segment, []) + [self._row(item) for item in page["Items"]]
+                    rows = begun.pop(segment, []) + [read_row(item, self._client.stack.key) for item in page["Items"]]
                     groups = [list(group) for _, group in itertools.groupby(rows, key=_order_id)]
                     if after := page.get("LastEvaluatedKey"):
                         waiting[pool.submit(self._scan, segment, after)] = segment
@@ -201,7 +195,7 @@ class Audit:
             Segment=segment,
             TotalSegments=self._segments,
             ReturnConsumedCapacity="TOTAL",
-            **self._projection,
+            **projection(self._client.stack.key),
             **({"ExclusiveStartKey": after} if after else {}),
         )
 
@@ -211,68 +205,38 @@ class Audit:
         since = moment(self._since) or ""
         return by_entity if any(str(row.get("fence", since)) >= since for row in by_entity.values()) else {}
 
-    @property
-    def _projection(self) -> dict[str, Any]:
-        """Only what is checked: the other attributes are from the input."""
-        return {
-            "ProjectionExpression": "#key, entity, #status, saga_id, saga_started_at, fence, history, "
-            "previous_history, confirmed_at",
-            "ExpressionAttributeNames": {"#key": self._client.stack.key, "#status": "status"},
-        }
+    def _outcome_listed(self, saga: SagaIdentity, listed: Mapping[str, ListedExecution]) -> Outcome | None:
+        found = listed.get(saga.id)
+        return found.outcome if found and is_execution(saga, found.started_at) else None
 
-    def _row(self, item: Mapping[str, Any]) -> Row:
-        """Return an item as a row with ``order_id``; without ``history`` if the item is malformed."""
-        row: Row = TypeDeserializer().deserialize({"M": item})
-        row["order_id"] = row.pop(self._client.stack.key)
-        try:
-            clock.normalized(row["saga_started_at"])
-            own = [entry["status"] for entry in row["history"]]
-            return {**row, "own_statuses": own, "history": [asdict(entry) for entry in history_of(row)]}
-        except (KeyError, TypeError, ValueError):
-            return {name: value for name, value in row.items() if name != "history"}
-
-    def _outcome_listed(self, saga: Saga, listed: Mapping[str, ListedExecution]) -> Outcome | None:
-        found = listed.get(saga[0])
-        return found.outcome if found and _is_same_start(saga, found.started_at) else None
-
-    def _outcome_now(self, saga: Saga) -> tuple[Outcome | None, Execution | None]:
+    def _outcome_now(self, saga: SagaIdentity) -> tuple[Outcome | None, Execution | None]:
         """Return the outcome of a saga, and its execution; None if Step Functions does not know it."""
         try:
-            found = self._client.execution(saga[0]) if saga[0].startswith("arn:") else None
+            found = self._client.execution(saga.id) if saga.id.startswith("arn:") else None
         except UnknownExecution:
             found = None
-        if found and _is_same_start(saga, found.started_at):
+        if found and is_execution(saga, found.started_at):
             return found.outcome, found
-        is_new = datetime.fromisoformat(saga[1]) > datetime.now(UTC) - NEW_FOR and saga[0].startswith("arn:")
+        is_new = datetime.fromisoformat(saga.started_at) > datetime.now(UTC) - NEW_FOR and saga.id.startswith("arn:")
         return (Outcome.RUNNING if is_new else None), None
 
     def _look_again(self, order_id: str) -> list[Finding]:
         """Return the findings of an order that are true now."""
-        first = self._rows(order_id)
-        found = {saga: self._outcome_now(saga) for saga in _sagas(first)}
-        rows = self._rows(order_id)
+        first = stored_rows(self._client, order_id)
+        found = {saga: self._outcome_now(saga) for saga in owners(first)}
+        rows = stored_rows(self._client, order_id)
         outcomes = {saga: outcome for saga, (outcome, _) in found.items()}
         executions = {saga: execution for saga, (_, execution) in found.items()}
         # A saga that claimed a row in between is new, so it runs.
-        outcomes |= dict.fromkeys(_sagas(rows) - outcomes.keys(), Outcome.RUNNING)
+        outcomes |= dict.fromkeys(owners(rows) - outcomes.keys(), Outcome.RUNNING)
         return list(self._problems(order_id, rows, outcomes, executions))
-
-    def _rows(self, order_id: str) -> Rows:
-        pages = self._client.dynamodb.get_paginator("query").paginate(
-            TableName=self._client.stack.table,
-            KeyConditionExpression="#key = :order_id",
-            ExpressionAttributeValues={":order_id": {"S": order_id}},
-            ConsistentRead=True,
-            **self._projection,
-        )
-        return {row["entity"]: row for page in pages for row in map(self._row, page["Items"])}
 
     def _problems(
         self,
         order_id: str,
         rows: Rows,
-        outcomes: Mapping[Saga, Outcome | None],
-        executions: Mapping[Saga, Execution | None] = MappingProxyType({}),
+        outcomes: Mapping[SagaIdentity, Outcome | None],
+        executions: Mapping[SagaIdentity, Execution | None] = MappingProxyType({}),
     ) -> Iterator[Finding]:
         for problem in self._row_problems(rows):
             yield Finding(
@@ -283,8 +247,8 @@ class Audit:
                 remedy="something else wrote to it: compare it with a backup (point-in-time recovery keeps 35 days)",
             )
         for saga, outcome in outcomes.items():
-            own = {entity: row if _saga(row) == saga else {**row, "saga_id": None} for entity, row in rows.items()}
-            for problem in saga_problems(self._expected, saga[0], outcome, own):
+            own = {entity: row if owner(row) == saga else {**row, "saga_id": None} for entity, row in rows.items()}
+            for problem in saga_problems(self._expected, saga.id, outcome, own):
                 yield _saga_finding(order_id, saga, outcome, problem, executions.get(saga))
 
     def _row_problems(self, rows: Rows) -> Iterator[str]:
@@ -320,11 +284,11 @@ class Audit:
         execution = self._client.execution(arn)
         if execution.order_id is None:
             return []
-        saga = (arn, moment(execution.started_at) or "")
-        rows = self._rows(execution.order_id)
+        rows = stored_rows(self._client, execution.order_id)
         if any(row.get("saga_id") == arn for row in rows.values()):
             return self._look_again(execution.order_id)
         problems = saga_problems(self._expected, arn, Outcome.FULFILLED, rows)
+        saga = identity_of(execution, rows)
         return [_saga_finding(execution.order_id, saga, Outcome.FULFILLED, problem, execution) for problem in problems]
 
     def _map(self, function: Callable[[str], T], values: Iterable[str]) -> list[T]:
@@ -336,9 +300,9 @@ class Audit:
 
 
 def _saga_finding(
-    order_id: str, saga: Saga, outcome: Outcome | None, problem: str, execution: Execution | None
+    order_id: str, saga: SagaIdentity, outcome: Outcome | None, problem: str, execution: Execution | None
 ) -> Finding:
-    name = saga[0].rsplit(":", 1)[-1]
+    name = saga.id.rsplit(":", 1)[-1]
     settle = f"python -m ops settle {name if execution else order_id}"
     match outcome:
         case Outcome.STUCK if execution and can_be_redriven(execution):
@@ -347,7 +311,7 @@ def _saga_finding(
             kind, remedy = "live", settle
         case _:
             kind, remedy = "incomplete", "compare the rows with a backup: something else changed or deleted them"
-    return Finding(kind=kind, order_id=order_id, saga_id=saga[0], problem=problem, remedy=remedy)
+    return Finding(kind=kind, order_id=order_id, saga_id=saga.id, problem=problem, remedy=remedy)
 
 
 def can_be_redriven(execution: Execution) -> bool:
@@ -369,20 +333,6 @@ def _listed(item: "ExecutionListItemTypeDef") -> ListedExecution:
 
 def _order_id(row: Row) -> str:
     return str(row["order_id"])
-
-
-def _saga(row: Row) -> Saga:
-    return str(row.get("saga_id")), str(row.get("saga_started_at"))
-
-
-def _sagas(rows: Rows) -> set[Saga]:
-    """Return the owners of the rows that are not malformed."""
-    return {_saga(row) for row in rows.values() if "history" in row}
-
-
-def _is_same_start(saga: Saga, started_at: datetime) -> bool:
-    """Return whether a saga started then: AWS allows the name of an execution again after 90 days."""
-    return abs(datetime.fromisoformat(saga[1]) - started_at) <= SAME_START
 
 
 def _flat(lists: Iterable[Iterable[Finding]]) -> list[Finding]:

@@ -1,8 +1,9 @@
-"""The commands ``audit``: checks all orders on the live table."""
+"""The commands ``cancel``, ``settle`` and ``audit``."""
 
 import argparse
 import functools
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -14,9 +15,12 @@ from rich.text import Text
 
 from ops.arguments import ArgumentParser
 from ops.audit import Audit, AuditResult, Estimate, estimate
+from ops.cancel import Cancellation, cancel, cancellable, wait_for_end
 from ops.client import SagaClient
 from ops.display import printable
-from ops.documents import Document
+from ops.documents import Document, moment
+from ops.errors import OpsError
+from ops.model import Execution, Outcome
 from ops.saga_steps import add_steps_argument, read_steps
 
 if TYPE_CHECKING:
@@ -28,6 +32,67 @@ Show: TypeAlias = Callable[[argparse.Namespace, Document, Iterable[Text]], None]
 MAX_MINUTES = 525_600
 MAX_SEGMENTS = 64
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+def add_cancel(commands: "_SubParsersAction[ArgumentParser]", common: ArgumentParser, show: Show) -> None:
+    """Add ``cancel``, which rolls a running saga back."""
+    cancel = commands.add_parser("cancel", parents=[common], help="roll a running saga back, if it is not too late")
+    cancel.add_argument("order", metavar="ORDER", help="the order's id, or the execution's name or ARN")
+    cancel.add_argument("--yes", action="store_true", help="do not ask for confirmation")
+    add_steps_argument(cancel)
+    cancel.set_defaults(run=functools.partial(_cancel, show))
+
+
+def _cancel(show: Show, client: SagaClient, options: argparse.Namespace) -> int:
+    execution = cancellable(client, options.order)
+    steps = read_steps(client, options.steps, execution=execution.arn)
+    facts = [
+        Text(printable(execution.arn), "bold"),
+        Text(printable(f"  {client.stack.noun} {execution.order_id}, started {moment(execution.started_at)}")),
+    ]
+    if not options.yes and not is_confirmed(facts, "Roll it back?", flag="--yes to cancel"):
+        return 1
+    cancellation = cancel(client, steps, execution)
+    ended = execution
+    if cancellation.is_accepted and execution.outcome is Outcome.RUNNING:
+        with Console(stderr=True).status("The saga rolls back. Ctrl-C stops the waiting, not the saga."):
+            ended = wait_for_end(client, execution)
+    document: Document = {
+        "execution_arn": execution.arn,
+        "order_id": execution.order_id,
+        "cancelled": cancellation.is_accepted,
+        "rejected": list(cancellation.rejected),
+        "outcome": ended.outcome.value,
+    }
+    show(options, document, _cancel_lines(cancellation, ended, noun=client.stack.noun))
+    is_done = ended.outcome is Outcome.ROLLED_BACK or execution.outcome is Outcome.STUCK
+    return 0 if cancellation.is_accepted and is_done else 1
+
+
+def _cancel_lines(cancellation: Cancellation, ended: Execution, *, noun: str) -> Iterator[Text]:
+    if not cancellation.is_accepted:
+        begun = " and ".join(cancellation.too_late)
+        yield Text(printable(f"too late: the {noun} is about to be confirmed, {begun} has begun"), "bold")
+        return
+    yield Text(printable(f"cancelled {ended.name}: {', '.join(cancellation.rejected)} will be rejected"), "bold")
+    if ended.outcome is Outcome.STUCK:
+        yield Text(printable(f"it has stopped: python -m ops resume {ended.name} rolls it back"))
+    else:
+        yield Text(printable(f"ended {ended.status} {ended.outcome.value.replace('_', ' ')}: {ended.cause or ''}"))
+
+
+def is_confirmed(facts: Iterable[Text], question: str, *, flag: str) -> bool:
+    """Show the facts and ask, on standard error: standard output is for the result."""
+    if not sys.stdin.isatty():
+        raise OpsError(f"not a terminal: pass {flag} without a prompt")
+    console = Console(stderr=True, highlight=False)
+    for line in facts:
+        console.print(line, soft_wrap=True)
+    console.print(Text(f"{question} [y/N] "), end="")
+    if sys.stdin.readline().strip().lower() in ("y", "yes"):
+        return True
+    console.print(Text("Nothing was done."))
+    return False
 
 
 def add_audit(commands: "_SubParsersAction[ArgumentParser]", common: ArgumentParser, show: Show) -> None:
