@@ -29,7 +29,7 @@ from ops.connection import Target, connect
 from ops.display import printable
 from ops.errors import NotResumable, OpsError, explained
 from ops.model import STATUSES, Execution, Outcome, StuckSaga
-from ops.recovery import add_audit, add_cancel
+from ops.recovery import add_audit, add_cancel, add_settle
 
 DEFAULT_STAGE = "dev"
 POLL_SECONDS = 2.0
@@ -88,7 +88,7 @@ def _parser() -> ArgumentParser:
 
     add_graph(commands, common)
     add_console(commands, common)
-    for add in (add_cancel, add_audit):
+    for add in (add_cancel, add_settle, add_audit):
         add(commands, common, _print)
     return parser
 

@@ -21,6 +21,7 @@ from ops.invariants import ExpectedRow, history_problems, late_changes, repetiti
 from ops.model import Execution, Outcome
 from ops.rows import Row, Rows, identity_of, is_execution, owner, owners, projection, read_row, stored_rows
 from ops.saga_steps import DeployedStep
+from ops.settle import NEW_FOR, can_be_redriven
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import ScanOutputTypeDef
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 # price is that of us-east-1, on demand.
 BYTES_A_UNIT = 8 * 1024
 DOLLARS_A_UNIT = 0.125 / 1_000_000
-# How long Step Functions may not know yet that an execution has started.
-NEW_FOR = timedelta(minutes=5)
 
 T = TypeVar("T")
 
@@ -312,12 +311,6 @@ def _saga_finding(
         case _:
             kind, remedy = "incomplete", "compare the rows with a backup: something else changed or deleted them"
     return Finding(kind=kind, order_id=order_id, saga_id=saga.id, problem=problem, remedy=remedy)
-
-
-def can_be_redriven(execution: Execution) -> bool:
-    """Return whether AWS can redrive a stuck execution."""
-    until = execution.redrivable_until
-    return until is not None and until > datetime.now(UTC) and execution.redrive_status != "NOT_REDRIVABLE"
 
 
 def _listed(item: "ExecutionListItemTypeDef") -> ListedExecution:

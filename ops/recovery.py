@@ -2,11 +2,13 @@
 
 import argparse
 import functools
+import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from rich.console import Console
@@ -22,6 +24,7 @@ from ops.documents import Document, moment
 from ops.errors import OpsError
 from ops.model import Execution, Outcome
 from ops.saga_steps import add_steps_argument, read_steps
+from ops.settle import Settlement, Settler
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -79,6 +82,65 @@ def _cancel_lines(cancellation: Cancellation, ended: Execution, *, noun: str) ->
         yield Text(printable(f"it has stopped: python -m ops resume {ended.name} rolls it back"))
     else:
         yield Text(printable(f"ended {ended.status} {ended.outcome.value.replace('_', ' ')}: {ended.cause or ''}"))
+
+
+def add_settle(commands: "_SubParsersAction[ArgumentParser]", common: ArgumentParser, show: Show) -> None:
+    """Add ``settle``, which compensates what a saga left that can no longer be resumed."""
+    settle = commands.add_parser("settle", parents=[common], help="compensate a saga that can no longer be resumed")
+    settle.add_argument("execution", metavar="EXECUTION", help="the execution's name or ARN, or the order's id")
+    settle.add_argument("--yes", action="store_true", help="do not ask for confirmation")
+    settle.add_argument("--input", type=Path, metavar="FILE", help="the input of an execution that is gone, as JSON")
+    add_steps_argument(settle)
+    settle.set_defaults(run=functools.partial(_settle, show))
+
+
+def _settle(show: Show, client: SagaClient, options: argparse.Namespace) -> int:
+    input_ = read_input(options.input, client.stack.key) if options.input else None
+    settler = Settler(client, module=options.steps, name=options.execution, input_=input_)
+    plan = settler.plan()
+    facts = list(_plan_lines(plan, noun=client.stack.noun))
+    if plan.calls:
+        if not options.yes and not is_confirmed(facts, "Call them?", flag="--yes to settle"):
+            return 1
+        settler.run(plan)
+    left = settler.plan()
+    document: Document = {
+        "saga": asdict(plan.saga),
+        "order_id": plan.order_id,
+        "called": [call.state for call in plan.calls],
+        "left": [call.state for call in left.calls],
+    }
+    show(options, document, _settled_lines(plan, left, noun=client.stack.noun))
+    return 1 if left.calls else 0
+
+
+def read_input(file: Path, key: str) -> dict[str, object]:
+    """Return the input in a JSON file. Raises OpsError unless it is an object with the key."""
+    try:
+        input_ = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise OpsError(f"cannot read {file} ({type(error).__name__}): name a file with the input as JSON") from None
+    if not isinstance(input_, dict) or not isinstance(input_.get(key), str):
+        raise OpsError(f"invalid input in {file}: expected an object with {key}")
+    return input_
+
+
+def _plan_lines(plan: Settlement, *, noun: str) -> Iterator[Text]:
+    yield Text(printable(f"{noun} {plan.order_id}, saga {plan.saga.id}, started {plan.saga.started_at}"), "bold")
+    yield from (Text(printable(f"  {entity} is {status}")) for entity, status in plan.rows.items())
+    verb = "complete" if plan.completes else "compensate"
+    yield Text(f"To {verb} it, these functions are called:")
+    yield from (Text(printable(f"  {number}. {call.state}")) for number, call in enumerate(plan.calls, start=1))
+
+
+def _settled_lines(plan: Settlement, left: Settlement, *, noun: str) -> Iterator[Text]:
+    called = ", ".join(call.state for call in plan.calls)
+    if left.calls:
+        yield Text(printable(f"{noun} {plan.order_id} is not settled after {called}: settle it again"), "bold red")
+    elif called:
+        yield Text(printable(f"settled {noun} {plan.order_id}: {called}"), "bold")
+    else:
+        yield Text(printable(f"nothing to settle: {noun} {plan.order_id} is complete or has no live row"), "bold")
 
 
 def is_confirmed(facts: Iterable[Text], question: str, *, flag: str) -> bool:
