@@ -16,10 +16,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from lambdas.saga_runtime.barrier import SagaIdentity
 from ops.client import MAX_PAGE, MAX_REQUESTS, SagaClient
 from ops.documents import moment
-from ops.errors import UnknownExecution
 from ops.invariants import ExpectedRow, history_problems, late_changes, repetitions, saga_problems
 from ops.model import Execution, Outcome
-from ops.rows import Row, Rows, identity_of, is_execution, owner, owners, projection, read_row, stored_rows
+from ops.rows import (
+    Row,
+    Rows,
+    identity_of,
+    is_execution,
+    known_execution,
+    owner,
+    owners,
+    projection,
+    read_row,
+    stored_rows,
+)
 from ops.saga_steps import DeployedStep
 from ops.settle import NEW_FOR, can_be_redriven
 
@@ -210,10 +220,7 @@ class Audit:
 
     def _outcome_now(self, saga: SagaIdentity) -> tuple[Outcome | None, Execution | None]:
         """Return the outcome of a saga, and its execution; None if Step Functions does not know it."""
-        try:
-            found = self._client.execution(saga.id) if saga.id.startswith("arn:") else None
-        except UnknownExecution:
-            found = None
+        found = known_execution(self._client, saga.id) if saga.id.startswith("arn:") else None
         if found and is_execution(saga, found.started_at):
             return found.outcome, found
         is_new = datetime.fromisoformat(saga.started_at) > datetime.now(UTC) - NEW_FOR and saga.id.startswith("arn:")
@@ -268,8 +275,8 @@ class Audit:
         """Yield the sagas that have run for longer than the limit and still run."""
         before = datetime.now(UTC) - self._limit
         old = [arn for arn, one in listed.items() if one.outcome is Outcome.RUNNING and one.active_since < before]
-        for execution in self._map(self._client.execution, old):
-            if execution.outcome is Outcome.RUNNING:
+        for execution in self._map(lambda arn: known_execution(self._client, arn), old):
+            if execution and execution.outcome is Outcome.RUNNING:
                 yield Finding(
                     kind="slow",
                     order_id=execution.order_id,
@@ -280,8 +287,8 @@ class Audit:
 
     def _without_rows(self, arn: str) -> list[Finding]:
         """Return the findings of an execution that succeeded and owned no row when the table was scanned."""
-        execution = self._client.execution(arn)
-        if execution.order_id is None:
+        execution = known_execution(self._client, arn)
+        if execution is None or execution.order_id is None:
             return []
         rows = stored_rows(self._client, execution.order_id)
         if any(row.get("saga_id") == arn for row in rows.values()):

@@ -13,9 +13,9 @@ from lambdas.saga_runtime import barrier
 from lambdas.saga_runtime.barrier import Row, Table
 from ops.client import MAX_PAGE, SagaClient
 from ops.display import printable
-from ops.errors import NotCancellable, UnknownExecution
+from ops.errors import NotCancellable
 from ops.model import Execution, Outcome
-from ops.rows import identity_of, owners, stored_rows
+from ops.rows import identity_of, known_execution, owners, stored_rows
 from ops.saga_steps import DeployedStep
 
 POLL_SECONDS = 1.0
@@ -80,21 +80,14 @@ def _candidates(client: SagaClient, name: str) -> list[Execution]:
     if name.startswith("arn:"):
         return [client.execution(name)]
     arns = {saga.id for saga in owners(stored_rows(client, name)) if saga.id.startswith("arn:")}
-    found = [execution for arn in sorted(arns) if (execution := _execution(client, arn))]
+    found = [execution for arn in sorted(arns) if (execution := known_execution(client, arn))]
     if not any(execution.outcome is Outcome.RUNNING for execution in found):
         # Its first action has not run yet.
         found += [one for one in client.newest(status="RUNNING", count=MAX_PAGE) if one.order_id == name]
     if not any(execution.outcome in (Outcome.RUNNING, Outcome.STUCK) for execution in found):
-        namesake = _execution(client, name)
+        namesake = known_execution(client, name)
         found += [namesake] if namesake else []
     return found
-
-
-def _execution(client: SagaClient, name: str) -> Execution | None:
-    try:
-        return client.execution(name)
-    except UnknownExecution:
-        return None
 
 
 def _rows(

@@ -8,6 +8,8 @@ Times are ISO 8601 text (UTC, milliseconds, ``Z``), durations are seconds, unkno
 ``stuck``   {"stuck": [STUCK], "messages": {"removed", "outdated", "unreadable", "complete"}}
 ``resume``  {"resumed": STUCK, "redriven_at", "ended": EXECUTION | null}; ``ended`` only with ``--wait``
 
+``cancel``, ``settle`` and ``audit``: see ops/recovery.py
+
 EXECUTION   {"execution_arn", "name", "status", "outcome": "running" | "fulfilled" | "rolled_back" | "stuck",
             "order_id", "started_at", "stopped_at", "error", "cause", "redrive_count"}
             ``order_id`` is the key of any saga, for instance of a trip

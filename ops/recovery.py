@@ -1,4 +1,12 @@
-"""The commands ``cancel``, ``settle`` and ``audit``."""
+"""The commands ``cancel``, ``settle`` and ``audit``.
+
+Their documents:
+
+``cancel``  {"execution_arn", "order_id", "cancelled", "rejected": [STATE], "outcome"}; ``outcome`` as in documents.py
+``settle``  {"saga": {"id", "started_at"}, "order_id", "called": [STATE], "left": [STATE]}; ``left`` is what remains
+``audit``   {"estimate": {"rows", "read_units", "dollars"}, "orders", "rows", "executions", "read_units",
+            "findings": [{"kind", "order_id", "saga_id", "problem", "remedy"}]}; ``kind`` as in ops/audit.py
+"""
 
 import argparse
 import functools

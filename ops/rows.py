@@ -12,6 +12,7 @@ from lambdas.saga_runtime import clock
 from lambdas.saga_runtime.barrier import SagaIdentity
 from ops.client import SagaClient
 from ops.documents import moment
+from ops.errors import UnknownExecution
 from ops.model import Execution, history_of
 
 # How differently a row and Step Functions may write the same start time.
@@ -81,3 +82,11 @@ def identity_of(execution: Execution, rows: Rows) -> SagaIdentity:
         if saga.id == execution.arn and is_execution(saga, execution.started_at):
             return saga
     return SagaIdentity(id=execution.arn, started_at=moment(execution.started_at) or "")
+
+
+def known_execution(client: SagaClient, name: str) -> Execution | None:
+    """Return the execution of a name or an ARN; None if Step Functions does not know it."""
+    try:
+        return client.execution(name)
+    except UnknownExecution:
+        return None

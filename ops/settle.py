@@ -15,10 +15,10 @@ from lambdas.saga_runtime.barrier import SagaIdentity
 from lambdas.saga_runtime.redaction import message_in, parsed_json
 from ops.client import SagaClient
 from ops.display import printable
-from ops.errors import NotSettleable, OpsError, UnknownExecution
+from ops.errors import NotSettleable, OpsError
 from ops.invariants import ExpectedRow, incomplete_rows, owned_rows
 from ops.model import Execution, Outcome
-from ops.rows import Rows, identity_of, is_execution, owner, stored_rows
+from ops.rows import Rows, identity_of, is_execution, known_execution, owner, stored_rows
 from ops.saga_steps import DeployedStep, Function, Kind, read_steps
 
 # How long Step Functions may not know yet that an execution has started.
@@ -60,10 +60,10 @@ class Settler:
     def __init__(self, client: SagaClient, *, module: str, name: str, input_: Mapping[str, Any] | None = None) -> None:
         self._client = client
         self._steps: Sequence[DeployedStep] = read_steps(client, module)
-        self._execution = _execution(client, name)
+        self._execution = known_execution(client, name)
         self._order_id, self._saga = self._found(name, input_)
         if self._execution is None and self._saga.id.startswith("arn:"):
-            self._execution = _same(_execution(client, self._saga.id), self._saga)
+            self._execution = _same(known_execution(client, self._saga.id), self._saga)
         self._require_over()
         if self._execution:
             self._steps = read_steps(client, module, execution=self._execution.arn)
@@ -183,13 +183,6 @@ def can_be_redriven(execution: Execution) -> bool:
     """Return whether AWS can redrive a stuck execution."""
     until = execution.redrivable_until
     return until is not None and until > datetime.now(UTC) and execution.redrive_status != "NOT_REDRIVABLE"
-
-
-def _execution(client: SagaClient, name: str) -> Execution | None:
-    try:
-        return client.execution(name)
-    except UnknownExecution:
-        return None
 
 
 def _same(execution: Execution | None, saga: SagaIdentity) -> Execution | None:

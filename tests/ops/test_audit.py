@@ -86,6 +86,13 @@ def add_entry(status: str, saga_id: str | None = None) -> Callable[[Item], objec
     return changed
 
 
+def add_late_action(item: Item) -> None:
+    """Let the action follow the compensation of the same saga."""
+    add_entry("REFUNDED")(item)
+    add_entry("CHARGED")(item)
+    item["history"]["L"].pop(0)
+
+
 @pytest.mark.parametrize(
     ("entity", "changed", "kind", "problem"),
     [
@@ -103,6 +110,7 @@ def add_entry(status: str, saga_id: str | None = None) -> Callable[[Item], objec
         ("ORDER", set_to("saga_started_at", {"S": "noon"}), "row", "ORDER lacks what every row has: "),
         ("PAYMENT", set_to("entity", {"S": "GIFT"}), "row", "GIFT is not a row of this saga"),
         ("PAYMENT", add_entry("CHARGED"), "row", "PAYMENT was 2 times CHARGED"),
+        ("PAYMENT", add_late_action, "row", "PAYMENT was CHARGED after REFUNDED"),
         ("PAYMENT", add_entry("CHARGED", "arn:other"), "row", "was made CHARGED by arn:other"),
     ],
 )
