@@ -1,7 +1,8 @@
-"""``python -m ops``: list, show, stuck, resume, close, graph, console; see ``--help`` and docs/operations.md.
+"""``python -m ops``: list, show, stuck, resume, close, cancel, settle, audit, graph, console; see ``--help``.
 
-Exit status: 0 done; 1 a saga is still stuck (the answer to ``resume`` was no, or it stopped again); 2 an error;
-130 interrupted. ``--json`` prints one document, described in ops/documents.py.
+Exit status: 0 done; 1 a saga is still stuck (the answer to ``resume`` was no, or it stopped again), was not cancelled
+or settled, or ``audit`` found something; 2 an error; 130 interrupted. ``--json`` prints one document, described in
+ops/documents.py. docs/operations.md says when to use which.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from ops.connection import Target, connect
 from ops.errors import OpsError, explained
 from ops.model import STATUSES, Outcome
 from ops.output import encodable, print_result, status
+from ops.recovery import add_audit, add_cancel, add_settle
 from ops.resuming import add_resume
 from ops.selection import add_filters, require_state, selection_in
 
@@ -96,6 +98,8 @@ def _parser() -> ArgumentParser:
     add_resume(commands, common)
     add_graph(commands, common)
     add_console(commands, common)
+    for add in (add_cancel, add_settle, add_audit):
+        add(commands, common)
     return parser
 
 

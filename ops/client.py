@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import boto3
 from boto3.dynamodb.types import TypeDeserializer
 from botocore.exceptions import ClientError
 
@@ -46,6 +47,7 @@ from ops.stuck_table import Entry, StuckTable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_stepfunctions import SFNClient
     from mypy_boto3_stepfunctions.literals import ExecutionStatusType
@@ -102,12 +104,20 @@ class SagaClient:
         stepfunctions: a client of Step Functions with at least ``MAX_REQUESTS`` connections.
         dynamodb: a client of DynamoDB.
         sqs: a client of SQS.
+        functions: makes a client of Lambda, which few commands need. Default: one of AWS's usual sources.
     """
 
     def __init__(
-        self, *, stack: DeployedStack, stepfunctions: "SFNClient", dynamodb: "DynamoDBClient", sqs: "SQSClient"
+        self,
+        *,
+        stack: DeployedStack,
+        stepfunctions: "SFNClient",
+        dynamodb: "DynamoDBClient",
+        sqs: "SQSClient",
+        functions: "Callable[[], LambdaClient]" = lambda: boto3.client("lambda"),
     ) -> None:
         self.stack = stack
+        self.functions = functions
         self._stepfunctions = stepfunctions
         self._dynamodb = dynamodb
         self._queue = StuckQueue(sqs, stack.stuck_sagas_queue_url)
@@ -115,6 +125,16 @@ class SagaClient:
         self._clean_errors: dict[str, bool] = {}
         self._clean_errors_lock = threading.Lock()
         self._arn_prefix = stack.state_machine_arn.replace(":stateMachine:", ":execution:", 1) + ":"
+
+    @property
+    def stepfunctions(self) -> "SFNClient":
+        """The client of Step Functions."""
+        return self._stepfunctions
+
+    @property
+    def dynamodb(self) -> "DynamoDBClient":
+        """The client of DynamoDB."""
+        return self._dynamodb
 
     def executions(
         self,

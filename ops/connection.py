@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _FIRST = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 2})
 # Step Functions throttles early (DescribeExecution: 10 a second in most regions), so attempts are many.
 _CONFIG = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 6})
+# A function may run for a minute. Repeating a call is harmless.
+_FUNCTIONS = Config(connect_timeout=5, read_timeout=70, retries={"mode": "standard", "total_max_attempts": 3})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,7 @@ def connect(target: Target) -> SagaClient:
             stepfunctions=session.client("stepfunctions", endpoint_url=target.endpoint_url, config=_CONFIG),
             dynamodb=dynamodb,
             sqs=session.client("sqs", endpoint_url=target.endpoint_url, config=_CONFIG),
+            functions=lambda: session.client("lambda", endpoint_url=target.endpoint_url, config=_FUNCTIONS),
         )
     except ValueError as error:  # botocore's error for an invalid URL
         raise OpsError(f"{error}: check --endpoint-url and AWS_ENDPOINT_URL") from None

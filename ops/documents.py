@@ -14,6 +14,8 @@ Times are ISO 8601 text (UTC, milliseconds, ``Z``), durations are seconds, unkno
             "sagas": [{"execution_arn", "name", "order_id", "result": RESULT, "reason"}]}
 ``close``   {"closed": STUCK, "reason"}
 
+``cancel``, ``settle`` and ``audit``: see ops/recovery.py
+
 EXECUTION   {"execution_arn", "name", "status", "outcome": "running" | "fulfilled" | "rolled_back" | "stuck",
             "order_id", "started_at", "stopped_at", "error", "cause", "redrive_count"}
             ``order_id`` is the key of any saga, for instance of a trip

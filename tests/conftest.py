@@ -32,7 +32,7 @@ os.environ |= {
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# moto mocks the clients that are made after its import; the write barrier makes its client when it is imported.
+# moto mocks the clients that are made after its import; the functions make theirs when they are imported.
 import moto  # noqa: E402, F401
 
 from tests.fixtures import definition, table, template  # noqa: E402, F401

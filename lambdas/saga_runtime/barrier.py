@@ -13,15 +13,12 @@ DynamoDB API Reference, UpdateItem). The functions of a step that calls a provid
 All functions here raise botocore's errors if DynamoDB fails.
 """
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-import boto3
 from boto3.dynamodb.types import TypeSerializer
-from botocore.config import Config
 
 from lambdas.saga_runtime import clock
 from lambdas.saga_runtime.errors import SagaConflict, StepCompensated
@@ -31,11 +28,6 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
-# A call ends within 7 s, well inside the function's timeout. The state machine makes the long retries.
-CLIENT_CONFIG = Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 2})
-
-_TABLE_NAME = os.environ["TABLE_NAME"]
-_dynamodb: "DynamoDBClient" = boto3.client("dynamodb", config=CLIENT_CONFIG)
 _serialize = TypeSerializer().serialize
 
 # The conditions. Each excludes one anomaly.
@@ -91,12 +83,21 @@ class SagaIdentity:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Table:
+    """The table that contains the rows, and a client of DynamoDB."""
+
+    name: str
+    client: "DynamoDBClient"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """The row of a step, as one saga addresses it."""
 
     step: StepSpec
     key: Key
     saga: SagaIdentity
+    table: Table
 
     def owns(self, item: Mapping[str, str]) -> bool:
         """Return whether this saga owns the stored item."""
@@ -245,9 +246,10 @@ def _update(
     names |= {name: name.removeprefix("#") for name in ("#status", "#fence") if name in update + condition}
     values = {name: value for name, value in values.items() if name in used}
     values |= {f":stored_{index}": _serialize(value) for index, value in enumerate(stores.values())}
+    client = row.table.client
     try:
-        _dynamodb.update_item(
-            TableName=_TABLE_NAME,
+        client.update_item(
+            TableName=row.table.name,
             Key={row.key[0]: {"S": row.key[1]}, "entity": {"S": step.entity}},
             UpdateExpression=update,
             ConditionExpression=condition,
@@ -255,7 +257,7 @@ def _update(
             ExpressionAttributeValues=values,
             ReturnValuesOnConditionCheckFailure="ALL_OLD",
         )
-    except _dynamodb.exceptions.ConditionalCheckFailedException as rejection:
+    except client.exceptions.ConditionalCheckFailedException as rejection:
         # The type stubs do not know that this error has the item.
         item = cast("Mapping[str, Mapping[str, AttributeValueTypeDef]]", rejection.response).get("Item", {})
         return {name: value["S"] for name, value in item.items() if "S" in value}

@@ -23,6 +23,7 @@ from lambdas.saga_runtime import barrier, clock, provider_calls
 from lambdas.saga_runtime.barrier import Row, SagaIdentity
 from lambdas.saga_runtime.errors import BUSINESS_ERRORS, BusinessError, InvalidInput, SagaConflict, StepFailed
 from lambdas.saga_runtime.observability import count, logger
+from lambdas.saga_runtime.own_table import OWN_TABLE
 from lambdas.saga_runtime.provider_calls import ProviderCall
 from lambdas.saga_runtime.redaction import message_in, redacted
 from lambdas.saga_runtime.steps import StepSpec
@@ -152,7 +153,7 @@ def _handler(step: StepSpec, perform: Callable[[Request, Row | None], Answer], *
 
 def _row(step: StepSpec, request: Request) -> Row:
     """Return the row of the step. Raises InvalidInput if the input has no valid key."""
-    return Row(step=step, key=step.schema.key_of(request.input), saga=request.saga)
+    return Row(step=step, key=step.schema.key_of(request.input), saga=request.saga, table=OWN_TABLE)
 
 
 def _log_rejection(step: StepSpec, error: BusinessError) -> None:

@@ -24,7 +24,7 @@ class Stage:
         customer_managed_key: whether the table and the logs are encrypted with a key of this account.
         alert_email: an address that receives every alarm, after its owner has confirmed. Default: none.
         function_timeout: the timeout of a function, in seconds; longer than one write may take (``CLIENT_CONFIG`` in
-            lambdas/saga_runtime/barrier.py). Default: 10.
+            lambdas/saga_runtime/own_table.py). Default: 10.
         task_timeout: the timeout of a state, in seconds; longer than the function's, so that a late write is the
             exception. Default: 30.
         slow_after: an alarm is raised if one execution in a hundred takes longer, in seconds. Default: 60; an execution

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from lambdas import order_steps
-from lambdas.saga_runtime.barrier import CLIENT_CONFIG
 from lambdas.saga_runtime.errors import BUSINESS_ERRORS
 from lambdas.saga_runtime.names import state_name
+from lambdas.saga_runtime.own_table import CLIENT_CONFIG
 from saga_stack.construct.stages import STAGES
 from saga_stack.order_saga import STEPS
 from tests.fixtures import definition_in, synthesized

@@ -7,7 +7,7 @@ from aws_cdk.assertions import Template
 
 from examples.ticket_sale import app
 from examples.ticket_sale.lambdas.provider import DEADLINE_SECONDS
-from lambdas.saga_runtime.barrier import CLIENT_CONFIG
+from lambdas.saga_runtime.own_table import CLIENT_CONFIG
 from saga_stack.construct.stages import STAGES
 from saga_stack.construct.steps import functions_of
 from tests.fixtures import definition_in

@@ -55,7 +55,14 @@ class World:
             stuck_sagas_table=STUCK_TABLE,
         )
         self.dynamodb = dynamodb = create_stuck_table()
-        self.client = SagaClient(stack=stack, stepfunctions=self.stepfunctions, dynamodb=dynamodb, sqs=self.sqs)
+        functions: Any = machine
+        self.client = SagaClient(
+            stack=stack,
+            stepfunctions=self.stepfunctions,
+            dynamodb=dynamodb,
+            sqs=self.sqs,
+            functions=lambda: functions,
+        )
 
     def run(
         self,

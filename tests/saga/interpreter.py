@@ -28,7 +28,7 @@ from moto.stepfunctions.parser.asl.utils.encoding import to_json_str
 from moto.stepfunctions.parser.backend import execution_worker
 from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
-from lambdas.saga_runtime import barrier
+from lambdas.saga_runtime.own_table import OWN_TABLE
 from local.demo import Demo, Provider
 from local.order_demo import ORDER_DEMO
 from tests.fixtures import REGION, TABLE, create_table, local_aws, stored_rows
@@ -299,7 +299,7 @@ def interpreter(shape: Shape, demo: Demo = ORDER_DEMO) -> Iterator[Interpreter]:
         ),
     ):
         machine = Interpreter(shape, demo, provider)
-        counted = (barrier._dynamodb.meta.events, machine.dynamodb.meta.events)
+        counted = (OWN_TABLE.client.meta.events, machine.dynamodb.meta.events)
         for client in counted:
             client.register("before-call.dynamodb", machine.count)
         with (

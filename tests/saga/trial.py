@@ -9,7 +9,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from lambdas.saga_runtime.errors import BUSINESS_ERRORS
-from tests.invariants import ExpectedRow, imbalances, is_stuck, violations
+from ops.invariants import ExpectedRow
+from tests.invariants import imbalances, is_stuck, violations
 from tests.saga.faults import Faults, Injector
 from tests.saga.interpreter import Execution, Interpreter, TaskFailed, deliver_at_once, function_of
 from tests.shape import Shape
@@ -34,13 +35,7 @@ def expected_rows(shape: Shape) -> tuple[ExpectedRow, ...]:
 
 def _expected_row(shape: Shape, action: str) -> ExpectedRow:
     step: StepSpec = inspect.getclosurevars(function_of(shape, action)).nonlocals["step"]
-    return ExpectedRow(
-        action=action,
-        entity=step.entity,
-        live=tuple(status for status in (step.in_progress, step.live, step.confirmed) if status),
-        compensating=step.compensating,
-        compensated=step.compensated,
-    )
+    return ExpectedRow.of(step)
 
 
 def fresh(input_: Mapping[str, Any], key: str = "order_id") -> dict[str, Any]:
