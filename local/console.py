@@ -3,6 +3,7 @@
 With a function, such as ``refund_payment``, the console has a switch that breaks it.
 """
 
+import functools
 import os
 import sys
 import threading
@@ -30,13 +31,17 @@ def main() -> int:
         endpoint = os.environ["AWS_ENDPOINT_URL"]
         outages = [Outage(boto3.Session(), endpoint, stack=stack, function=name, skip_waits=True) for name in functions]
         address = Address(host=HOST, port=int(port))
-        serve(client, address, presets=PRESETS, ready=print, outage=next(iter(outages), None))
+        ready = functools.partial(print, flush=True)
+        serve(client, address, presets=PRESETS, ready=ready, outage=next(iter(outages), None))
     except OpsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except (BotoCoreError, ClientError) as error:
         print(f"error: {explained(error)}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
     return 0
 
 

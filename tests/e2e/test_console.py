@@ -132,8 +132,7 @@ def page(driver: WebDriver, console: str) -> Page:
 
 def test_the_console_of_the_local_cloud_serves_until_it_is_interrupted(deployment: Deployment) -> None:
     port = free_port()
-    options = ["--stack", deployment.stack.name, "--port", str(port)]
-    command = [sys.executable, "-m", "local.console", str(os.getpid()), *options]
+    command = [sys.executable, "-m", "local.console", str(os.getpid()), deployment.stack.name, str(port)]
     environment = deployment.cloud.client_environment()
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -291,6 +290,7 @@ def test_a_saga_gets_stuck_on_purpose_and_is_resumed(driver: WebDriver, deployme
     outage = Outage(cloud.session(), cloud.endpoint, stack=deployment.stack.name, function="refund_payment")
     with console_of(deployment, outage) as url:
         page = Page(driver, url)
+        page.problems()  # those of earlier tests
         page.until("#outage", "Nothing is broken")
         page.click("#outage-switch")
         page.until("#outage", "RefundPayment may not write")
