@@ -170,6 +170,16 @@ def test_a_later_saga_of_the_same_order_is_not_touched(world: World, ops: Ops) -
     assert world.machine.rows("1") == before
 
 
+def test_a_row_of_another_saga_with_the_same_arn_is_not_touched(world: World, ops: Ops) -> None:
+    """AWS allows the name of an execution again after 90 days, so the start time counts."""
+    stuck = world.run_into_a_stop("1")
+    make_old(world)
+    change("PAYMENT", set_to("saga_started_at", {"S": "2026-01-01T00:00:00.000Z"}))
+    before = world.machine.rows("1")["PAYMENT"]
+    assert ops("settle", stuck.arn, "--yes")[:2] == (0, "settled order 1: DeleteOrder\n")
+    assert world.machine.rows("1")["PAYMENT"] == before
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
