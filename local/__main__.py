@@ -4,7 +4,6 @@ Exit status: 0 as expected, 1 an execution did not end as the contract says, 2 i
 """
 
 import contextlib
-import importlib
 import json
 import os
 import socket
@@ -35,6 +34,7 @@ from local.expectations import ExpectedEnd
 from local.interrupts import Interrupted, raise_interrupted
 from local.order_demo import ORDER_DEMO
 from local.processes import running
+from local.sagas import example, example_names
 from ops.arguments import ArgumentParser, port
 from ops.client import DeployedStack
 
@@ -84,13 +84,12 @@ def _parser() -> ArgumentParser:
     return parser
 
 
-def _demo_of(example: str | None) -> Demo:
-    if not example:
+def _demo_of(name: str | None) -> Demo:
+    if not name:
         return ORDER_DEMO
-    known = sorted(path.parent.name for path in (PROJECT / "examples").glob("*/demo.py"))
-    if example not in known:
-        raise LocalError(f"invalid example {example!r}: use EXAMPLE= with {' or '.join(known)}")
-    demo: Demo = importlib.import_module(f"examples.{example}.demo").DEMO
+    if name not in (known := example_names()):
+        raise LocalError(f"invalid example {name!r}: use EXAMPLE= with {' or '.join(known)}")
+    _, demo = example(name)
     return demo
 
 
