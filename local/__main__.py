@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import botocore.exceptions
@@ -34,7 +35,7 @@ from local.expectations import ExpectedEnd
 from local.interrupts import Interrupted, raise_if_closed, raise_interrupted, terminals
 from local.order_demo import ORDER_DEMO
 from local.processes import running
-from local.sagas import example, example_names
+from local.sagas import demo_in, example, example_names
 from ops.arguments import ArgumentParser, port
 from ops.client import DeployedStack
 
@@ -52,10 +53,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     raise_interrupted()
     try:
-        demo = _demo_of(options.example)
+        demo = demo_in(options.path) if options.path else _demo_of(options.example)
         match options.command:
             case "demo":
-                return _demo(demo, options.example)
+                return _demo(demo, options.example, options.path)
             case "expect":
                 print(json.dumps({name: asdict(end) for name, end in demo.expected_ends().items()}))
                 return 0
@@ -78,7 +79,9 @@ def _parser() -> ArgumentParser:
     commands.add_parser("expect", help="print how each input of the demo must end, as JSON")
     serve = commands.add_parser("serve", help="keep a local cloud with the stack running until Ctrl-C")
     for command in commands.choices.values():
-        command.add_argument("--example", metavar="NAME", help="a folder of examples/ instead of the order saga")
+        which = command.add_mutually_exclusive_group()
+        which.add_argument("--example", metavar="NAME", help="a folder of examples/ instead of the order saga")
+        which.add_argument("--path", metavar="FOLDER", type=Path, help="the folder of a saga outside of the project")
     serve.add_argument("--port", type=port, default=DEFAULT_PORT, help="port on 127.0.0.1 (default: %(default)s)")
     serve.add_argument("--console-port", type=port, help="also serve the web console on this port of 127.0.0.1")
     return parser
@@ -113,11 +116,11 @@ def _deployed(cloud: LocalCloud, progress: _Progress, demo: Demo, provider: Prov
         return deploy(cloud, app=app, name=demo.stack, context=provider.context if provider else None)
 
 
-def _demo(demo: Demo, example: str | None) -> int:
+def _demo(demo: Demo, example: str | None, path: Path | None) -> int:
     progress = _Progress()
     progress("starting the local cloud on loopback, with IAM policies enforced")
     with demo.serving() as provider, local_cloud(free_port()) as cloud:
-        with _expected_ends(cloud, example) as expected_ends:
+        with _expected_ends(cloud, example, path) as expected_ends:
             deployment = _deployed(cloud, progress, demo, provider)
             expected = expected_ends()
         progress(f"{len(demo.scenarios)} {demo.noun}s")
@@ -129,6 +132,12 @@ def _demo(demo: Demo, example: str | None) -> int:
             print(f"error: {difference}", file=sys.stderr)
         return 1
     progress(f"done: every {demo.noun} ended as the contract says")
+    if path is None:
+        _print_next(example)
+    return 0
+
+
+def _print_next(example: str | None) -> None:
     option = f" EXAMPLE={example}" if example else ""
     commands = {
         f"make local{option}": "keeps such a cloud running, with a web console, and shows commands for the AWS CLI",
@@ -139,17 +148,19 @@ def _demo(demo: Demo, example: str | None) -> int:
     console.print("\nNext:")
     for command, description in commands.items():
         console.print(f"  {command:<{width}}  {description}", markup=False)
-    return 0
 
 
 @contextlib.contextmanager
-def _expected_ends(cloud: LocalCloud, example: str | None) -> Iterator[Callable[[], dict[str, ExpectedEnd]]]:
+def _expected_ends(
+    cloud: LocalCloud, example: str | None, path: Path | None
+) -> Iterator[Callable[[], dict[str, ExpectedEnd]]]:
     """Derive in the background how each scenario must end; yield a function that returns it. Raises LocalError.
 
     It takes a process of its own: the steps' module imports the CDK, whose Node.js must not receive Ctrl-C.
     """
     file = cloud.folder / "expected.json"
-    command = [sys.executable, "-m", "local", "expect", *(["--example", example] if example else [])]
+    which = ["--example", example] if example else ["--path", str(path.resolve())] if path else []
+    command = [sys.executable, "-m", "local", "expect", *which]
 
     def result() -> dict[str, ExpectedEnd]:
         if status := process.wait():
@@ -220,7 +231,8 @@ def _commands(cloud: LocalCloud, stack: DeployedStack, demo: Demo) -> str:
     """Return what to type in another terminal."""
     exports = "\n".join(f"  export {name}={value}" for name, value in cloud.client_settings.items())
     name = next(iter(demo.scenarios))
-    file = (demo.folder / f"{name}.json").relative_to(PROJECT)
+    file = demo.folder / f"{name}.json"
+    file = file.relative_to(PROJECT) if file.is_relative_to(PROJECT) else file
     input_, sensitive = demo.input(name), demo.schema.sensitive
     key = input_[stack.key]
     direct = {field: value for field, value in input_.items() if field not in sensitive} | {stack.key: "direct"}

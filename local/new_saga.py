@@ -14,6 +14,7 @@ Exit status: 0 written, 2 invalid; then nothing is written.
 import argparse
 import json
 import keyword
+import os
 import re
 import shutil
 import subprocess
@@ -30,6 +31,7 @@ from lambdas.saga_runtime.names import state_name
 from lambdas.saga_runtime.steps import RESERVED_ATTRIBUTES
 from local.sagas import EXAMPLES, PROJECT, example, example_names
 from ops.arguments import ArgumentParser
+from saga_stack.construct.saga import module_of
 from saga_stack.construct.steps import (
     InvalidSagaError,
     Parallel,
@@ -88,6 +90,7 @@ class NewSaga:
     """What the templates are filled with."""
 
     name: str
+    package: str
     noun: str
     parts: Sequence[StepOrGroup]
     steps: Sequence[NewStep]
@@ -141,26 +144,33 @@ class NewSaga:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     parser = ArgumentParser(prog="make new", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--path", metavar="FOLDER", type=Path, default=EXAMPLES, help="write to this folder of yours")
     parser.add_argument("name", help="the folder of examples/ that is written, such as concert_sale")
     parser.add_argument("steps", help="the steps, such as 'reserve_seat/release_seat issue_ticket/void_ticket'")
     options = parser.parse_args(arguments)
     try:
-        write(new_saga(options.name, options.steps), EXAMPLES)
+        write(new_saga(options.name, options.steps, options.path.resolve()), options.path.resolve())
     except (InvalidNewSagaError, InvalidSagaError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     name = options.name
-    print(f"Wrote examples/{name}/. Start with examples/{name}/saga.py and examples/{name}/lambdas/steps.py.\n\nNext:")
+    written = options.path / name
+    print(f"Wrote {os.path.relpath(written)}: start with its files saga.py and lambdas/steps.py.\n\nNext:")
+    if options.path.resolve() != EXAMPLES.resolve():
+        print(f"  python -m local demo --path {written}")
+        return 0
     print(f"  make demo EXAMPLE={name}")
     print(f'  make test ARGS="-k {name}"')
     print(f"  make chaos SAGA={name}")
     return 0
 
 
-def new_saga(name: str, steps: str) -> NewSaga:
+def new_saga(name: str, steps: str, folder: Path = EXAMPLES) -> NewSaga:
     """Return the saga of this name and list of steps. Raises InvalidNewSagaError and InvalidSagaError."""
     _require_name(name, "NAME")
-    if (EXAMPLES / name).exists() or name in ("order", "order_saga"):
+    if not folder.is_dir():
+        raise InvalidNewSagaError(f"{folder} is not a folder: choose another --path")
+    if (folder / name).exists() or (EXAMPLES / name).exists() or name in ("order", "order_saga"):
         raise InvalidNewSagaError(f"a saga named {name!r} exists already: choose another NAME")
     stacks = {"OrderSaga": "order", **{example(known)[1].stack: known for known in example_names()}}
     if owner := stacks.get(f"{state_name(name)}Saga"):
@@ -170,7 +180,9 @@ def new_saga(name: str, steps: str) -> NewSaga:
     require_saga(parts)
     calling = {found["action"] for found in _STEP.finditer(steps) if found["provider"]}
     _require_states(parts, failed=f"{state_name(noun)}Failed")
-    return NewSaga(name=name, noun=noun, parts=parts, steps=_new_steps(parts, noun, calling))
+    *parents, _ = module_of(str(folder / "any.py")).split(".")
+    package = ".".join((*parents, name))
+    return NewSaga(name=name, package=package, noun=noun, parts=parts, steps=_new_steps(parts, noun, calling))
 
 
 def write(saga: NewSaga, folder: Path) -> None:
@@ -193,17 +205,17 @@ def write(saga: NewSaga, folder: Path) -> None:
         _write_scenarios(saga, made / "scenarios")
         if saga.has_provider:
             _copy_provider(saga, made)
-        _format(made)
+        _format(made, saga.package.partition(".")[0])
         shutil.move(made, folder / saga.name)
 
 
-def _format(folder: Path) -> None:
+def _format(folder: Path, package: str) -> None:
     """Give the files the project's format."""
     options = [
         "--quiet",
         "--no-cache",
         f"--config={PROJECT / 'pyproject.toml'}",
-        "--config=lint.isort.known-first-party=['examples']",
+        f"--config=lint.isort.known-first-party=['{package}']",
     ]
     for command in (["check", "--fix-only", "--select=I"], ["format"]):
         subprocess.run([sys.executable, "-m", "ruff", *command, *options, str(folder)], check=True)

@@ -1,12 +1,15 @@
 """The demos of the sagas, which are found by their folders."""
 
 import importlib
+import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from lambdas.saga_runtime.steps import StepSpec
 from local.demo import Demo, Scenario, Serving, no_provider
-from saga_stack.construct.saga import Saga
+from local.errors import LocalError
+from saga_stack.construct.saga import Saga, module_of, root_of
 
 PROJECT = Path(__file__).parent.parent
 EXAMPLES = PROJECT / "examples"
@@ -44,6 +47,18 @@ def example(name: str) -> tuple[Saga, Demo]:
     saga: Saga = importlib.import_module(f"examples.{name}.saga").SAGA
     demo: Demo = importlib.import_module(f"examples.{name}.demo").DEMO
     return saga, demo
+
+
+def demo_in(folder: Path) -> Demo:
+    """Import the demo of a saga in any folder. From now on, Python finds its package, here and in child processes."""
+    file = folder.resolve() / "demo.py"
+    if not file.exists():
+        raise LocalError(f"{folder} has no saga: expected {file.name} and saga.py, which make new writes")
+    root = str(root_of(str(file)))
+    sys.path.insert(0, root)
+    os.environ["PYTHONPATH"] = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+    demo: Demo = importlib.import_module(module_of(str(file))).DEMO
+    return demo
 
 
 def require_different_stacks(demos: Mapping[str, Demo]) -> None:

@@ -59,7 +59,7 @@ def test_what_cannot_become_a_saga_is_reported_in_one_line(
 
 
 def test_an_error_while_the_files_are_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_folder: Path) -> None:
+    def fail(_folder: Path, _package: str) -> None:
         raise OSError("no space")
 
     monkeypatch.setattr(new_saga, "_format", fail)
