@@ -4,7 +4,6 @@ Exit status: 0 as expected, 1 an execution did not end as the contract says, 2 i
 """
 
 import contextlib
-import importlib
 import json
 import os
 import socket
@@ -12,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import botocore.exceptions
@@ -33,9 +33,10 @@ from local.demo import Demo, Provider, run
 from local.deployment import Deployment, bootstrap, cdk_environment, deploy
 from local.errors import LocalError
 from local.expectations import ExpectedEnd
-from local.interrupts import Interrupted, raise_interrupted
+from local.interrupts import Interrupted, raise_if_closed, raise_interrupted, terminals
 from local.order_demo import ORDER_DEMO
 from local.processes import running
+from local.sagas import demo_in, example, example_names
 from ops.arguments import ArgumentParser, port
 from ops.client import DeployedStack
 
@@ -53,10 +54,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     raise_interrupted()
     try:
-        demo = _demo_of(options.example)
+        demo = demo_in(options.path) if options.path else _demo_of(options.example)
         match options.command:
             case "demo":
-                return _demo(demo, options.example)
+                return _demo(demo, options.example, options.path)
             case "expect":
                 print(json.dumps({name: asdict(end) for name, end in demo.expected_ends().items()}))
                 return 0
@@ -79,19 +80,20 @@ def _parser() -> ArgumentParser:
     commands.add_parser("expect", help="print how each input of the demo must end, as JSON")
     serve = commands.add_parser("serve", help="keep a local cloud with the stack running until Ctrl-C")
     for command in commands.choices.values():
-        command.add_argument("--example", metavar="NAME", help="a folder of examples/ instead of the order saga")
+        which = command.add_mutually_exclusive_group()
+        which.add_argument("--example", metavar="NAME", help="a folder of examples/ instead of the order saga")
+        which.add_argument("--path", metavar="FOLDER", type=Path, help="the folder of a saga outside of the project")
     serve.add_argument("--port", type=port, default=DEFAULT_PORT, help="port on 127.0.0.1 (default: %(default)s)")
     serve.add_argument("--console-port", type=port, help="also serve the web console on this port of 127.0.0.1")
     return parser
 
 
-def _demo_of(example: str | None) -> Demo:
-    if not example:
+def _demo_of(name: str | None) -> Demo:
+    if not name:
         return ORDER_DEMO
-    known = sorted(path.parent.name for path in (PROJECT / "examples").glob("*/demo.py"))
-    if example not in known:
-        raise LocalError(f"invalid example {example!r}: use EXAMPLE= with {' or '.join(known)}")
-    demo: Demo = importlib.import_module(f"examples.{example}.demo").DEMO
+    if name not in (known := example_names()):
+        raise LocalError(f"invalid example {name!r}: use EXAMPLE= with {' or '.join(known)}")
+    _, demo = example(name)
     return demo
 
 
@@ -115,13 +117,13 @@ def _deployed(cloud: LocalCloud, progress: _Progress, demo: Demo, provider: Prov
         return deploy(cloud, app=app, name=demo.stack, context=provider.context if provider else None)
 
 
-def _demo(demo: Demo, example: str | None) -> int:
+def _demo(demo: Demo, example: str | None, path: Path | None) -> int:
     progress = _Progress()
     progress("starting the local cloud on loopback, with IAM policies enforced")
     # A saga that gets stuck is shown without the half hour of its retries.
     settings = {"SFN_WAIT_SCALE": "0"} if demo.stuck else None
     with demo.serving() as provider, local_cloud(free_port(), settings) as cloud:
-        with _expected_ends(cloud, example) as expected_ends:
+        with _expected_ends(cloud, example, path) as expected_ends:
             deployment = _deployed(cloud, progress, demo, provider)
             expected = expected_ends()
         progress(f"{len(demo.scenarios) + bool(demo.stuck)} {demo.noun}s")
@@ -135,6 +137,12 @@ def _demo(demo: Demo, example: str | None) -> int:
             print(f"error: {difference}", file=sys.stderr)
         return 1
     progress(f"done: every {demo.noun} ended as the contract says")
+    if path is None:
+        _print_next(example)
+    return 0
+
+
+def _print_next(example: str | None) -> None:
     option = f" EXAMPLE={example}" if example else ""
     commands = {
         f"make local{option}": "keeps such a cloud running, with a web console, and shows commands for the AWS CLI",
@@ -145,17 +153,19 @@ def _demo(demo: Demo, example: str | None) -> int:
     console.print("\nNext:")
     for command, description in commands.items():
         console.print(f"  {command:<{width}}  {description}", markup=False)
-    return 0
 
 
 @contextlib.contextmanager
-def _expected_ends(cloud: LocalCloud, example: str | None) -> Iterator[Callable[[], dict[str, ExpectedEnd]]]:
+def _expected_ends(
+    cloud: LocalCloud, example: str | None, path: Path | None
+) -> Iterator[Callable[[], dict[str, ExpectedEnd]]]:
     """Derive in the background how each scenario must end; yield a function that returns it. Raises LocalError.
 
     It takes a process of its own: the steps' module imports the CDK, whose Node.js must not receive Ctrl-C.
     """
     file = cloud.folder / "expected.json"
-    command = [sys.executable, "-m", "local", "expect", *(["--example", example] if example else [])]
+    which = ["--example", example] if example else ["--path", str(path.resolve())] if path else []
+    command = [sys.executable, "-m", "local", "expect", *which]
 
     def result() -> dict[str, ExpectedEnd]:
         if status := process.wait():
@@ -168,6 +178,7 @@ def _expected_ends(cloud: LocalCloud, example: str | None) -> Iterator[Callable[
 
 def _serve(demo: Demo, port: int, console_port: int | None) -> int:
     progress = _Progress()
+    watched = terminals()
     if console_port == port:
         raise LocalError(f"PORT and CONSOLE_PORT are both {port}: choose another port with CONSOLE_PORT=")
     if console_port:
@@ -184,6 +195,7 @@ def _serve(demo: Demo, port: int, console_port: int | None) -> int:
             console.print("\nCtrl-C stops it.", markup=False)
             while True:
                 time.sleep(1)
+                raise_if_closed(watched)
                 cloud.require_running()
                 _require_running(web_console, cloud)
 
@@ -228,7 +240,8 @@ def _commands(cloud: LocalCloud, stack: DeployedStack, demo: Demo) -> str:
     """Return what to type in another terminal."""
     exports = "\n".join(f"  export {name}={value}" for name, value in cloud.client_settings.items())
     name = next(iter(demo.scenarios))
-    file = (demo.folder / f"{name}.json").relative_to(PROJECT)
+    file = demo.folder / f"{name}.json"
+    file = file.relative_to(PROJECT) if file.is_relative_to(PROJECT) else file
     input_, sensitive = demo.input(name), demo.schema.sensitive
     key = input_[stack.key]
     direct = {field: value for field, value in input_.items() if field not in sensitive} | {stack.key: "direct"}
@@ -242,6 +255,8 @@ Start an execution, and see its end and its path:
   EXECUTION=$(aws stepfunctions start-execution --query executionArn --output text \\
     --state-machine-arn {stack.state_machine_arn} \\
     --input file://{file})
+  while aws stepfunctions describe-execution --execution-arn $EXECUTION --query status \\
+    | grep -q RUNNING; do sleep 1; done
   aws stepfunctions describe-execution --execution-arn $EXECUTION
   aws stepfunctions get-execution-history --execution-arn $EXECUTION \\
     --query 'events[].stateEnteredEventDetails.name'

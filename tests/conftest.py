@@ -34,5 +34,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 # moto mocks the clients that are made after its import; the functions make theirs when they are imported.
 import moto  # noqa: E402, F401
+import pytest  # noqa: E402
 
+from local.deployment import CDK  # noqa: E402
 from tests.fixtures import definition, table, template  # noqa: E402, F401
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the tests that deploy if the CDK CLI is not installed."""
+    if not CDK.exists():
+        for item in items:
+            if item.get_closest_marker("e2e"):
+                item.add_marker(pytest.mark.skip(reason="the CDK CLI is not installed: run `make install`"))

@@ -30,12 +30,28 @@ from lambdas.saga_runtime.steps import StepSpec
 
 Failure: TypeAlias = dict[str, str]
 Answer: TypeAlias = dict[str, str | bool | Failure | None]
-Handler: TypeAlias = Callable[[object, object], Answer]
 
 DIRECT = "direct"
 MAX_REASON = 1_000
 # The longest ARN of an execution (Step Functions API Reference, DescribeExecution).
 MAX_SAGA_ID = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Handler:
+    """The Lambda function of a step.
+
+    Args:
+        step: the step that it is made of, which checks read.
+        handle: takes the event and Lambda's context, and returns the answer.
+    """
+
+    step: StepSpec
+    handle: Callable[[object, object], Answer]
+
+    def __call__(self, event: object, context: object) -> Answer:
+        """Handle an event."""
+        return self.handle(event, context)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +164,7 @@ def _handler(step: StepSpec, perform: Callable[[Request, Row | None], Answer], *
         logger.info("done", extra={"status": answer["status"]})
         return answer if request.saga.id != DIRECT else answer | {"saga": asdict(request.saga)}
 
-    return handle
+    return Handler(step=step, handle=handle)
 
 
 def _row(step: StepSpec, request: Request) -> Row:

@@ -1,6 +1,7 @@
 """The stack of a saga, read top down: table, functions, state machine, stuck sagas, monitoring."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
@@ -16,6 +17,7 @@ from saga_stack.construct.definition import SagaDefinition
 from saga_stack.construct.encryption import EncryptionKey
 from saga_stack.construct.functions import SagaFunctions
 from saga_stack.construct.monitoring import Monitoring
+from saga_stack.construct.saga import Saga
 from saga_stack.construct.stages import Stage
 from saga_stack.construct.state_machine import SagaStateMachine
 from saga_stack.construct.steps import StepOrGroup, functions_of, require_saga, single_steps
@@ -36,7 +38,8 @@ class SagaStack(Stack):
 
     Its outputs are StateMachineArn, TableName, StuckSagasQueueUrl and StuckSagasTableName.
 
-    ``functions`` has the functions by name, to grant them more permissions.
+    ``functions`` has the functions by name, to grant them more permissions. ``steps``, ``handlers``, ``source`` and
+    ``settings`` are what they are made of, for checks.
 
     Args:
         stage: timeouts, retry policies and what differs from stage to stage.
@@ -47,7 +50,8 @@ class SagaStack(Stack):
         failed: the name of the Fail state, and its error.
         sensitive_fields: fields of the input that never appear in a report of a stuck saga. Default: none.
         completion: makes a state that completes the saga by a write to the table. Default: none.
-        packages: folders of the project that are packed with ``lambdas`` into the asset. Default: none.
+        packages: folders that are packed with ``lambdas`` into the asset. Default: none.
+        root: the folder that ``packages`` are in. Default: that of the library.
         handler: the path of a function in the asset, with ``{}`` for its name. Default: ``lambdas.{}.handler``.
         environment: further environment variables of the functions, such as the URL of a provider. Not for secrets.
             Default: none.
@@ -67,12 +71,19 @@ class SagaStack(Stack):
         sensitive_fields: Sequence[str] = (),
         completion: Completion | None = None,
         packages: Sequence[str] = (),
+        root: Path | None = None,
         handler: str = "lambdas.{}.handler",
         environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         require_saga(steps)
         super().__init__(scope, id_, description=description, termination_protection=stage.protected)
-        code = packaging.code(*packages)
+        self.steps = steps
+        self.settings = environment
+        self.source = packaging.source_of(packages, root)
+        self.handlers: Mapping[str, str] = {
+            name: handler.format(name) for step in single_steps(steps) for name in functions_of(step)
+        }
+        code = packaging.code(self.source)
 
         key = None
         if stage.customer_managed_key:
@@ -153,3 +164,30 @@ class SagaStack(Stack):
         CfnOutput(self, "TableName", value=table.table_name)
         CfnOutput(self, "StuckSagasQueueUrl", value=stuck.queue.queue_url)
         CfnOutput(self, "StuckSagasTableName", value=stuck.table.table_name)
+
+
+class FolderSagaStack(SagaStack):
+    """The stack of a saga in a folder of its own.
+
+    Args:
+        stage: timeouts, retry policies and what differs from stage to stage.
+        saga: the saga.
+    """
+
+    def __init__(self, scope: Construct, id_: str, *, stage: Stage, saga: Saga) -> None:
+        context = scope.node.try_get_context
+        super().__init__(
+            scope,
+            id_,
+            stage=stage,
+            description=saga.description,
+            steps=saga.steps,
+            state_machine=saga.state_machine,
+            partition_key=saga.schema.key,
+            failed=saga.failed,
+            sensitive_fields=saga.schema.sensitive,
+            packages=(saga.functions,),
+            root=saga.root,
+            handler=saga.handler,
+            environment={name: context(name.lower()) or default for name, default in saga.settings.items()},
+        )

@@ -14,6 +14,7 @@ import pytest
 from local.__main__ import main
 from local.cloud import HOST, LOOPBACK, free_port
 from local.order_demo import ORDER_DEMO
+from local.sagas import example_names
 from tests.e2e.orders import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("commands")]
@@ -58,6 +59,9 @@ def test_the_demo_shows_the_orders_and_leaves_nothing_behind(tmp_path: Path) -> 
     assert "123-1234" not in out
     assert "\x1b[" not in out, "no colour without a terminal"
     assert not list(tmp_path.iterdir())
+
+
+NAMES = " or ".join(example_names())
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -108,7 +112,10 @@ def test_a_used_port_is_reported_in_one_line(used_port: str, capsys: pytest.Capt
             "PORT and CONSOLE_PORT are both 8080: choose another port with CONSOLE_PORT=\n",
         ),
         *(
-            (["demo", "--example", name], f"invalid example {name!r}: use EXAMPLE= with ticket_sale or trip_booking\n")
+            (
+                ["demo", "--example", name],
+                f"invalid example {name!r}: use EXAMPLE= with {NAMES}\n",
+            )
             for name in ("none", "..", "trip_booking/lambdas")
         ),
     ],

@@ -20,7 +20,7 @@ IN_THE_RUNTIME = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "si
 @pytest.fixture(scope="module")
 def asset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("asset")
-    packaging.build(target)
+    packaging.build(target, packaging.source_of(()))
     return target
 
 

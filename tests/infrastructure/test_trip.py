@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from examples.trip_booking.app import STEPS
+from examples.trip_booking.saga import STEPS
 from lambdas.saga_runtime.errors import BUSINESS_ERRORS
 from lambdas.saga_runtime.names import state_name
 from saga_stack.construct.stages import STAGES
@@ -21,7 +21,7 @@ Definition = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def trip() -> dict[str, Any]:
-    return dict(SAGAS["trip"].template())
+    return dict(SAGAS["trip_booking"].template())
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 
 from lambdas.saga_runtime.clock import moment
+from lambdas.saga_runtime.names import state_name
 from lambdas.saga_runtime.redaction import message_in
 from ops import stuck_queue
 from ops.client import DeployedStack, SagaClient
@@ -24,12 +25,18 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
 CARD = "123-1234"
-# The field without which a late step fails, and the compensation that can then fail.
-FAILURES = {
-    "OrderSaga": ("address", "RefundPayment"),
-    "TripSaga": ("card_no", "ResolvePayment"),
-    "TicketSaga": ("buyer", "RefundCard"),
-}
+
+
+def late_failure(machine: Interpreter) -> tuple[str, str]:
+    """Return the field without which a late step fails, and the compensation that can then fail."""
+    demo, shape = machine.demo, machine.shape
+    name, fails = [(name, one.fails) for name, one in demo.scenarios.items() if one.fails][-1]
+    (field,) = demo.input("1-success").keys() - demo.input(name).keys()
+    own = dict(shape.steps)[state_name(fails)]
+    # The compensation after the failed step's own one, if there is one outside of groups.
+    states = demo.expected_ends()[name].states
+    following = states[states.index(own) + 1] if own in states else own
+    return field, following if following in shape.functions else own
 
 
 class World:
@@ -86,13 +93,13 @@ class World:
 
     def run_into_a_stop(self, order_id: str = "1", **options: Any) -> Execution:
         """Run an execution that gets stuck: a late step fails, then a compensation."""
-        missing, compensation = FAILURES[self.machine.demo.stack]
+        missing, compensation = late_failure(self.machine)
         failing = {compensation: TaskFailed("RuntimeError", json.dumps({"errorMessage": "no network"}))}
         return self.run(order_id, failing=failing, **{missing: None}, **options)
 
     def run_into_a_failure(self, order_id: str = "1", **options: Any) -> Execution:
         """Run an execution that is rolled back: a late step fails."""
-        return self.run(order_id, **{FAILURES[self.machine.demo.stack][0]: None}, **options)
+        return self.run(order_id, **{late_failure(self.machine)[0]: None}, **options)
 
     def report(self, arn: str, *, state: str | None = "RefundPayment", has_recovered: bool = False) -> None:
         """Store the entry of a stuck saga and send its message, as the stack's function does.

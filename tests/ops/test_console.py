@@ -304,7 +304,7 @@ def test_another_saga_is_started_by_json_and_shown_in_its_own_words(client: Clie
     assert f"An execution named mine exists already, perhaps of this {demo.noun}." in response.text
 
 
-@pytest.mark.parametrize("saga", ["ticket"], indirect=True)
+@pytest.mark.parametrize("saga", ["ticket_sale"], indirect=True)
 def test_the_statuses_of_the_order_saga_do_not_apply_to_another_saga(client: Client, world: World) -> None:
     sale = world.machine.demo.input("1-success")
     world.machine.call("RefundCard", sale)
@@ -339,7 +339,7 @@ def test_an_invalid_input_of_another_saga_is_rejected_in_one_line(
     assert world.client.executions().executions == ()
 
 
-@pytest.mark.parametrize("saga", ["trip"], indirect=True)
+@pytest.mark.parametrize("saga", ["trip_booking"], indirect=True)
 def test_an_id_that_cannot_be_stored_has_no_owner(
     client: Client, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -112,7 +112,7 @@ def test_the_input_of_an_execution_that_is_gone_comes_from_a_file(world: World, 
     assert {payload["saga"]["id"] for payload in payloads} == {stuck.arn}
 
 
-@pytest.mark.parametrize("saga", ["trip"], indirect=True)
+@pytest.mark.parametrize("saga", ["trip_booking"], indirect=True)
 def test_a_saga_whose_pivot_happened_is_completed(world: World, ops: Ops) -> None:
     stuck = world.run("1", failing={"ConfirmHotel": TaskFailed("Broken")})
     assert stuck.error == "Broken"

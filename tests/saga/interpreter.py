@@ -28,6 +28,7 @@ from moto.stepfunctions.parser.asl.utils.encoding import to_json_str
 from moto.stepfunctions.parser.backend import execution_worker
 from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
+from lambdas.saga_runtime.handlers import Handler
 from lambdas.saga_runtime.own_table import OWN_TABLE
 from local.demo import Demo, Provider
 from local.order_demo import ORDER_DEMO
@@ -238,10 +239,10 @@ def deliver_at_once(_state: str, _payload: Any, deliver: Deliver) -> Any:
     return deliver()
 
 
-def function_of(shape: Shape, state: str) -> Callable[[Any, Any], Any]:
+def function_of(shape: Shape, state: str) -> Handler:
     """Return the handler that a state calls."""
     module, name = shape.functions[state].rsplit(".", 1)
-    found: Callable[[Any, Any], Any] = getattr(importlib.import_module(module), name)
+    found: Handler = getattr(importlib.import_module(module), name)
     return found
 
 

@@ -43,7 +43,7 @@ WALKS = settings(
     database=None,
 )
 # The ticket saga has the graph of the order saga; it adds the provider.
-FEWER = {"ticket": settings(WALKS, max_examples=3)}
+FEWER = {"ticket_sale": settings(WALKS, max_examples=3)}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -233,7 +233,7 @@ def test_the_state_is_found_on_any_page_of_the_history(messages: Messages, stepf
     assert message["state"] == "CancelFlight"
 
 
-@pytest.mark.parametrize("saga", ["trip"], indirect=True)
+@pytest.mark.parametrize("saga", ["trip_booking"], indirect=True)
 @pytest.mark.parametrize("backwards", [False, True])
 @pytest.mark.parametrize("failed", ["CancelFlight", "CancelHotel"])
 def test_of_a_stuck_group_the_branch_that_failed_is_reported(
@@ -241,7 +241,7 @@ def test_of_a_stuck_group_the_branch_that_failed_is_reported(
 ) -> None:
     machine.intercept = Injector(machine, {"TakePayment": (Fault.BROKEN,), failed: (Fault.BROKEN,)})
     machine.backwards = backwards
-    stuck = machine.run(SAGAS["trip"].demo.input("1-success"))
+    stuck = machine.run(SAGAS["trip_booking"].demo.input("1-success"))
     report_stuck_saga.handler(event(stuck.arn), None)
     (message,) = messages.received()
     assert message["state"] == failed
