@@ -168,6 +168,7 @@ class SagaClient:
         status: "ExecutionStatusType | None" = None,
         outcome: Outcome | None = None,
         selection: Selection = Selection(),  # noqa: B008 (it is frozen)
+        describe: Callable[[str], Execution | None] | None = None,
     ) -> tuple[Execution, ...]:
         """Return the newest ``count`` executions of a status and an outcome, or of all, that the selection has.
 
@@ -184,7 +185,7 @@ class SagaClient:
         candidates = (one["executionArn"] for one in summaries if selection.has_time(one["startDate"]))
         found: list[Execution] = []
         while arns := list(itertools.islice(candidates, _left(found, count))):
-            executions = [one for one in map_concurrently(self._if_known, arns) if one]
+            executions = [one for one in map_concurrently(describe or self._if_known, arns) if one]
             found += [one for one in executions if outcome in (None, one.outcome) and selection.has_error(one)]
             if selection.state:
                 found = [one for one in found if self._is_stuck_in(one, selection.state)]

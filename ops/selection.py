@@ -67,8 +67,10 @@ def add_filters(parser: argparse.ArgumentParser, *, time: str) -> None:
     """
     parser.add_argument("--state", help="only sagas that are stuck in this state")
     parser.add_argument("--error", help="only this error, such as RuntimeError")
-    parser.add_argument("--since", type=_time, help=f"{time} at or after this time: 2026-01-31T09:30Z, or 2h ago: 2h")
-    parser.add_argument("--until", type=_time, help=f"{time} at or before this time")
+    parser.add_argument(
+        "--since", type=read_time, help=f"{time} at or after: 2026-01-31T09:30Z, or 2h ago: 2h"
+    )
+    parser.add_argument("--until", type=read_time, help=f"{time} at or before this time")
 
 
 def selection_in(options: argparse.Namespace) -> Selection:
@@ -85,8 +87,11 @@ def require_state(definition: Callable[[], str], selection: Selection) -> None:
         raise OpsError(f"unknown state {printable(selection.state)!r}: use one of {', '.join(states)}")
 
 
-def _time(text: str) -> datetime:
-    """Read a time, or how long ago it was; one without a zone is UTC, as in every output."""
+def read_time(text: str) -> datetime:
+    """Read a time, or how long ago it was; one without a zone is UTC, as in every output.
+
+    Raises argparse.ArgumentTypeError with the whole message.
+    """
     if ago := _AGO.fullmatch(text):
         return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
     try:

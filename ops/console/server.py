@@ -1,5 +1,6 @@
 """The routes of the console. Pages are HTML; ``/api/`` answers in JSON, an error as ``{"error": TEXT}``."""
 
+import argparse
 import ipaddress
 import secrets
 import socket
@@ -23,8 +24,9 @@ from ops.console.protection import DRAWING_POLICY, MAX_BODY, protected, require_
 from ops.console.views import Views
 from ops.display import printable
 from ops.errors import NotResumable, NotStoppable, OpsError, UnknownExecution, UnknownOrder, explained
-from ops.model import STATUSES
+from ops.model import Outcome
 from ops.pictures import mermaid_script
+from ops.selection import Selection, read_time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +121,7 @@ def _add_pages(app: Flask, views: Views, form: StartForm, token: str) -> None:
 
     @app.get("/")
     def home_page() -> str:
-        return render_template("home.html", **common, statuses=STATUSES, **form.for_page())
+        return render_template("home.html", **common, outcomes=tuple(Outcome), states=views.states, **form.for_page())
 
     @app.get("/execution")
     def execution_page() -> str:
@@ -143,10 +145,10 @@ def _add_pages(app: Flask, views: Views, form: StartForm, token: str) -> None:
 def _add_queries(app: Flask, views: Views) -> None:
     @app.get("/api/executions")
     def executions() -> Response:
-        status = request.args.get("status", "")
-        if status and status not in STATUSES:
-            abort(400, f"invalid status: must be one of {', '.join(STATUSES)}")
-        return jsonify(views.executions(status=status, token=request.args.get("token")))
+        outcome, selection = _filters()
+        if outcome is None and selection.is_all:
+            return jsonify(views.executions(token=request.args.get("token")))
+        return jsonify(views.chosen(outcome, selection))
 
     @app.get("/api/execution")
     def execution() -> Response:
@@ -208,6 +210,19 @@ def _add_changes(app: Flask, views: Views, form: StartForm) -> None:
     def stop() -> Response:
         views.client.stop(execution := _named_execution())
         return jsonify({"stopped": execution})
+
+
+def _filters() -> tuple[Outcome | None, Selection]:
+    """Return the filters in the address. Raises OpsError if one is invalid."""
+    given = {name: value for name, value in request.args.items() if value}
+    try:
+        outcome = Outcome(given["outcome"]) if "outcome" in given else None
+        since, until = (read_time(given[name]) if name in given else None for name in ("since", "until"))
+    except ValueError:
+        raise OpsError(f"invalid outcome: use one of {', '.join(Outcome)}") from None
+    except argparse.ArgumentTypeError as error:
+        raise OpsError(str(error)) from None
+    return outcome, Selection(state=given.get("state"), error=given.get("error"), since=since, until=until)
 
 
 def _named_execution() -> str:

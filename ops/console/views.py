@@ -17,12 +17,13 @@ from ops.documents import Document
 from ops.graph import CLASSES, mermaid
 from ops.model import Execution, Order, Outcome, SagaRun, StoredRow, StuckList
 from ops.progress import ICONS, progress_of
+from ops.selection import Selection
 
 if TYPE_CHECKING:
-    from mypy_boto3_stepfunctions.literals import ExecutionStatusType
     from mypy_boto3_stepfunctions.type_defs import HistoryEventTypeDef
 
 PAGE_SIZE = 20
+MAX_CHOSEN = 100
 CACHE_SIZE = 5_000
 # Pages in several tabs share one listing.
 STUCK_CACHE_SECONDS = 10.0
@@ -36,13 +37,15 @@ class Views:
     """The data of one stack's pages. Threads may share it.
 
     It caches executions that have ended cleanly, because Step Functions throttles DescribeExecution early.
-    ``steps`` are the steps of the saga, empty if they are not known; then it is not known which rows are compensated.
+    ``states`` are the names of the state machine's states. ``steps`` are the steps of the saga, empty if they are not
+    known; then it is not known which rows are compensated.
     """
 
     def __init__(self, client: SagaClient) -> None:
         self.client = client
         self.noun = client.stack.noun
         definition = read_definition(client.definition(), where=client.stack.state_machine_arn)
+        self.states = tuple(definition.states)
         self.steps = steps_of(definition, client.stack.key)
         self._ended: OrderedDict[str, Execution] = OrderedDict()
         self._definitions: dict[str, Definition] = {}
@@ -50,15 +53,15 @@ class Views:
         self._stuck: tuple[float, StuckList] | None = None
         self._stuck_lock = threading.Lock()
 
-    def executions(self, *, status: str | None, token: str | None) -> Document:
+    def executions(self, *, token: str | None) -> Document:
         """Return a page of executions, newest first: ``{"executions": [EXECUTION], "next_token"}``."""
-        page = self.client.executions(
-            status=cast("ExecutionStatusType | None", status or None),
-            limit=PAGE_SIZE,
-            token=token or None,
-            describe=self._execution,
-        )
+        page = self.client.executions(limit=PAGE_SIZE, token=token or None, describe=self._execution)
         return {**documents.executions(page.executions), "next_token": page.next_token}
+
+    def chosen(self, outcome: Outcome | None, selection: Selection) -> Document:
+        """Return the newest ``MAX_CHOSEN`` executions that the filters select, as a page without a next one."""
+        found = self.client.newest(count=MAX_CHOSEN, outcome=outcome, selection=selection, describe=self._execution)
+        return {**documents.executions(found), "next_token": None}
 
     def execution(self, name: str) -> Document:
         """Return an execution with its path, its graphs, its order's rows, and the meaning of its outcome."""

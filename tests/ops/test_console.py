@@ -431,6 +431,20 @@ def test_the_history_has_the_events_without_their_data(client: Client, world: Wo
     assert set(events[0]) == {"id", "previous", "type", "at", "state"}
 
 
+def test_executions_are_filtered_by_outcome_error_state_and_time(client: Client, world: World) -> None:
+    world.run("1", name="good")
+    world.run_into_a_failure("2", name="failed")
+    world.run_into_a_stop("3", name="stuck")
+
+    def named(**filters: str) -> set[str]:
+        return {one["name"] for one in client.document("/api/executions", **filters)["executions"]}
+
+    assert named() == {"good", "failed", "stuck"}
+    assert named(outcome="rolled_back") == {"failed"}
+    assert named(error="RuntimeError") == named(state="RefundPayment") == {"stuck"}
+    assert named(until="2026-01-01T00:00") == set()
+
+
 def test_an_outcome_takes_one_request(client: Client, world: World) -> None:
     world.run("1", name="1")
     outcome = client.document("/api/outcome", name="1")
@@ -457,7 +471,9 @@ def test_an_execution_on_aws_has_links_and_one_on_a_local_cloud_has_none(client:
         ("/api/execution", {}, 400),
         ("/api/execution", {"name": "none"}, 404),
         ("/api/order", {"id": "none"}, 404),
-        ("/api/executions", {"status": "GOOD"}, 400),
+        ("/api/executions", {"outcome": "GOOD"}, 400),
+        ("/api/executions", {"since": "yesterday"}, 400),
+        ("/api/executions", {"since": "2026-02-01", "until": "2026-01-01"}, 400),
         ("/no/such/page", {}, 404),
         ("/api/start", {}, 405),
     ],

@@ -34,20 +34,33 @@ repeat(() => readStuck(false));
 
 // The list of executions
 
+const FILTERED_MS = 10_000;
 const tokens = [null]; // of the pages up to the present one
+const filters = [...document.querySelectorAll("[data-filter]")];
+
+// The filters are in the address, so that a link keeps them.
+const address = new URLSearchParams(location.search);
+for (const filter of filters) filter.value = address.get(filter.name) ?? "";
+byId("more-filters").open = filters.some((filter) => filter.id !== "outcome" && filter.value);
+
+function chosen() {
+  return Object.fromEntries(filters.filter(({ value }) => value).map(({ name, value }) => [name, value]));
+}
 
 const refreshList = repeat(async () => {
   const page = tokens.length;
-  const status = byId("status").value;
+  const asked = new URLSearchParams(chosen()).toString();
+  const isFiltered = asked !== "";
   try {
-    const found = await get("/api/executions", { status, token: tokens.at(-1) });
-    if (page !== tokens.length || status !== byId("status").value) return LIST_MS;
+    const found = await get("/api/executions", isFiltered ? chosen() : { token: tokens.at(-1) });
+    if (page !== tokens.length || asked !== new URLSearchParams(chosen()).toString()) return LIST_MS;
     showError(null);
     showPage(found);
   } catch (error) {
     showError(error.message);
     return FAILED_MS;
   }
+  if (isFiltered) return FILTERED_MS;
   return tokens.length === 1 ? LIST_MS : null;
 });
 
@@ -82,7 +95,13 @@ function turn(change) {
 }
 
 byId("newer").onclick = () => turn(() => tokens.pop());
-byId("status").addEventListener("change", () => turn(() => tokens.splice(1)));
+for (const filter of filters) {
+  filter.addEventListener("change", () => {
+    const asked = new URLSearchParams(chosen()).toString();
+    history.replaceState(null, "", asked ? `?${asked}` : location.pathname);
+    turn(() => tokens.splice(1));
+  });
+}
 byId("search").addEventListener("submit", (event) => {
   event.preventDefault();
   if (byId("order-id").value) location.assign(orderLink(byId("order-id").value).href);
