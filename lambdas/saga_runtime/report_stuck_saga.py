@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.config import Config
 
+from lambdas.saga_runtime.clock import normalized
 from lambdas.saga_runtime.execution_history import path_of, stopped_in
-from lambdas.saga_runtime.observability import count, logger
+from lambdas.saga_runtime.observability import NAMESPACE, count, logger
+from lambdas.saga_runtime.outcome_events import OutcomeEvent, publish
 from lambdas.saga_runtime.redaction import message_in, parsed_json, redacted
 
 if TYPE_CHECKING:
@@ -29,6 +31,10 @@ CLIENT_CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"mode": "stan
 _QUEUE_URL = os.environ["QUEUE_URL"]
 _CLEAN_ERROR = os.environ["CLEAN_ERROR"]
 _SENSITIVE_FIELDS = tuple(filter(None, os.environ["SENSITIVE_FIELDS"].split(",")))
+# Where other systems learn of it, by which event, and the field that identifies the input. Default: nowhere.
+_EVENT_BUS = os.environ.get("EVENT_BUS")
+_STUCK_EVENT = os.environ.get("STUCK_EVENT", "")
+_KEY = os.environ.get("KEY", "")
 _stepfunctions: "SFNClient" = boto3.client("stepfunctions", config=CLIENT_CONFIG)
 _sqs: "SQSClient" = boto3.client("sqs", config=CLIENT_CONFIG)
 
@@ -43,7 +49,9 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, bool]:
     The message has ``executionArn``, ``name``, ``status``, ``startDate`` and ``stopDate`` (milliseconds since 1970),
     ``state``, null if the execution stopped before its first state, ``error``, null if it has none, and ``cause``.
 
-    Raises StaleAnswerError, and botocore's errors if Step Functions or the queue does not respond.
+    With an event bus, the outcome is also published there; a repetition may do so twice.
+
+    Raises StaleAnswerError, NotPublishedError, and botocore's errors if a service does not respond.
     """
     detail = event["detail"]
     arn = detail["executionArn"]
@@ -60,6 +68,8 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, bool]:
         "cause": _redacted_cause(execution),
     }
     _sqs.send_message(QueueUrl=_QUEUE_URL, MessageBody=json.dumps(message))
+    if _EVENT_BUS:
+        publish(_events_of(execution), bus=_EVENT_BUS, source=NAMESPACE)
     count("StuckSaga")
     logger.warning("stuck", extra={name: message[name] for name in ("status", "state", "error")})
     return {"stuck": True}
@@ -73,6 +83,24 @@ def _is_stuck(execution: "DescribeExecutionOutputTypeDef", *, stopped_at: dateti
             raise StaleAnswerError("Step Functions does not know yet that the execution has ended")
         return False
     return execution["status"] != "SUCCEEDED" and execution.get("error") != _CLEAN_ERROR
+
+
+def _events_of(execution: "DescribeExecutionOutputTypeDef") -> list[OutcomeEvent]:
+    """Return the event that reports the stuck saga; none if its input names no key, which nobody waits for."""
+    input_ = parsed_json(execution.get("input"))
+    key = input_.get(_KEY) if isinstance(input_, dict) else None
+    if not isinstance(key, str):
+        return []
+    return [
+        OutcomeEvent(
+            name=_STUCK_EVENT,
+            key=(_KEY, key),
+            saga=execution["executionArn"],
+            time=normalized(execution["stopDate"].isoformat()),
+            # Operators find the cause in the queue; other systems cannot act on it.
+            reason=execution.get("error") or execution["status"],
+        )
+    ]
 
 
 def _stopped_in(arn: str) -> str | None:

@@ -52,8 +52,8 @@ class StuckSagas(Construct):
     ) -> None:
         super().__init__(scope, id_)
         self._state_machine = state_machine
-        self.undelivered = _queue(self, "Undelivered")
-        self.queue = _queue(self, "Queue", dead_letters=self.undelivered)
+        self.undelivered = saga_queue(self, "Undelivered")
+        self.queue = saga_queue(self, "Queue", dead_letters=self.undelivered)
         self.reporter = LoggedFunction(
             self,
             name="report_stuck_saga",
@@ -121,7 +121,8 @@ class StuckSagas(Construct):
         return rule
 
 
-def _queue(scope: Construct, id_: str, *, dead_letters: sqs.Queue | None = None) -> sqs.Queue:
+def saga_queue(scope: Construct, id_: str, *, dead_letters: sqs.Queue | None = None) -> sqs.Queue:
+    """Make a queue that keeps its messages for 14 days."""
     return sqs.Queue(
         scope,
         id_,
