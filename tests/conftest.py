@@ -15,6 +15,7 @@ os.environ |= {
     # The variables that the stack sets for the functions.
     "TABLE_NAME": "orders",
     "QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/123456789012/stuck",
+    "STATE_MACHINE_ARN": "arn:aws:states:us-east-1:123456789012:stateMachine:orders",
     "CLEAN_ERROR": "OrderFailed",
     "SENSITIVE_FIELDS": "card_no",
     "POWERTOOLS_METRICS_NAMESPACE": "OrderSaga",

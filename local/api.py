@@ -1,0 +1,76 @@
+"""A client of the HTTP API of a stack on the local cloud. Its requests are signed as on AWS."""
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.message import Message
+from urllib.parse import urlsplit
+
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from local.cloud import KEY, LOOPBACK, REGION, LocalCloud
+
+TIMEOUT_SECONDS = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """The response to a request: its status, its headers by name in lower case, and its JSON; None without a body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Mapping[str, object] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiClient:
+    """Sends requests to an API.
+
+    Args:
+        url: the URL that paths are appended to.
+        credentials: what signs the requests; None sends them unsigned. Default: those of the local cloud.
+    """
+
+    url: str
+    credentials: Credentials | None = field(default_factory=lambda: Credentials(KEY, KEY))
+
+    def post(self, path: str, value: object) -> Answer:
+        """Send a value as JSON."""
+        return self.send("POST", path, json.dumps(value).encode(), {"Content-Type": "application/json"})
+
+    def get(self, path: str, headers: Mapping[str, str] | None = None) -> Answer:
+        """Read a path."""
+        return self.send("GET", path, None, headers or {})
+
+    def send(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
+        """Send a request."""
+        request = AWSRequest(method=method, url=self.url + path, data=body, headers=dict(headers))
+        if self.credentials is not None:
+            SigV4Auth(self.credentials, "execute-api", REGION).add_auth(request)
+        prepared = urllib.request.Request(  # noqa: S310 (the URL is the local cloud's)
+            self.url + path, data=body, headers=dict(request.headers.items()), method=method
+        )
+        try:
+            with LOOPBACK.open(prepared, timeout=TIMEOUT_SECONDS) as response:
+                return _answer(response.status, response.headers, response.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return _answer(error.code, error.headers, error.read())
+
+
+def local_url(cloud: LocalCloud, api_url: str) -> str:
+    """Return the URL of an API on the local cloud by its URL on AWS: names below ``localhost`` may not resolve."""
+    id_ = (urlsplit(api_url).hostname or "").partition(".")[0]
+    return f"{cloud.endpoint}/_aws/execute-api/{id_}/$default"
+
+
+def _answer(status: int, headers: Message, body: bytes) -> Answer:
+    return Answer(
+        status=status,
+        headers={name.lower(): value for name, value in headers.items()},
+        body=json.loads(body) if body else None,
+    )
