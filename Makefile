@@ -45,8 +45,8 @@ same-python: .venv/installed
 demo: install ## Four orders on a local cloud: one fulfilled, three rolled back (EXAMPLE= for another saga)
 	@$(BIN)/python -m local demo $(if $(EXAMPLE),--example $(EXAMPLE))
 
-local: install ## The local cloud with the stack and the web console, until Ctrl-C (EXAMPLE= for another saga, PORT=4566, CONSOLE_PORT=8080)
-	@$(BIN)/python -m local serve $(if $(EXAMPLE),--example $(EXAMPLE)) --port $(PORT) --console-port $(CONSOLE_PORT)
+local: install ## The local cloud with the stack and the web console, until Ctrl-C (EXAMPLE= for another saga, API=true for the HTTP API, PORT=4566, CONSOLE_PORT=8080)
+	@$(BIN)/python -m local serve $(if $(EXAMPLE),--example $(EXAMPLE)) $(if $(filter true,$(API)),--api) --port $(PORT) --console-port $(CONSOLE_PORT)
 
 console: install ## The web console of a stack on AWS (STAGE=dev|prod, CONSOLE_PORT=8080, ARGS= such as --stack TripSaga-dev)
 	@$(BIN)/python -m ops console --stage $(STAGE) --port $(CONSOLE_PORT) $(ARGS)

@@ -62,10 +62,43 @@ class ApiClient:
                 return _answer(error.code, error.headers, error.read())
 
 
-def local_url(cloud: LocalCloud, api_url: str) -> str:
-    """Return the URL of an API on the local cloud by its URL on AWS: names below ``localhost`` may not resolve."""
-    id_ = (urlsplit(api_url).hostname or "").partition(".")[0]
-    return f"{cloud.endpoint}/_aws/execute-api/{id_}/$default"
+@dataclass(frozen=True, kw_only=True)
+class Edges:
+    """The API of a stack, and the queue of the example that receives its events."""
+
+    api: ApiClient
+    queue_url: str
+
+
+def edges_of(cloud: LocalCloud, stack: str) -> Edges:
+    """Return the edges of a stack on the local cloud that was deployed with ``api=true``."""
+    cloudformation = cloud.session().client("cloudformation", endpoint_url=cloud.endpoint)
+    (found,) = cloudformation.describe_stacks(StackName=stack)["Stacks"]
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
+    # The host of the URL may not resolve; the cloud serves the API below a path, too.
+    id_ = (urlsplit(outputs["ApiUrl"]).hostname or "").partition(".")[0]
+    url = f"{cloud.endpoint}/_aws/execute-api/{id_}/$default"
+    return Edges(api=ApiClient(url=url), queue_url=outputs["OutcomeQueueUrl"])
+
+
+def commands_of(edges: Edges, *, path: str, file: str, key: str) -> str:
+    """Return what to type in another terminal.
+
+    Args:
+        edges: the edges of the stack.
+        path: where the inputs are.
+        file: a file with an input.
+        key: its key.
+    """
+    curl = f"curl --silent --include --aws-sigv4 aws:amz:{REGION}:execute-api --user {KEY}:{KEY}"
+    return f"""The HTTP API:
+  {curl} \\
+    --header 'Content-Type: application/json' --data @{file} '{edges.api.url}{path}'
+  {curl} '{edges.api.url}{path}/{key}?wait=10'
+
+The events, in the queue of the example:
+  aws sqs receive-message --endpoint-url $AWS_ENDPOINT_URL --queue-url {edges.queue_url} \\
+    --max-number-of-messages 10 --wait-time-seconds 10 --query 'Messages[].Body'"""
 
 
 def _answer(status: int, headers: Message, body: bytes) -> Answer:

@@ -5,7 +5,7 @@ from aws_cdk import aws_stepfunctions as sfn
 from aws_cdk import aws_stepfunctions_tasks as tasks
 from constructs import Construct
 
-from lambdas.order_steps import SCHEMA
+from lambdas.order_steps import API_PATH, SCHEMA
 from saga_stack.construct.api import ApiSettings, Jwt
 from saga_stack.construct.outcome_events import EventSettings, Outcome
 from saga_stack.construct.stack import SagaStack
@@ -60,7 +60,7 @@ def order_api(scope: Construct) -> ApiSettings | None:
     if bool(issuer) != bool(audience):
         raise InvalidSagaError("jwt_issuer and jwt_audience belong together: give both or neither")
     return ApiSettings(
-        path="/orders",
+        path=API_PATH,
         start="start_order",
         outcome="get_order",
         handler="lambdas.order_api.{}",
