@@ -33,10 +33,12 @@ class ApiClient:
     Args:
         url: the URL that paths are appended to.
         credentials: what signs the requests; None sends them unsigned. Default: those of the local cloud.
+        region: the region of the API. Default: that of the local cloud.
     """
 
     url: str
     credentials: Credentials | None = field(default_factory=lambda: Credentials(KEY, KEY))
+    region: str = REGION
 
     def post(self, path: str, value: object) -> Answer:
         """Send a value as JSON."""
@@ -50,7 +52,7 @@ class ApiClient:
         """Send a request."""
         request = AWSRequest(method=method, url=self.url + path, data=body, headers=dict(headers))
         if self.credentials is not None:
-            SigV4Auth(self.credentials, "execute-api", REGION).add_auth(request)
+            SigV4Auth(self.credentials, "execute-api", self.region).add_auth(request)
         prepared = urllib.request.Request(  # noqa: S310 (the URL is the local cloud's)
             self.url + path, data=body, headers=dict(request.headers.items()), method=method
         )
@@ -75,10 +77,14 @@ def edges_of(cloud: LocalCloud, stack: str) -> Edges:
     cloudformation = cloud.session().client("cloudformation", endpoint_url=cloud.endpoint)
     (found,) = cloudformation.describe_stacks(StackName=stack)["Stacks"]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
-    # The host of the URL may not resolve; the cloud serves the API below a path, too.
-    id_ = (urlsplit(outputs["ApiUrl"]).hostname or "").partition(".")[0]
-    url = f"{cloud.endpoint}/_aws/execute-api/{id_}/$default"
+    url = local_url(cloud.endpoint, outputs["ApiUrl"])
     return Edges(api=ApiClient(url=url), queue_url=outputs["OutcomeQueueUrl"])
+
+
+def local_url(endpoint: str, api_url: str) -> str:
+    """Return the URL of an API below the local cloud's own: the host of its URL may not resolve."""
+    id_ = (urlsplit(api_url).hostname or "").partition(".")[0]
+    return f"{endpoint}/_aws/execute-api/{id_}/$default"
 
 
 def commands_of(edges: Edges, *, path: str, file: str, key: str) -> str:

@@ -161,7 +161,7 @@ def main() -> int:
     parser.add_argument("--orders", type=int, default=500)
     parser.add_argument("--at-a-time", type=int, default=16)
     options = parser.parse_args()
-    with local_cloud(free_port(), {"SFN_WAIT_SCALE": "0"}) as cloud:
+    with local_cloud(free_port()) as cloud:
         return run_load(cloud, count=options.orders, at_a_time=options.at_a_time)
 
 

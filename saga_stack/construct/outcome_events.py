@@ -154,7 +154,9 @@ class OutcomeEvents(Construct):
             ),
             filter_criteria=lambda_.CfnEventSourceMapping.FilterCriteriaProperty(
                 filters=[
-                    lambda_.CfnEventSourceMapping.FilterProperty(pattern=json.dumps(_pattern(one))) for one in outcomes
+                    lambda_.CfnEventSourceMapping.FilterProperty(pattern=json.dumps(pattern))
+                    for outcome in outcomes
+                    for pattern in _patterns(outcome)
                 ]
             ),
         ).node.add_dependency(role)
@@ -211,12 +213,14 @@ class ExampleSubscriber(Construct):
         CfnOutput(self, "OutcomeQueueUrl", value=self.queue.queue_url).override_logical_id("OutcomeQueueUrl")
 
 
-def _pattern(outcome: Outcome) -> Mapping[str, object]:
-    """Return the filter of the stream for a change to the status; other changes of such a row are not outcomes."""
-    return {
-        "dynamodb": {
-            "Keys": {"entity": {"S": [outcome.entity]}},
-            "NewImage": {"status": {"S": [outcome.status]}},
-            "OldImage": {"status": {"S": [{"anything-but": [outcome.status]}, {"exists": False}]}},
-        }
-    }
+def _patterns(outcome: Outcome) -> Sequence[Mapping[str, object]]:
+    """Return the filters of the stream for rows that reach the status; other changes of such a row are not outcomes.
+
+    A compensation makes a new row if the action has made none.
+    """
+    reached = {"Keys": {"entity": {"S": [outcome.entity]}}, "NewImage": {"status": {"S": [outcome.status]}}}
+    before = {"status": {"S": [{"anything-but": [outcome.status]}]}}
+    return [
+        {"eventName": ["INSERT"], "dynamodb": reached},
+        {"eventName": ["MODIFY"], "dynamodb": {**reached, "OldImage": before}},
+    ]

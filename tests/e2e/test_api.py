@@ -18,6 +18,7 @@ from local.deployment import Deployment, deploy
 from tests.e2e.conftest import Faults, with_faults
 from tests.e2e.orders import valid
 from tests.e2e.test_least_privilege import Caller, forbidden, not_denied, send, update
+from tests.e2e.test_smoke import smoke
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("cloud")]
 
@@ -33,7 +34,7 @@ def stack(cloud: LocalCloud) -> Deployment:
 
 @pytest.fixture(scope="module")
 def faults_of_api(stack: Deployment) -> Faults:
-    return with_faults(stack, MAY)
+    return with_faults(stack, (*MAY, "create_order"))
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +152,12 @@ def test_a_stuck_order_is_reported_to_the_client_and_published(
     assert (events[-1]["detail-type"], events[-1]["detail"]["reason"]) == ("OrderStuck", "Test")
 
 
+def test_the_smoke_test_covers_the_api(stack: Deployment) -> None:
+    done = smoke(stack, "api")
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert "ok      HTTP API: attempts" in done.stdout
+
+
 def stopped(api: ApiClient, stack: Deployment) -> tuple[dict[str, Any], Answer]:
     """Stop the execution of an order before it has ended; return the order and the response."""
     for _ in range(5):
@@ -162,6 +169,18 @@ def stopped(api: ApiClient, stack: Deployment) -> tuple[dict[str, Any], Answer]:
         if stack.stepfunctions.describe_execution(executionArn=arn)["status"] == "ABORTED":
             return order, posted
     raise AssertionError("five executions ended before they could be stopped")
+
+
+def test_an_order_that_could_not_even_be_created_is_published_as_failed(
+    api: ApiClient, faults_of_api: Faults, subscriber: Subscriber
+) -> None:
+    order = valid()
+    faults_of_api.set({"create_order": "crash before"})
+    outcome = ended(api, api.post("/orders", order)).body or {}
+    faults_of_api.set({})
+    assert outcome["status"] == "failed"
+    (event,) = subscriber.of(order["order_id"], count=1)
+    assert (event["detail-type"], event["detail"]["reason"]) == ("OrderFailed", outcome["reason"])
 
 
 def test_a_request_that_crashed_after_the_start_can_be_repeated(

@@ -117,7 +117,7 @@ def run(function: str, name: str, *, at: str = "2026-01-01T00:00:00.000Z", **mem
 
 def roll_back(states: StepFunctions, attempt: int) -> None:
     """Claim the order by the attempt, compensate it and end the execution."""
-    at = f"2026-01-01T00:00:0{attempt}.000Z"
+    at = f"2026-01-01T00:00:{attempt:02}.000Z"
     run("create_order", f"id-1-{attempt}", at=at)
     run("delete_order", f"id-1-{attempt}", at=at, failure=FAILURE)
     states.end(f"id-1-{attempt}", "FAILED", "ProcessPayment failed: InvalidInput: card_no is missing", "OrderFailed")
@@ -185,6 +185,14 @@ def test_a_rolled_back_order_can_be_tried_again_and_each_attempt_has_a_name(stat
         roll_back(states, attempt)
     assert post({**ORDER, "total": 7})["statusCode"] == 202
     assert states.names == ["id-1-1", "id-1-2", "id-1-3"]
+
+
+def test_an_order_can_be_tried_again_without_limit(states: StepFunctions) -> None:
+    for attempt in range(1, api.MAX_UNCLAIMED + 3):
+        post(ORDER)
+        roll_back(states, attempt)
+    assert post(ORDER)["statusCode"] == 202
+    assert states.names[-1] == f"id-1-{api.MAX_UNCLAIMED + 3}"
 
 
 @each_cloud
