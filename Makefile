@@ -85,6 +85,7 @@ lint: install ## Lint, format and types; the templates of all stages against the
 	@$(BIN)/mypy
 	@rm -rf cdk.out
 	@$(foreach stage,$(STAGES),$(CDK) synth --quiet --context stage=$(stage) &&) true
+	@$(foreach stage,$(STAGES),$(CDK) synth --quiet --context stage=$(stage) --context api=true --output cdk.out/api &&) true
 	@$(foreach example,$(EXAMPLES),$(foreach stage,$(STAGES),$(CDK) synth --quiet --context stage=$(stage) \
 	  --app "python -m examples.$(example).app" --output cdk.out/$(example) &&)) true
 	@$(BIN)/cfn-lint

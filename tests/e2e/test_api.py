@@ -2,17 +2,19 @@
 
 import contextlib
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
-from local.api import Answer, ApiClient, Edges, edges_of
+from local.api import Answer, ApiClient, Edges, commands_of, edges_of
 from local.cloud import LocalCloud
 from local.deployment import Deployment, deploy
 from tests.e2e.conftest import Faults, with_faults
@@ -106,6 +108,26 @@ def accepted(api: ApiClient, order: dict[str, Any]) -> Answer:
     while (answer := api.post("/orders", order)).status >= 500:
         pass
     return answer
+
+
+def test_the_printed_commands_start_an_order_read_its_outcome_and_receive_its_event(
+    edges: Edges, stack: Deployment, tmp_path: Path
+) -> None:
+    order = valid(order_id="printed")
+    file = tmp_path / "order.json"
+    file.write_text(json.dumps(order))
+    text = commands_of(edges, path="/orders", file=str(file), key=order["order_id"])
+    commands = "\n".join(line for line in text.splitlines() if line.startswith("  "))
+    done = subprocess.run(
+        ["bash", "-euc", commands],  # noqa: S607
+        env=stack.cloud.client_environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "202 Accepted" in done.stdout
+    assert '{"order_id": "printed", "status": "confirmed"}' in done.stdout
+    assert "OrderConfirmed" in done.stdout
 
 
 def test_fifty_identical_requests_at_once_start_one_execution(
