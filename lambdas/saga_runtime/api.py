@@ -236,8 +236,8 @@ def _as_outcome(first: StepSpec, execution: "Execution | None") -> dict[str, str
     status = PENDING if execution is None else _outcome_in(execution)
     if execution is None or status != FAILED:
         return {"status": status}
-    sensitive = first.schema.sensitive_values(parsed_json(execution.get("input")))
-    return {"status": FAILED, "reason": redacted(message_in(execution.get("cause")) or "", sensitive)}
+    private = first.schema.private_values(parsed_json(execution.get("input")))
+    return {"status": FAILED, "reason": redacted(message_in(execution.get("cause")) or "", private)}
 
 
 def _outcome_in(execution: "Execution") -> str:

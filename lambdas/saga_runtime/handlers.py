@@ -213,9 +213,14 @@ def _failures(step: StepSpec, request: Request) -> list[Failure]:
 
 
 def _reason(step: StepSpec, request: Request) -> str | None:
-    """Return why the saga is rolled back, in the words of the cause of the failed execution; None for a direct call."""
+    """Return why the saga is rolled back, in the words of the failed execution's cause; None for a direct call.
+
+    It is published to other systems, so it has no text of the input.
+    """
     failures = _failures(step, request)
-    return "{step} failed: {error}: {reason}".format(**failures[0]) if failures else None
+    if not failures:
+        return None
+    return redacted("{step} failed: {error}: {reason}".format(**failures[0]), step.schema.private_values(request.input))
 
 
 def _has_failed(member: object) -> bool:

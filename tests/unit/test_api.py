@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 from urllib.parse import unquote
 
 import pytest
@@ -345,6 +346,20 @@ def test_an_outcome_follows_the_saga(states: StepFunctions, table_rows: "DynamoD
     assert body(get("1")) == {"order_id": "1", "status": "confirmed"}
 
 
+def test_an_outcome_comes_from_one_consistent_read_without_what_the_step_stores(
+    states: StepFunctions,
+) -> None:
+    post(ORDER)
+    run("create_order", "id-1-1")
+    confirm(api._dynamodb)
+    states.executions.clear()
+    with mock.patch.object(api._dynamodb, "get_item", wraps=api._dynamodb.get_item) as read:
+        assert body(get("1"))["status"] == "confirmed"
+    (request,) = (call.kwargs for call in read.call_args_list)
+    assert request["ConsistentRead"] is True
+    assert not {"total", "address", "card_last4"} & set(request["ProjectionExpression"].split(", "))
+
+
 def test_a_failed_order_has_its_reason_even_when_its_execution_is_forgotten(states: StepFunctions) -> None:
     post(ORDER)
     roll_back(states, 1)
@@ -365,7 +380,7 @@ def test_no_response_has_the_card_or_the_address(states: StepFunctions) -> None:
     run("create_order", "id-1-1")
     run("process_payment", "id-1-1")
     run("process_shipment", "id-1-1")
-    states.end("id-1-1", "FAILED", "ProcessPayment failed: Odd: 123 1234 bounced", "OrderFailed")
+    states.end("id-1-1", "FAILED", "ProcessPayment failed: Odd: 123 1234 at 123 st", "OrderFailed")
     responses += [post(ORDER), get("1")]
     assert body(responses[-1])["status"] == "failed"
     assert not any(value in str(responses) for value in ("1234", "123 st"))

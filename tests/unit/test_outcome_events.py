@@ -73,6 +73,17 @@ def test_a_compensated_order_is_published_with_its_reason(publisher: ModuleType,
     publisher.handler({"Records": [record()]}, None)
 
 
+def test_an_event_has_no_text_of_the_order(publisher: ModuleType, bus: Stubber) -> None:
+    run("create_order")
+    run("delete_order", failure={**FAILURE, "reason": "1231234 cannot be sent to 123 st"})
+    item = stored_item("1", "ORDER")
+    assert item is not None
+    time = item["history"]["L"][-1]["M"]["at"]["S"]
+    reason = "ProcessPayment failed: InvalidInput: (hidden) cannot be sent to (hidden)"
+    accept(bus, ("OrderFailed", detail(time, reason)))
+    publisher.handler({"Records": [record()]}, None)
+
+
 def test_a_confirmed_order_is_published_with_the_time_of_its_confirmation(
     publisher: ModuleType, bus: Stubber, table: "DynamoDBClient"
 ) -> None:
