@@ -61,8 +61,8 @@ new: install ## A saga of your own in examples/ (NAME=concert_sale STEPS="reserv
 demo: install ## Five orders on a local cloud: fulfilled, rolled back, stuck and resumed (EXAMPLE= for another saga)
 	@$(BIN)/python -m local demo $(if $(EXAMPLE),--example $(EXAMPLE))
 
-local: install ## The local cloud with the stack and the web console, until Ctrl-C (EXAMPLE= for another saga, PORT=4566, CONSOLE_PORT=8080)
-	@$(BIN)/python -m local serve $(if $(EXAMPLE),--example $(EXAMPLE)) --port $(PORT) --console-port $(CONSOLE_PORT)
+local: install ## The local cloud with the stack and the web console, until Ctrl-C (EXAMPLE= for another saga, API=true for the HTTP API, PORT=4566, CONSOLE_PORT=8080)
+	@$(BIN)/python -m local serve $(if $(EXAMPLE),--example $(EXAMPLE)) $(if $(filter true,$(API)),--api) --port $(PORT) --console-port $(CONSOLE_PORT)
 
 console: install ## The web console of a stack on AWS (STAGE=dev|prod, CONSOLE_PORT=8080, ARGS= such as --stack TripSaga-dev)
 	@$(BIN)/python -m ops console --stage $(STAGE) --port $(CONSOLE_PORT) $(ARGS)
@@ -101,6 +101,7 @@ lint: install ## Lint, format and types; the templates of all stages against the
 	@$(BIN)/mypy
 	@rm -rf cdk.out
 	@$(foreach stage,$(STAGES),$(CDK) synth --quiet --context stage=$(stage) &&) true
+	@$(foreach stage,$(STAGES),$(CDK) synth --quiet --context stage=$(stage) --context api=true --output cdk.out/api &&) true
 	@$(foreach example,$(EXAMPLES),$(foreach stage,$(STAGES),$(CDK) synth --quiet --context stage=$(stage) \
 	  --app "python -m examples.$(example).app" --output cdk.out/$(example) &&)) true
 	@$(BIN)/cfn-lint

@@ -18,7 +18,9 @@ import botocore.exceptions
 from rich.console import Console
 from rich.markup import escape
 
+from lambdas.order_steps import API_PATH
 from local import stuck_saga
+from local.api import commands_of, edges_of
 from local.cloud import (
     HOST,
     PROJECT,
@@ -61,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
             case "expect":
                 print(json.dumps({name: asdict(end) for name, end in demo.expected_ends().items()}))
                 return 0
-        return _serve(demo, options.port, options.console_port)
+        return _serve(demo, options.port, options.console_port, with_api=options.api)
     except LocalError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -84,6 +86,7 @@ def _parser() -> ArgumentParser:
         which.add_argument("--example", metavar="NAME", help="a folder of examples/ instead of the order saga")
         which.add_argument("--path", metavar="FOLDER", type=Path, help="the folder of a saga outside of the project")
     serve.add_argument("--port", type=port, default=DEFAULT_PORT, help="port on 127.0.0.1 (default: %(default)s)")
+    serve.add_argument("--api", action="store_true", help="with the HTTP API and the events of the order saga")
     serve.add_argument("--console-port", type=port, help="also serve the web console on this port of 127.0.0.1")
     return parser
 
@@ -107,14 +110,17 @@ class _Progress:
         console.print(f"[dim]{time.monotonic() - self._started_at:5.1f} s[/dim]  {escape(step)}")
 
 
-def _deployed(cloud: LocalCloud, progress: _Progress, demo: Demo, provider: Provider | None) -> Deployment:
+def _deployed(
+    cloud: LocalCloud, progress: _Progress, demo: Demo, provider: Provider | None, *, with_api: bool = False
+) -> Deployment:
     progress("cdk bootstrap")
     with console.status("cdk bootstrap"):
         bootstrap(cloud)
     progress("cdk deploy: a table, functions, a state machine, two queues; about 10 s")
     app = f"{sys.executable} -m {demo.app or demo.module}"
+    context = {**(provider.context if provider else {}), **({"api": "true"} if with_api else {})}
     with console.status("cdk deploy"):
-        return deploy(cloud, app=app, name=demo.stack, context=provider.context if provider else None)
+        return deploy(cloud, app=app, name=demo.stack, context=context)
 
 
 def _demo(demo: Demo, example: str | None, path: Path | None) -> int:
@@ -176,20 +182,24 @@ def _expected_ends(
         yield result
 
 
-def _serve(demo: Demo, port: int, console_port: int | None) -> int:
+def _serve(demo: Demo, port: int, console_port: int | None, *, with_api: bool) -> int:
     progress = _Progress()
     watched = terminals()
+    if with_api and demo is not ORDER_DEMO:
+        raise LocalError("the examples have no HTTP API: leave out API= or EXAMPLE=")
     if console_port == port:
         raise LocalError(f"PORT and CONSOLE_PORT are both {port}: choose another port with CONSOLE_PORT=")
     if console_port:
         require_free_port(console_port, option="CONSOLE_PORT=")
     progress(f"starting the local cloud on {HOST}:{port}, with IAM policies enforced")
     with demo.serving() as provider, local_cloud(port) as cloud:
-        deployment = _deployed(cloud, progress, demo, provider)
+        deployment = _deployed(cloud, progress, demo, provider, with_api=with_api)
         broken = demo.stuck.compensation if demo.stuck else None
         with _web_console(cloud, deployment, console_port, broken) as web_console:
             progress("ready")
             console.print(f"\n{_commands(cloud, deployment.stack, demo)}", markup=False)
+            if with_api:
+                console.print(f"\n{_api_commands(cloud, deployment.stack, demo)}", markup=False)
             if console_port:
                 console.print(f"\nThe web console: http://{HOST}:{console_port}/", markup=False)
             console.print("\nCtrl-C stops it.", markup=False)
@@ -272,6 +282,14 @@ One function without the state machine:
 The operator's commands:
   python -m ops list{option}
   python -m ops show {key}{option}"""
+
+
+def _api_commands(cloud: LocalCloud, stack: DeployedStack, demo: Demo) -> str:
+    """Return what to type in another terminal for the API and the events."""
+    name = next(iter(demo.scenarios))
+    file = (demo.folder / f"{name}.json").relative_to(PROJECT)
+    key = str(demo.input(name)[stack.key])
+    return commands_of(edges_of(cloud, stack.name), path=API_PATH, file=str(file), key=key)
 
 
 if __name__ == "__main__":

@@ -67,9 +67,7 @@ def add_filters(parser: argparse.ArgumentParser, *, time: str) -> None:
     """
     parser.add_argument("--state", help="only sagas that are stuck in this state")
     parser.add_argument("--error", help="only this error, such as RuntimeError")
-    parser.add_argument(
-        "--since", type=read_time, help=f"{time} at or after: 2026-01-31T09:30Z, or 2h ago: 2h"
-    )
+    parser.add_argument("--since", type=read_time, help=f"{time} at or after: 2026-01-31T09:30Z, or 2h ago: 2h")
     parser.add_argument("--until", type=read_time, help=f"{time} at or before this time")
 
 

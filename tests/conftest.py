@@ -17,6 +17,7 @@ os.environ |= {
     "QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/123456789012/stuck",
     "STUCK_SAGAS_TABLE": "stuck",
     "KEY_FIELD": "order_id",
+    "STATE_MACHINE_ARN": "arn:aws:states:us-east-1:123456789012:stateMachine:orders",
     "CLEAN_ERROR": "OrderFailed",
     "AUTOMATIC_REDRIVES": "3",
     "FIRST_PAUSE_SECONDS": "900",

@@ -92,12 +92,20 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """The row of a step, as one saga addresses it."""
+    """The row of a step, as one saga addresses it.
+
+    Args:
+        step: the step.
+        key: the partition key.
+        saga: the saga.
+        reason: why the saga is rolled back; the history records it. Default: none.
+    """
 
     step: StepSpec
     key: Key
     saga: SagaIdentity
     table: Table
+    reason: str | None = None
 
     def owns(self, item: Mapping[str, str]) -> bool:
         """Return whether this saga owns the stored item."""
@@ -230,7 +238,7 @@ def _update(
         ":compensating": step.compensating or step.compensated,
     }
     values: dict[str, AttributeValueTypeDef] = {name: {"S": text} for name, text in texts.items() if text is not None}
-    entry = {"status": status, "saga_id": saga.id, "at": clock.now()}
+    entry = {"status": status, "saga_id": saga.id, "at": clock.now(), "reason": row.reason}
     values |= {
         ":zero": {"N": "0"},
         ":one": {"N": "1"},

@@ -16,7 +16,7 @@ The text of an exception reaches the log, X-Ray and the history of the execution
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TypeAlias
 
 from lambdas.saga_runtime import barrier, clock, provider_calls
@@ -113,6 +113,8 @@ def compensation(step: StepSpec, call: ProviderCall | None = None) -> Handler:
     _require_provider_statuses(step, call)
 
     def perform(request: Request, row: Row | None) -> Answer:
+        if row is not None:
+            row = replace(row, reason=_reason(step, request))
         # Without a valid key the action can never write: nothing to compensate, nothing to reject.
         if row is not None and call is None:
             barrier.compensate(row)
@@ -225,6 +227,17 @@ def _failures(step: StepSpec, request: Request) -> list[Failure]:
             return [_failure(step, request, name, caught) for name, caught in failed or [(step.name, None)]]
         case _:
             return [_failure(step, request, step.name, request.failure)]
+
+
+def _reason(step: StepSpec, request: Request) -> str | None:
+    """Return why the saga is rolled back, in the words of the failed execution's cause; None for a direct call.
+
+    It is published to other systems, so it has no text of the input.
+    """
+    failures = _failures(step, request)
+    if not failures:
+        return None
+    return redacted("{step} failed: {error}: {reason}".format(**failures[0]), step.schema.private_values(request.input))
 
 
 def _has_failed(member: object) -> bool:

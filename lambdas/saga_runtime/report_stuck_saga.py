@@ -22,7 +22,8 @@ from botocore.exceptions import ClientError
 from lambdas.saga_runtime.clock import moment
 from lambdas.saga_runtime.errors import InvalidInput
 from lambdas.saga_runtime.execution_history import path_of, stopped_in
-from lambdas.saga_runtime.observability import count, logger
+from lambdas.saga_runtime.observability import NAMESPACE, count, logger
+from lambdas.saga_runtime.outcome_events import OutcomeEvent, publish
 from lambdas.saga_runtime.redaction import message_in, parsed_json, redacted
 from lambdas.saga_runtime.steps import MAX_ID
 from lambdas.saga_runtime.validation import line
@@ -41,6 +42,9 @@ _TABLE = os.environ["STUCK_SAGAS_TABLE"]
 _KEY_FIELD = os.environ["KEY_FIELD"]
 _CLEAN_ERROR = os.environ["CLEAN_ERROR"]
 _SENSITIVE_FIELDS = tuple(filter(None, os.environ["SENSITIVE_FIELDS"].split(",")))
+# Where other systems learn of it, and by which event. Default: nowhere.
+_EVENT_BUS = os.environ.get("EVENT_BUS")
+_STUCK_EVENT = os.environ.get("STUCK_EVENT", "")
 _stepfunctions: "SFNClient" = boto3.client("stepfunctions", config=CLIENT_CONFIG)
 _dynamodb: "DynamoDBClient" = boto3.client("dynamodb", config=CLIENT_CONFIG)
 _sqs: "SQSClient" = boto3.client("sqs", config=CLIENT_CONFIG)
@@ -56,7 +60,9 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, bool]:
     The message has ``executionArn``, ``name``, ``status``, ``startDate`` and ``stopDate`` (milliseconds since 1970),
     ``state``, null if the execution stopped before its first state, ``error``, null if it has none, and ``cause``.
 
-    Raises StaleAnswerError, and botocore's errors if Step Functions, the table or the queue does not respond.
+    With an event bus, the outcome is also published there; a repetition may do so twice.
+
+    Raises StaleAnswerError, NotPublishedError, and botocore's errors if a service does not respond.
     """
     detail = event["detail"]
     arn = detail["executionArn"]
@@ -76,6 +82,8 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, bool]:
         logger.info("closed", extra={"status": execution["status"]})
         return {"stuck": False}
     _sqs.send_message(QueueUrl=_QUEUE_URL, MessageBody=json.dumps(message))
+    if _EVENT_BUS:
+        publish(_events_of(execution), bus=_EVENT_BUS, source=NAMESPACE)
     count("StuckSaga")
     logger.warning("stuck", extra={name: message[name] for name in ("status", "state", "error")})
     return {"stuck": True}
@@ -130,6 +138,22 @@ def _is_stuck(execution: "DescribeExecutionOutputTypeDef", *, stopped_at: dateti
             raise StaleAnswerError("Step Functions does not know yet that the execution has ended")
         return False
     return execution["status"] != "SUCCEEDED" and execution.get("error") != _CLEAN_ERROR
+
+
+def _events_of(execution: "DescribeExecutionOutputTypeDef") -> list[OutcomeEvent]:
+    """Return the event that reports the stuck saga; none if its input names no key, which nobody waits for."""
+    if (key := _key_in(execution.get("input"))) is None:
+        return []
+    return [
+        OutcomeEvent(
+            name=_STUCK_EVENT,
+            key=(_KEY_FIELD, key),
+            saga=execution["executionArn"],
+            time=moment(execution["stopDate"]),
+            # Operators find the cause in the queue; other systems cannot act on it.
+            reason=execution.get("error") or execution["status"],
+        )
+    ]
 
 
 def _stopped_in(arn: str) -> str | None:

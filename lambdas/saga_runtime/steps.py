@@ -91,6 +91,13 @@ class Schema:
         """Return the values of the sensitive fields in an input, valid or not."""
         return [value[name] for name in self.sensitive if name in value] if isinstance(value, dict) else []
 
+    def private_values(self, value: object) -> list[object]:
+        """Return what other systems must not read of an input: the sensitive fields, and every text but the key."""
+        if not isinstance(value, dict):
+            return []
+        texts = [text for name, text in value.items() if name != self.key and isinstance(text, str)]
+        return [*self.sensitive_values(value), *texts]
+
     def _require_no_sensitive_value(self, value: Input, *names: str) -> None:
         sensitive = self.sensitive_values(value)
         text = " and ".join(str(value[name]) for name in names)

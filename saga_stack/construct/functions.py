@@ -113,7 +113,7 @@ class SagaFunctions(Construct):
             for name, timeout in timeouts.items()
         }
         for function in self.by_name.values():
-            allow_update(_role(function), table, key)
+            allow_update(role_of(function), table, key)
 
 
 def log_group_of(scope: Construct, id_: str, name: str, *, stage: Stage, key: kms.IKey | None) -> logs.LogGroup:
@@ -134,7 +134,8 @@ def allow_update(role: iam.IRole, table: dynamodb.ITable, key: kms.IKey | None) 
     allow_key_for_table(role, key)
 
 
-def _role(function: lambda_.IFunction) -> iam.IRole:
+def role_of(function: lambda_.IFunction) -> iam.IRole:
+    """Return the role that the function was made with."""
     role = function.role
     assert role is not None  # noqa: S101 (the function was made with one)
     return role

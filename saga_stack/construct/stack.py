@@ -12,11 +12,13 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from saga_stack.construct import packaging
+from saga_stack.construct.api import LOG_PREFIX, ApiSettings, SagaApi
 from saga_stack.construct.automatic_redrives import AutomaticRedrives
 from saga_stack.construct.definition import SagaDefinition
 from saga_stack.construct.encryption import EncryptionKey
 from saga_stack.construct.functions import SagaFunctions
 from saga_stack.construct.monitoring import Monitoring
+from saga_stack.construct.outcome_events import EventSettings, ExampleSubscriber, OutcomeEvents
 from saga_stack.construct.saga import Saga
 from saga_stack.construct.stages import Stage
 from saga_stack.construct.state_machine import SagaStateMachine
@@ -55,6 +57,8 @@ class SagaStack(Stack):
         handler: the path of a function in the asset, with ``{}`` for its name. Default: ``lambdas.{}.handler``.
         environment: further environment variables of the functions, such as the URL of a provider. Not for secrets.
             Default: none.
+        api: adds the HTTP API. Default: none.
+        events: adds the event bus with the outcomes, and an example of a subscriber. Default: none.
     """
 
     def __init__(
@@ -74,6 +78,8 @@ class SagaStack(Stack):
         root: Path | None = None,
         handler: str = "lambdas.{}.handler",
         environment: Mapping[str, str] = MappingProxyType({}),
+        api: ApiSettings | None = None,
+        events: EventSettings | None = None,
     ) -> None:
         require_saga(steps)
         super().__init__(scope, id_, description=description, termination_protection=stage.protected)
@@ -87,8 +93,11 @@ class SagaStack(Stack):
 
         key = None
         if stage.customer_managed_key:
-            key = EncryptionKey(self, "Encryption", removal_policy=stage.removal_policy).key
-        table = SagaTable(self, "Table", partition_key=partition_key, stage=stage, key=key)
+            logs = (LOG_PREFIX,) if api else ()
+            key = EncryptionKey(self, "Encryption", removal_policy=stage.removal_policy, log_prefixes=logs).key
+        table = SagaTable(
+            self, "Table", partition_key=partition_key, stage=stage, key=key, has_stream=events is not None
+        )
         functions = SagaFunctions(
             self,
             "Functions",
@@ -148,7 +157,7 @@ class SagaStack(Stack):
                 code=code,
                 stage=stage,
             )
-        Monitoring(
+        monitoring = Monitoring(
             self,
             "Monitoring",
             stage=stage,
@@ -159,6 +168,33 @@ class SagaStack(Stack):
             stuck=stuck,
             redrives=redrives,
         )
+        if api:
+            SagaApi(
+                self,
+                "Api",
+                settings=api,
+                state_machine=machine,
+                state_machine_name=state_machine_name,
+                failed=failed,
+                table=table,
+                code=code,
+                stage=stage,
+                key=key,
+            )
+        if events:
+            outcomes = OutcomeEvents(
+                self,
+                "Outcomes",
+                settings=events,
+                partition_key=partition_key,
+                table=table,
+                stuck=stuck,
+                topic=monitoring.topic,
+                code=code,
+                stage=stage,
+                key=key,
+            )
+            ExampleSubscriber(self, "ExampleSubscriber", bus=outcomes.bus)
 
         CfnOutput(self, "StateMachineArn", value=machine.state_machine_arn)
         CfnOutput(self, "TableName", value=table.table_name)

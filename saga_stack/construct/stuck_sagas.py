@@ -57,8 +57,8 @@ class StuckSagas(Construct):
         super().__init__(scope, id_)
         self._state_machine = state_machine
         self.table = _table(self, stage)
-        self.undelivered = _queue(self, "Undelivered")
-        self.queue = _queue(self, "Queue", dead_letters=self.undelivered)
+        self.undelivered = saga_queue(self, "Undelivered")
+        self.queue = saga_queue(self, "Queue", dead_letters=self.undelivered)
         self.reporter = LoggedFunction(
             self,
             name="report_stuck_saga",
@@ -146,7 +146,8 @@ def _table(scope: Construct, stage: Stage) -> dynamodb.Table:
     )
 
 
-def _queue(scope: Construct, id_: str, *, dead_letters: sqs.Queue | None = None) -> sqs.Queue:
+def saga_queue(scope: Construct, id_: str, *, dead_letters: sqs.Queue | None = None) -> sqs.Queue:
+    """Make a queue that keeps its messages for 14 days."""
     return sqs.Queue(
         scope,
         id_,
