@@ -139,7 +139,7 @@ def test_the_publisher_may_read_the_stream_and_put_events_on_the_bus(api: Templa
 
 
 def test_the_stream_has_old_and_new_rows_and_is_read_from_its_beginning(api: Template) -> None:
-    table = only(api, "AWS::DynamoDB::Table")
+    _, table = saga_table(api)
     assert table["StreamSpecification"] == {"StreamViewType": "NEW_AND_OLD_IMAGES"}
     mapping = only(api, "AWS::Lambda::EventSourceMapping")
     assert mapping["StartingPosition"] == "TRIM_HORIZON"

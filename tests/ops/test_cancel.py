@@ -4,6 +4,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -243,7 +244,12 @@ def test_several_running_sagas_of_one_order_are_named(world: World, ops: Ops) ->
     for entity in world.machine.demo.specs:
         store_item("1", entity, None)
     listed = [
-        {"executionArn": f"{world.client.execution(name).arn}", "name": name, "status": "RUNNING"}
+        {
+            "executionArn": f"{world.client.execution(name).arn}",
+            "name": name,
+            "status": "RUNNING",
+            "startDate": datetime(2026, 1, 31, tzinfo=UTC),
+        }
         for name in ("execution-1", "execution-2")
     ]
     world.answer("ListExecutions", {"executions": listed})

@@ -12,7 +12,7 @@ import pytest
 from botocore.stub import Stubber
 
 from lambdas.saga_runtime import outcome_events, report_stuck_saga
-from tests.fixtures import order_function, stored_item
+from tests.fixtures import create_stuck_table, order_function, stored_item
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -126,8 +126,8 @@ def test_a_stuck_saga_is_published_if_its_input_has_a_key(
 ) -> None:
     monkeypatch.setattr(report_stuck_saga, "_EVENT_BUS", "outcomes")
     monkeypatch.setattr(report_stuck_saga, "_STUCK_EVENT", "OrderStuck")
-    monkeypatch.setattr(report_stuck_saga, "_KEY", "order_id")
     boto3.client("sqs").create_queue(QueueName="stuck")
+    create_stuck_table()
     if input_ == ORDER:
         accept(bus, ("OrderStuck", detail("2026-01-01T00:00:09.000Z", "Lambda.Unknown")))
     execution = {
