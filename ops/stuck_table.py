@@ -99,7 +99,8 @@ def _facts(saga: StuckSaga) -> dict[str, dict[str, str]]:
         "error": execution.error,
         "cause": execution.cause,
     }
-    return {name: {"S": text} for name, text in texts.items() if text is not None}
+    facts = {name: {"S": text} for name, text in texts.items() if text is not None}
+    return {**facts, "redrive_count": {"N": str(execution.redrive_count)}}
 
 
 def _entry(item: Mapping[str, Any]) -> Entry:
@@ -114,7 +115,7 @@ def _entry(item: Mapping[str, Any]) -> Entry:
         cause=texts.get("cause"),
         order_id=texts.get("saga_key"),
         failed_cleanly=False,
-        redrive_count=0,
+        redrive_count=int(item.get("redrive_count", {}).get("N", 0)),
         redrive_status=None,
         redrive_status_reason=None,
     )

@@ -39,6 +39,8 @@ AT_A_TIME = 5
 FACTOR = 3
 # A call ends this long before the function's timeout.
 RESERVE_SECONDS = 60
+# The errors about an entry that names no execution of the state machine.
+UNKNOWN = ("AccessDeniedException", "ExecutionDoesNotExist", "InvalidArn")
 POLL_SECONDS = 1.0
 # Of the queue, in one call: batches of 10 messages, and the time for which other readers do not see them.
 MAX_RECEIVES = 100
@@ -120,8 +122,11 @@ def _open_sagas() -> Iterator[StuckSaga]:
 def _described(arn: str, group: tuple[str | None, str | None], reported_at: str) -> StuckSaga:
     try:
         execution = _stepfunctions.describe_execution(executionArn=arn)
-    except _stepfunctions.exceptions.ExecutionDoesNotExist:
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in UNKNOWN:
+            raise
         # Step Functions keeps an execution for 90 days; people must close its entry.
+        logger.warning("unknown", extra={"saga_id": arn})
         return StuckSaga(
             arn=arn, group=group, reported_at=reported_at, state=State.STUCK, stopped_at=None, redrives=_LIMIT
         )

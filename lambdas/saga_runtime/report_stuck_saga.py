@@ -78,7 +78,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, bool]:
         "error": execution.get("error"),
         "cause": _redacted_cause(execution),
     }
-    if not _store(message, key=_key_in(execution.get("input"))):
+    if not _store(message, key=_key_in(execution.get("input")), redrives=execution.get("redriveCount", 0)):
         logger.info("closed", extra={"status": execution["status"]})
         return {"stuck": False}
     _sqs.send_message(QueueUrl=_QUEUE_URL, MessageBody=json.dumps(message))
@@ -89,7 +89,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, bool]:
     return {"stuck": True}
 
 
-def _store(message: dict[str, Any], *, key: str | None) -> bool:
+def _store(message: dict[str, Any], *, key: str | None, redrives: int) -> bool:
     """Store the entry of a stuck saga; return whether it is open. A repeated event changes nothing."""
     texts = {
         "execution_arn": message["executionArn"],
@@ -99,6 +99,7 @@ def _store(message: dict[str, Any], *, key: str | None) -> bool:
         **{name: message[name] for name in ("name", "status", "state", "error", "cause")},
     }
     item: dict[str, AttributeValueTypeDef] = {name: {"S": text} for name, text in texts.items() if text is not None}
+    item["redrive_count"] = {"N": str(redrives)}
     # A late event about an earlier stop must not replace the entry, nor reopen it.
     is_new, is_later = "attribute_not_exists(execution_arn)", "stopped_at < :stopped_at"
     try:

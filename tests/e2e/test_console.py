@@ -343,7 +343,7 @@ def test_the_list_is_paged_filtered_and_searched(page: Page, deployment: Deploym
     WebDriverWait(page.driver, WITHIN).until(lambda _: order_id not in page.text("#executions"))
     page.click("#newer")
     page.until("#executions", order_id)
-    page.driver.find_element(By.CSS_SELECTOR, "#outcome option:nth-child(3)").click()
+    page.driver.find_element(By.CSS_SELECTOR, "#outcome-filter option:nth-child(3)").click()
     WebDriverWait(page.driver, WITHIN).until(lambda _: "rolled back" not in page.text("#executions"))
     assert order_id in page.text("#executions")
     assert page.driver.current_url.endswith("?outcome=fulfilled")

@@ -109,7 +109,7 @@ def test_a_saga_is_reported_again_when_it_gets_stuck_again_and_rolled_back_once_
     wait_until(lambda: reports_of(ops, arn) == 1, "it is in the queue")
     ops.deployment.stepfunctions.redrive_execution(executionArn=arn)
     wait_until(lambda: reports_of(ops, arn) == 2, "it is in the queue again")
-    assert (ops.stuck()[arn]["redrive_count"], ops.stuck()[arn]["redrive_status"]) == (1, "REDRIVABLE")
+    assert ops.stuck()[arn]["redrive_count"] == 1
 
     ops.faults.set({}, order_id=order["order_id"])
     document = ops.document("resume", arn, "--yes", "--wait")

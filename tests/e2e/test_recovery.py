@@ -46,10 +46,12 @@ class Outage:
         found = self.operator.document("stuck", "--since", self.since)["stuck"]
         return dict(Counter(saga["state"] for saga in found))
 
-    def audited(self, *, status: int = 0) -> list[str]:
-        """Return the kinds of findings of the audit."""
-        done = self.operator("audit", "--since", self.since, "--json", status=status)
-        return sorted({finding["kind"] for finding in json.loads(done.stdout)["findings"]})
+    def audited(self) -> list[str]:
+        """Return the kinds of findings of the audit about these sagas."""
+        done = self.operator("audit", "--since", self.since, "--json", status=None)
+        own = {order["order_id"] for orders in self.orders.values() for order in orders}
+        # Other tests leave rows behind, some of them damaged.
+        return sorted({one["kind"] for one in json.loads(done.stdout)["findings"] if one["order_id"] in own})
 
     def resume(self, *options: str, status: int) -> Sequence[dict[str, object]]:
         done = self.operator("resume", "--since", self.since, "--yes", "--json", *options, status=status)
@@ -63,7 +65,7 @@ def outage(faults: Faults) -> Outage:
 
 
 def test_one_command_resumes_what_is_fixed_and_stops_the_other_group_after_one(outage: Outage) -> None:
-    assert outage.audited(status=1) == ["stuck"]
+    assert outage.audited() == ["stuck"]
     outage.fix("RefundPayment")
     broken, fixed = outage.resume(status=1)
     assert (fixed["state"], fixed["results"]) == ("RefundPayment", results(recovered=OF_EACH))

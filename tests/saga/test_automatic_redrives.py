@@ -27,26 +27,18 @@ class NotRedrivableError(ClientError):
     """Step Functions rejects a redrive."""
 
 
-class NotThereError(ClientError):
-    """Step Functions does not know an execution."""
-
-
 @dataclass
 class StepFunctions:
     """Step Functions with executions in memory. ``ends`` says how a redriven execution ends."""
 
-    exceptions: Any = field(
-        default_factory=lambda: SimpleNamespace(
-            ExecutionNotRedrivable=NotRedrivableError, ExecutionDoesNotExist=NotThereError
-        )
-    )
+    exceptions: Any = field(default_factory=lambda: SimpleNamespace(ExecutionNotRedrivable=NotRedrivableError))
     executions: dict[str, dict[str, Any]] = field(default_factory=dict)
     redriven: list[str] = field(default_factory=list)
     ends: Callable[[str], dict[str, Any]] = lambda _: CLEAN
 
     def describe_execution(self, *, executionArn: str) -> dict[str, Any]:  # noqa: N803 (boto3's name)
         if executionArn not in self.executions:
-            raise NotThereError({"Error": {"Code": "ExecutionDoesNotExist"}}, "DescribeExecution")
+            raise ClientError({"Error": {"Code": "ExecutionDoesNotExist"}}, "DescribeExecution")
         return self.executions[executionArn]
 
     def redrive_execution(self, *, executionArn: str) -> None:  # noqa: N803 (boto3's name)

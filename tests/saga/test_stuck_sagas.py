@@ -36,7 +36,7 @@ class Messages:
 
     def entries(self) -> list[dict[str, str]]:
         found = self.dynamodb.scan(TableName=STUCK_TABLE)["Items"]
-        return [{name: value["S"] for name, value in item.items()} for item in found]
+        return [{name: value["S"] for name, value in item.items() if "S" in value} for item in found]
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ const filters = [...document.querySelectorAll("[data-filter]")];
 // The filters are in the address, so that a link keeps them.
 const address = new URLSearchParams(location.search);
 for (const filter of filters) filter.value = address.get(filter.name) ?? "";
-byId("more-filters").open = filters.some((filter) => filter.id !== "outcome" && filter.value);
+byId("more-filters").open = filters.some((filter) => filter.name !== "outcome" && filter.value);
 
 function chosen() {
   return Object.fromEntries(filters.filter(({ value }) => value).map(({ name, value }) => [name, value]));
