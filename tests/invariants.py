@@ -11,6 +11,8 @@ The functions return each violation in words. The invariants:
 7. The path is one that the definition allows.
 8. A pivot that happened is not compensated, nor are the steps before it.
 9. The provider's balance is the amount of the execution that succeeded, and never more than one amount.
+10. No payload exceeds a limit of AWS.
+11. No answer counts for another saga, or after the compensation.
 """
 
 from collections.abc import Iterable, Mapping
@@ -45,6 +47,7 @@ class ExpectedRow:
         entity: its sort key.
         live: the statuses before the compensation, in order.
         compensating: the status while the compensation calls a provider; None if it calls none.
+        rejected: the status after an answer that rejects the work; None if the step does not wait for one.
         compensated: the status after the compensation.
     """
 
@@ -53,11 +56,12 @@ class ExpectedRow:
     live: tuple[str, ...]
     compensated: str
     compensating: str | None = None
+    rejected: str | None = None
 
     @property
     def owned(self) -> tuple[str, ...]:
         """The statuses in which no other saga can claim the row. A clean failure leaves no row in them."""
-        return (*self.live, self.compensating) if self.compensating else self.live
+        return (*self.live, *(status for status in (self.rejected, self.compensating) if status))
 
     def is_owned(self, saga_id: str, rows: Rows) -> bool:
         """Return whether the saga owns the row, and no other can claim it."""

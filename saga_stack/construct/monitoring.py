@@ -16,7 +16,7 @@ from constructs import Construct
 
 from lambdas.saga_runtime.names import state_name
 from saga_stack.construct.stages import Stage
-from saga_stack.construct.steps import Retriable, StepOrGroup, functions_of, single_steps
+from saga_stack.construct.steps import Retriable, StepOrGroup, functions_of, longest_wait, single_steps
 from saga_stack.construct.stuck_sagas import StuckSagas
 
 PERIOD = Duration.minutes(5)
@@ -64,7 +64,8 @@ class Monitoring(Construct):
         if stage.alert_email:
             self.topic.add_subscription(subscriptions.EmailSubscription(stage.alert_email))
         self._alarms: list[cloudwatch.Alarm] = []
-        self._add_saga_alarms(stage.slow_after)
+        # The time in which an answer may come is not slow.
+        self._add_saga_alarms(stage.slow_after + int(longest_wait(steps).total_seconds()))
         self._add_function_alarms()
         self._add_table_alarms()
         self._add_dashboard()

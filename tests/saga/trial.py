@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from lambdas.saga_runtime.errors import BUSINESS_ERRORS
+from lambdas.saga_runtime.errors import BUSINESS_ERRORS, StepCompensated
 from tests.invariants import ExpectedRow, imbalances, is_stuck, violations
+from tests.saga.answers import answer
 from tests.saga.faults import Faults, Injector
 from tests.saga.interpreter import Execution, Interpreter, TaskFailed, deliver_at_once, function_of
 from tests.shape import Shape
@@ -39,6 +40,7 @@ def _expected_row(shape: Shape, action: str) -> ExpectedRow:
         entity=step.entity,
         live=tuple(status for status in (step.in_progress, step.live, step.confirmed) if status),
         compensating=step.compensating,
+        rejected=step.rejected,
         compensated=step.compensated,
     )
 
@@ -68,6 +70,7 @@ def trial(
     """
     injector = Injector(machine, faults)
     machine.intercept = injector
+    machine.sender = injector.send
     machine.backwards = backwards
     execution = machine.run(input_)
     problems = check(machine, [execution])
@@ -75,6 +78,7 @@ def trial(
         injector.deliver_late()
         problems += check(machine, [execution])
     machine.intercept = deliver_at_once
+    machine.sender = functools.partial(answer, machine)
     ended = execution
     if is_stuck(machine.shape, execution):
         ended = machine.resume(execution)
@@ -82,6 +86,7 @@ def trial(
             problems.append(f"3: resumed, it ended {ended.status} with {ended.error} in {ended.states[-1]}")
         problems += check(machine, [ended])
     problems += [f"10: {problem}" for problem in machine.oversized]
+    problems += injector.problems + late_answers_accepted(machine, ended)
     return execution, problems + late_actions_accepted(machine, ended)
 
 
@@ -99,6 +104,26 @@ def ledger_violations(machine: Interpreter, executions: Sequence[Execution]) -> 
     amounts = [Decimal(str(execution.input[machine.demo.amount])) for execution in executions]
     balance = machine.provider.balance(executions[0].input[machine.shape.key])
     return imbalances(machine.shape, list(zip(executions, amounts, strict=True)), balance)
+
+
+def late_answers_accepted(machine: Interpreter, execution: Execution) -> list[str]:
+    """Answer every compensated step that waits. Return those whose answer was not rejected or changed a row."""
+    key = execution.input[machine.shape.key]
+    before = machine.rows(key)
+    payload = {"saga": {"id": execution.arn, "started_at": execution.started_at}, "input": execution.input}
+    problems = []
+    for action, compensation in machine.shape.steps:
+        if action not in machine.shape.waiting or compensation not in execution.states:
+            continue
+        for rejects in (False, True):
+            try:
+                answer(machine, action, payload, rejects=rejects)
+                problems.append(f"11: an answer to {action} after {compensation} was not rejected")
+            except StepCompensated:
+                pass
+    if machine.rows(key) != before:
+        problems.append("11: a late answer changed a row")
+    return problems
 
 
 def late_actions_accepted(machine: Interpreter, execution: Execution) -> list[str]:

@@ -26,6 +26,7 @@ PICKUP = STEPS["PICKUP"]
 PARCEL: dict[str, object] = {"parcel_id": "1", "goods": "tea", "address": "1 Quay St"}
 NOW, LATER = "2026-01-01T00:00:00.000Z", "2026-01-02T00:00:00.000Z"
 DETAILS = {"driver": "Ada"}
+receive = receiver(PICKUP)
 FIRST = "token-1"
 
 
@@ -65,7 +66,7 @@ def request_id(saga_id: str = "s", at: str = NOW) -> str:
 def answer(result: str = "accepted", saga_id: str = "s", at: str = NOW, **fields: object) -> dict[str, str]:
     common = {"parcel_id": "1", "step": "request_pickup", "request": request_id(saga_id, at), "result": result}
     extras: Mapping[str, Mapping[str, object]] = {"accepted": {"details": DETAILS}, "rejected": {"reason": "no van"}}
-    return handlers.receive({**common, **extras.get(result, {}), **fields})
+    return receive({**common, **extras.get(result, {}), **fields})
 
 
 def row() -> dict[str, Any]:
@@ -294,7 +295,7 @@ def test_an_invalid_answer_is_rejected(tasks: Tasks, value: object, message: str
     request(tasks)
     stored = row()
     with pytest.raises(InvalidInput, match=message):
-        handlers.receive(value)
+        receive(value)
     assert row() == stored
 
 
@@ -317,9 +318,8 @@ def test_a_request_with_characters_outside_ascii_is_another_saga_s(tasks: Tasks)
 
 def test_the_work_of_a_step_without_the_status_rejected_cannot_be_rejected(tasks: Tasks) -> None:
     request(tasks)
-    receive = receiver(replace(PICKUP, rejected=None))
     with pytest.raises(InvalidInput, match="expected accepted or working"):
-        receive({**VALID, "result": "rejected", "reason": "no van"})
+        receiver(replace(PICKUP, rejected=None))({**VALID, "result": "rejected", "reason": "no van"})
 
 
 def test_a_step_without_the_status_in_progress_cannot_wait() -> None:

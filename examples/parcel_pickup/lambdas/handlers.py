@@ -1,6 +1,7 @@
 """The six functions of the parcel saga."""
 
 from examples.parcel_pickup.lambdas.parcel_steps import STEPS
+from examples.parcel_pickup.lambdas.webhook import webhook
 from lambdas.saga_runtime.callbacks import receiver
 from lambdas.saga_runtime.handlers import action, compensation
 
@@ -9,4 +10,4 @@ GOODS, PICKUP, LABEL = STEPS["GOODS"], STEPS["PICKUP"], STEPS["LABEL"]
 reserve_goods, release_goods = action(GOODS), compensation(GOODS)
 request_pickup, cancel_pickup = action(PICKUP, waits=True), compensation(PICKUP)
 print_label = action(LABEL)
-receive = receiver(PICKUP)
+receive_answer = webhook(receiver(PICKUP))
