@@ -111,7 +111,9 @@ def _deployed(cloud: LocalCloud, progress: _Progress, demo: Demo, provider: Prov
     progress("cdk deploy: a table, functions, a state machine, two queues; about 10 s")
     app = f"{sys.executable} -m {demo.app or demo.module}"
     with console.status("cdk deploy"):
-        return deploy(cloud, app=app, name=demo.stack, context=provider.context if provider else None)
+        return deploy(
+            cloud, app=app, name=demo.stack, context={**demo.context, **(provider.context if provider else {})}
+        )
 
 
 def _demo(demo: Demo, example: str | None) -> int:

@@ -2,9 +2,9 @@
 
 import importlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -17,7 +17,7 @@ from lambdas.saga_runtime.names import state_name
 from lambdas.saga_runtime.redaction import HIDDEN
 from lambdas.saga_runtime.steps import Schema, StepSpec
 from local.deployment import Deployment
-from local.executions import EndedExecution, start_and_wait
+from local.executions import EndedExecution, start, wait
 from local.expectations import ExpectedEnd, expected_end
 from ops.model import StoredRow
 
@@ -39,6 +39,8 @@ class Provider(Protocol):
         ...
 
 
+# Answers what a scenario waits for, by the name and the key of its input, and yields the responses to the answers.
+Answering: TypeAlias = Callable[[Deployment, str, str], AbstractContextManager[list[str]]]
 Serving: TypeAlias = Callable[..., AbstractContextManager[Provider | None]]
 
 
@@ -48,12 +50,25 @@ def no_provider(**_: float) -> Iterator[None]:
     yield None
 
 
+@contextmanager
+def no_answers(_deployment: Deployment, _name: str, _key: str) -> Iterator[list[str]]:
+    """Answer nothing."""
+    yield []
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """An input of a demo. ``fails`` is the action that fails for good. Default: none."""
+    """An input of a demo.
+
+    Args:
+        title: what it shows.
+        fails: the action that fails for good. Default: none.
+        responses: the responses to the answers that it waits for. Default: none.
+    """
 
     title: str
     fails: str | None = None
+    responses: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +87,8 @@ class Demo:
         serving: serves the provider while a block runs; ``hold_seconds=`` says how late a late response comes.
             Default: no provider.
         amount: the field of the input that says what the provider charges. Default: none.
+        answering: answers what a scenario waits for, while the saga runs and after it. Default: nothing waits.
+        context: further context of the CDK app. Default: none.
     """
 
     stack: str
@@ -84,6 +101,8 @@ class Demo:
     scenarios: Mapping[str, Scenario]
     serving: Serving = no_provider
     amount: str = ""
+    answering: Answering = no_answers
+    context: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def schema(self) -> Schema:
@@ -138,12 +157,17 @@ def run(
         input_ = demo.input(name)
         key = str(input_[demo.key])
         with console.status(f"{name} is running"):
-            ended = start_and_wait(deployment, input_)
+            arn = start(deployment, input_)
+            with demo.answering(deployment, name, key) as responses:
+                ended = wait(deployment, arn)
             rows = {row.entity: row for row in deployment.client.rows(key)}
         console.print()
         console.rule(f"[bold]{escape(name)}[/bold]: {escape(demo.title(name))}", align="left")
-        console.print(_facts(demo, name, ended, rows, provider.ledger(key) if provider else None))
+        outside = {"ledger": provider.ledger(key) if provider else "", "answers": ", ".join(responses)}
+        console.print(_facts(demo, name, ended, rows, outside))
         problems = differences(expected, ended, {entity: row.status for entity, row in rows.items()})
+        if responses != list(demo.scenarios[name].responses):
+            problems.append(f"the responses are {responses}, expected {list(demo.scenarios[name].responses)}")
         if provider:
             problems += imbalance(ended, input_[demo.amount], provider.balance(key))
         found += [f"{name}: {problem}" for problem in problems]
@@ -167,7 +191,9 @@ def differences(expected: ExpectedEnd, ended: EndedExecution, statuses: Mapping[
     return [f"{name} is {actual}, expected {wanted}" for name, (wanted, actual) in pairs.items() if wanted != actual]
 
 
-def _facts(demo: Demo, name: str, ended: EndedExecution, rows: Mapping[str, StoredRow], ledger: str | None) -> Table:
+def _facts(
+    demo: Demo, name: str, ended: EndedExecution, rows: Mapping[str, StoredRow], outside: Mapping[str, str]
+) -> Table:
     succeeded = ended.status == "SUCCEEDED"
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="dim", min_width=7)
@@ -183,8 +209,9 @@ def _facts(demo: Demo, name: str, ended: EndedExecution, rows: Mapping[str, Stor
     width = max(map(len, demo.specs))
     for title, entity in zip(["rows"] + [""] * len(demo.specs), demo.specs, strict=False):
         facts.add_row(title, f"{entity:<{width}} {_row(rows.get(entity))}")
-    if ledger:
-        facts.add_row("ledger", escape(ledger))
+    for title, text in outside.items():
+        if text:
+            facts.add_row(title, escape(text))
     return facts
 
 

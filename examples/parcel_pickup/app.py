@@ -64,14 +64,16 @@ class ParcelSagaStack(SagaStack):
         acknowledge(
             secret, finding="AwsSolutions-SMG4", reason="the carrier has a copy, so both sides rotate it together"
         )
-        receiver.add_environment("WEBHOOK_SECRET", secret.secret_arn)
-        receiver.add_to_role_policy(
-            iam.PolicyStatement(actions=["secretsmanager:GetSecretValue"], resources=[secret.secret_arn])
-        )
+        # `Ref` gives the ARN on AWS only, not on the local cloud; `Id` gives it on both.
+        resource = secret.node.default_child
+        assert isinstance(resource, secretsmanager.CfnSecret)  # noqa: S101 (the construct makes one)
+        arn = resource.attr_id
+        receiver.add_environment("WEBHOOK_SECRET", arn)
+        receiver.add_to_role_policy(iam.PolicyStatement(actions=["secretsmanager:GetSecretValue"], resources=[arn]))
         # The carrier has no AWS credentials; the function checks the signature itself.
         url = receiver.add_function_url(auth_type=lambda_.FunctionUrlAuthType.NONE)
         CfnOutput(self, "AnswerUrl", value=url.url)
-        CfnOutput(self, "AnswerSecret", value=secret.secret_arn)
+        CfnOutput(self, "AnswerSecret", value=arn)
 
 
 if __name__ == "__main__":

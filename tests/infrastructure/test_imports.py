@@ -37,7 +37,10 @@ def project_imports(path: Path) -> Iterator[str]:
         ("lambdas/saga_runtime", (RUNTIME,)),
         ("lambdas", ("lambdas",)),
         ("saga_stack", ("saga_stack", "lambdas")),
-        *((f"examples/{name}", (CONSTRUCT, RUNTIME, f"examples.{name}", "local.demo")) for name in EXAMPLES),
+        *(
+            (f"examples/{name}", (CONSTRUCT, RUNTIME, f"examples.{name}", "local.demo", "local.deployment"))
+            for name in EXAMPLES
+        ),
     ],
 )
 def test_a_folder_imports_only_what_it_may_know(folder: str, allowed: tuple[str, ...]) -> None:

@@ -10,7 +10,8 @@ import boto3
 import pytest
 
 from examples.parcel_pickup.lambdas import handlers, webhook
-from examples.parcel_pickup.lambdas.webhook import TOLERANCE, signature
+from examples.parcel_pickup.lambdas.signatures import signature
+from examples.parcel_pickup.lambdas.webhook import TOLERANCE
 from lambdas.saga_runtime import callbacks
 from lambdas.saga_runtime.barrier import Row, SagaIdentity
 from lambdas.saga_runtime.provider_calls import idempotency_key
