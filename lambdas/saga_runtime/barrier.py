@@ -68,9 +68,11 @@ _CLAIM = (
     f"SET {_OWNER}, fence = :fence, history = :entry, previous_history = if_not_exists(history, :no_entries), "
     "attempts = if_not_exists(attempts, :zero) + :one"
 )
-# A task of a step that waits has a new token after a redrive. The status stays, so the history does too.
-_STATUS = "SET #status = :status"
-_STATUS_STAYS = "SET #status = #status"
+# The status stays, and so does the history.
+_KEEP = "SET #status = #status"
+# A task has a new token after a retry or a redrive. The one before is kept: a late delivery of an earlier attempt could
+# otherwise remove the token of the task that waits.
+_TOKEN = f"{_KEEP}, previous_task_token = if_not_exists(task_token, :no_token)"
 # The fence never goes down: a newer saga may have raised it while this one owned the row.
 _COMPENSATE = f"{_CHANGE}, fence = if_not_exists(fence, :fence)"
 _FENCE = "SET #fence = :fence"
@@ -143,7 +145,7 @@ def begin_waiting(row: Row, attributes: Attributes, token: str | None) -> str:
     waiting = {"task_token": token} if token is not None else {}
     rejected_by = _claim(row, in_progress, {**attributes, **waiting})
     if rejected_by is not None and rejected_by["status"] == in_progress:
-        rejected_by = _update(row, _STATUS, f"{OWN} AND {IN_PROGRESS}", status=in_progress, stores=waiting)
+        rejected_by = _update(row, _TOKEN, f"{OWN} AND {IN_PROGRESS}", stores=waiting)
         if rejected_by is not None:
             # An answer or the compensation came between the two writes.
             require_own_and_live(row, rejected_by)
@@ -152,7 +154,7 @@ def begin_waiting(row: Row, attributes: Attributes, token: str | None) -> str:
 
 def record(row: Row, attributes: Attributes) -> None:
     """Store what the provider returned, whatever the status is by now. Raises as ``act`` does."""
-    rejected_by = _update(row, _STATUS_STAYS, OWN, stores=attributes) if attributes else None
+    rejected_by = _update(row, _KEEP, OWN, stores=attributes) if attributes else None
     if rejected_by is not None:
         require_own_and_live(row, rejected_by)
 
@@ -280,6 +282,7 @@ def _update(
         ":compensated": step.compensated,
         ":in_progress": step.in_progress,
         ":compensating": step.compensating or step.compensated,
+        ":no_token": "",
     }
     values: dict[str, AttributeValueTypeDef] = {name: {"S": text} for name, text in texts.items() if text is not None}
     entry = {"status": status, "saga_id": saga.id, "at": clock.now()}

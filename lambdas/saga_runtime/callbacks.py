@@ -154,23 +154,30 @@ def _end(row: Row, status: str, attributes: Attributes) -> str:
     barrier.answer(row, status, attributes)
     # Read after the write: an action that writes its token later finds the answer and ends its own task.
     item = barrier.read(row.step, row.key)
-    token = item.get("task_token")
-    if not row.owns(item) or token is None:
-        return status
-    if status == row.step.rejected:
-        _fail(row, token, item["rejection"])
-    else:
-        _succeed(row, token)
-    return item["status"]
+    for token in _tokens(item) if row.owns(item) else ():
+        if status == row.step.rejected:
+            _fail(row, token, item["rejection"])
+        else:
+            _succeed(row, token)
+    return item["status"] if row.owns(item) else status
 
 
 def _renew(row: Row) -> str:
     item = barrier.read(row.step, row.key)
     barrier.require_own_and_live(row, item)
-    token = item.get("task_token")
-    if item["status"] == row.step.in_progress and token is not None:
-        _send(row, lambda client: client.send_task_heartbeat(taskToken=token))
+    for token in _tokens(item) if item["status"] == row.step.in_progress else ():
+        _send(row, functools.partial(_heartbeat, token))
     return item["status"]
+
+
+def _tokens(item: Mapping[str, str]) -> list[str]:
+    """Return the tokens of which one is that of the task that waits, if one waits; the newest first."""
+    tokens = (item.get(name) for name in ("task_token", "previous_task_token"))
+    return list(dict.fromkeys(token for token in tokens if token))
+
+
+def _heartbeat(token: str, client: "SFNClient") -> None:
+    client.send_task_heartbeat(taskToken=token)
 
 
 def _succeed(row: Row, token: str) -> None:
@@ -186,7 +193,7 @@ def _fail(row: Row, token: str, reason: str) -> None:
 
 
 def _send(row: Row, request: "Callable[[SFNClient], object]") -> None:
-    """Send the request. A task that has ended needs none: the row has the answer, and a redrive finds it."""
+    """Send the request. A task that has ended needs none: if the saga is redriven, the action finds the answer."""
     client = _client()
     try:
         request(client)

@@ -39,6 +39,7 @@ RESERVED_ATTRIBUTES = frozenset(
         "previous_history",
         "attempts",
         "task_token",
+        "previous_task_token",
         "rejection",
         "confirmed_at",
     }

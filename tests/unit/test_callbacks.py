@@ -179,6 +179,24 @@ def test_a_redrive_replaces_the_token_and_the_answer_completes_the_new_task(task
     assert set(tasks.outcomes) == {"token-2"}
 
 
+def test_a_late_delivery_of_an_earlier_attempt_does_not_lose_the_task_that_waits(tasks: Tasks) -> None:
+    request(tasks)
+    tasks.close("token-1")
+    request(tasks, "token-2")
+    handlers.request_pickup(by_saga("s", NOW, "token-1"), None)
+    assert answer("working")["status"] == "REQUESTED"
+    assert tasks.heartbeats == ["token-2"]
+    answer()
+    assert set(tasks.outcomes) == {"token-2"}
+
+
+def test_a_token_that_follows_a_direct_call_is_kept(tasks: Tasks) -> None:
+    request(tasks, token=None)
+    request(tasks, "token-2")
+    answer()
+    assert set(tasks.outcomes) == {"token-2"}
+
+
 def test_an_answer_to_a_task_that_has_ended_counts_and_the_redriven_action_completes_by_itself(tasks: Tasks) -> None:
     request(tasks)
     tasks.close("token-1")
