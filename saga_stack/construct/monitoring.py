@@ -30,7 +30,8 @@ class Monitoring(Construct):
     Args:
         stage: the address that receives the alarms, and what a slow execution is.
         steps: the steps of the saga.
-        functions: their functions by name.
+        functions: their functions by name, and that of the receiver.
+        receiver: the name of the function that receives answers; None if no step waits.
         state_machine: the state machine.
         table: the table.
         stuck: the queues of stuck sagas, and the function that reports them.
@@ -44,6 +45,7 @@ class Monitoring(Construct):
         stage: Stage,
         steps: Sequence[StepOrGroup],
         functions: Mapping[str, lambda_.Function],
+        receiver: str | None,
         state_machine: sfn.StateMachine,
         table: dynamodb.Table,
         stuck: StuckSagas,
@@ -56,6 +58,7 @@ class Monitoring(Construct):
         }
         self._retriables = [step.action for step in single_steps(steps) if isinstance(step, Retriable)]
         self._functions = functions
+        self._receiver = receiver
         self._machine = state_machine
         self._table = table
         self._stuck = stuck
@@ -162,6 +165,12 @@ class Monitoring(Construct):
                 self._functions[name].metric_errors(period=PERIOD, statistic="Sum"),
                 f"{name} fails; after many minutes of retries its sagas are stuck",
                 periods=2,
+            )
+        if self._receiver:
+            self._alarm(
+                f"Errors-{self._receiver}",
+                self._functions[self._receiver].metric_errors(period=PERIOD, statistic="Sum"),
+                f"{self._receiver} fails; the sagas that wait for answers time out unless these are sent again",
             )
         for name, function in self._functions.items():
             self._alarm(

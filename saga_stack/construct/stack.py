@@ -150,6 +150,7 @@ class SagaStack(Stack):
             stage=stage,
             steps=steps,
             functions=functions.by_name,
+            receiver=receiver,
             state_machine=machine,
             table=table,
             stuck=stuck,

@@ -153,6 +153,14 @@ def test_the_alarm_for_slow_sagas_leaves_time_for_the_answers() -> None:
     assert alarm["Threshold"] == (STAGES["dev"].slow_after + 5 * 86_400) * 1000
 
 
+def test_an_alarm_watches_the_receiver(parcel: dict[str, Any]) -> None:
+    alarms = {alarm["AlarmName"]: alarm for alarm in of_type(parcel, "AWS::CloudWatch::Alarm").values()}
+    alarm = alarms["ParcelSaga-dev-Errors-receive_answer"]
+    (dimension,) = alarm["Dimensions"]
+    assert "receiveanswer" in plain(dimension["Value"])
+    assert alarm["Threshold"] == 0
+
+
 def permissions(template: dict[str, Any], prefix: str) -> dict[str, set[tuple[str, str]]]:
     """Return the actions of a service that the functions may use, each with its resource, by function."""
     found: dict[str, set[tuple[str, str]]] = {}
