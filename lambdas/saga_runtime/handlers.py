@@ -48,7 +48,7 @@ class Request:
     task_token: str | None = None
 
 
-def action(step: StepSpec, call: ProviderCall | None = None, *, waits: bool = False) -> Handler:
+def action(step: StepSpec, call: ProviderCall | None = None, *, has_callback: bool = False) -> Handler:
     """Make the function that performs the step.
 
     It raises business errors, botocore's errors if DynamoDB fails, and what ``call`` raises.
@@ -56,14 +56,14 @@ def action(step: StepSpec, call: ProviderCall | None = None, *, waits: bool = Fa
     Args:
         step: the step.
         call: calls the provider. Default: none, the step is its row.
-        waits: whether the action only starts the work, and an answer ends it (callbacks.py). Default: false.
+        has_callback: whether the action only starts the work, and an answer ends it (callbacks.py). Default: false.
     """
-    _require_statuses(step, call, waits=waits)
+    _require_statuses(step, call, has_callback=has_callback)
 
     def perform(request: Request, row: Row | None) -> Answer:
         input_ = step.schema.validated(request.input)
         row = row or _row(step, request)
-        if waits:
+        if has_callback:
             return _answer(step, row, callbacks.begin(row, input_, call, request.task_token))
         if call is None:
             barrier.act(row, step.attributes(input_))
@@ -99,7 +99,7 @@ def compensation(step: StepSpec, call: ProviderCall | None = None) -> Handler:
         call: calls the provider. Default: none, the step is its row.
     """
     # The step may wait without a provider.
-    _require_statuses(step, call, waits=step.in_progress is not None)
+    _require_statuses(step, call, has_callback=step.in_progress is not None)
 
     def perform(request: Request, row: Row | None) -> Answer:
         # Without a valid key the action can never write: nothing to compensate, nothing to reject.
@@ -118,7 +118,7 @@ def resolution(step: StepSpec) -> Handler:
     It raises as a compensation does. Its answer has one more member: ``committed``.
     """
     # Between the two writes of a step that calls a provider, the row cannot tell.
-    _require_statuses(step, None, waits=False)
+    _require_statuses(step, None, has_callback=False)
 
     def perform(request: Request, row: Row | None) -> Answer:
         committed = row is not None and barrier.resolve(row)
@@ -167,9 +167,9 @@ def _log_rejection(step: StepSpec, error: BusinessError) -> None:
         count("SagaConflict", step=step.name)
 
 
-def _require_statuses(step: StepSpec, call: ProviderCall | None, *, waits: bool) -> None:
+def _require_statuses(step: StepSpec, call: ProviderCall | None, *, has_callback: bool) -> None:
     calls = call is not None
-    if [step.in_progress is not None, step.compensating is not None] != [calls or waits, calls]:
+    if [step.in_progress is not None, step.compensating is not None] != [calls or has_callback, calls]:
         raise ValueError(
             f"{step.entity}: a step that calls a provider needs the statuses `in_progress` and `compensating`, a step "
             "that only waits needs `in_progress`, any other step needs neither"

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 DETAILS = {"driver": "Ada"}
 
 
-def answer(machine: Interpreter, state: str, payload: Any, *, rejects: bool = False) -> dict[str, str]:
+def answer(machine: Interpreter, state: str, payload: Any, *, is_rejection: bool = False) -> dict[str, str]:
     """Answer the request that the action of a state made with this payload. Raises what the receiver raises."""
     step: StepSpec = inspect.getclosurevars(function_of(machine.shape, state)).nonlocals["step"]
     key = step.schema.key_of(payload["input"])
     row = Row(step=step, key=key, saga=SagaIdentity(**payload["saga"]))
-    result = {"result": "rejected", "reason": "no van"} if rejects else {"result": "accepted", "details": DETAILS}
+    result = {"result": "rejected", "reason": "no van"} if is_rejection else {"result": "accepted", "details": DETAILS}
     return receiver(step)({key[0]: key[1], "step": step.action, "request": idempotency_key(row), **result})

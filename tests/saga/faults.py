@@ -97,18 +97,18 @@ class Injector:
                 self.problems.append(f"11: the answer of another saga to {state} was accepted")
             return
         self.machine.tasks.fails_next = AnswerFault.CRASHED in faults or AnswerFault.LOST in faults
-        rejects = AnswerFault.REJECTED in faults
-        self._answer(state, payload, rejects=rejects)
+        is_rejection = AnswerFault.REJECTED in faults
+        self._answer(state, payload, is_rejection=is_rejection)
         if AnswerFault.CRASHED in faults or AnswerFault.TWICE in faults:
-            self._answer(state, payload, rejects=rejects)
+            self._answer(state, payload, is_rejection=is_rejection)
         if AnswerFault.CONTRADICTED in faults:
-            self._answer(state, payload, rejects=not rejects)
+            self._answer(state, payload, is_rejection=not is_rejection)
         self.machine.tasks.fails_next = False
 
-    def _answer(self, state: str, payload: Any, *, rejects: bool = False) -> Exception | None:
+    def _answer(self, state: str, payload: Any, *, is_rejection: bool = False) -> Exception | None:
         """Send one answer; return the error with which it was rejected. Its sender has no other use for it."""
         try:
-            answer(self.machine, state, payload, rejects=rejects)
+            answer(self.machine, state, payload, is_rejection=is_rejection)
         except (BusinessError, AnswerTooEarly, ConnectionError) as error:
             return error
         return None

@@ -115,9 +115,9 @@ def late_answers_accepted(machine: Interpreter, execution: Execution) -> list[st
     for action, compensation in machine.shape.steps:
         if action not in machine.shape.waiting or compensation not in execution.states:
             continue
-        for rejects in (False, True):
+        for is_rejection in (False, True):
             try:
-                answer(machine, action, payload, rejects=rejects)
+                answer(machine, action, payload, is_rejection=is_rejection)
                 problems.append(f"11: an answer to {action} after {compensation} was not rejected")
             except StepCompensated:
                 pass

@@ -54,10 +54,10 @@ def _call(_input: Input, key: str) -> Attributes:
     return {"reference": key}
 
 
-book_van = action(SPECS["VAN"], call=_call, waits=True)
+book_van = action(SPECS["VAN"], call=_call, has_callback=True)
 cancel_van = compensation(SPECS["VAN"], call=_call)
 pack_goods, unpack_goods = action(SPECS["GOODS"]), compensation(SPECS["GOODS"])
-sign_receipt = action(SPECS["RECEIPT"], waits=True)
+sign_receipt = action(SPECS["RECEIPT"], has_callback=True)
 
 
 class MoveSagaStack(SagaStack):

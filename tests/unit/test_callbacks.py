@@ -344,7 +344,7 @@ def test_a_step_without_the_status_in_progress_cannot_wait() -> None:
     with pytest.raises(ValueError, match="GOODS needs the status `in_progress`"):
         receiver(STEPS["GOODS"])
     with pytest.raises(ValueError, match="a step that only waits needs `in_progress`"):
-        action(STEPS["GOODS"], waits=True)
+        action(STEPS["GOODS"], has_callback=True)
     with pytest.raises(ValueError, match="a step that only waits needs `in_progress`"):
         action(PICKUP)
 
@@ -361,7 +361,7 @@ def test_the_work_is_started_after_the_row_is_written_and_again_with_the_same_ke
         started.append((key, row()["task_token"]["S"]))
         return {"reference": "R-7"}
 
-    book = action(BOOKING, call=start, waits=True)
+    book = action(BOOKING, call=start, has_callback=True)
     for token in ("token-1", "token-2"):
         tasks.open(token)
         book(by_saga("s", NOW, token), None)
@@ -375,7 +375,7 @@ def test_an_answer_that_comes_during_the_call_keeps_what_the_provider_returned(t
         return {"reference": "R-7"}
 
     tasks.open("token-1")
-    action(BOOKING, call=start, waits=True)(by_saga("s", NOW, "token-1"), None)
+    action(BOOKING, call=start, has_callback=True)(by_saga("s", NOW, "token-1"), None)
     assert (row()["reference"], row()["status"]) == ({"S": "R-7"}, {"S": "ACCEPTED"})
     assert set(tasks.outcomes) == {"token-1"}
 
