@@ -54,3 +54,17 @@ def test_only_the_signed_answer_to_this_saga_completes_its_task(parcels: Deploym
     assert statuses(parcels, "p")["PICKUP"] == "REQUESTED"
     assert answer(parcels, {**request, **carrier.ACCEPTS}) == "200 ACCEPTED"
     assert wait(parcels, arn).status == "SUCCEEDED"
+
+
+def test_a_repeated_action_replaces_the_token_and_an_answer_without_a_task_counts(parcels: Deployment) -> None:
+    functions = parcels.cloud.session().client("lambda", endpoint_url=parcels.cloud.endpoint)
+    dynamodb = parcels.cloud.session().client("dynamodb", endpoint_url=parcels.cloud.endpoint)
+    saga = {"id": "by hand", "started_at": "2026-01-01T00:00:00.000Z"}
+    for token in ("token-1", "token-2"):
+        event = {"saga": saga, "input": {**DEMO.input("1-accepted"), "parcel_id": "r"}, "task_token": token}
+        name = f"{parcels.stack.name}-request_pickup"
+        assert "FunctionError" not in functions.invoke(FunctionName=name, Payload=json.dumps(event).encode())
+    key = {"parcel_id": {"S": "r"}, "entity": {"S": "PICKUP"}}
+    row = dynamodb.get_item(TableName=parcels.stack.table, Key=key, ConsistentRead=True)["Item"]
+    assert (row["task_token"], row["previous_task_token"]) == ({"S": "token-2"}, {"S": "token-1"})
+    assert answer(parcels, {**carrier._request(parcels, "r"), **carrier.ACCEPTS}) == "200 ACCEPTED"
