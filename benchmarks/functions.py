@@ -72,7 +72,7 @@ def asset() -> Iterator[Invoke]:
         tempfile.TemporaryDirectory(prefix="order-saga-") as folder,
         http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Server) as server,
     ):
-        packaging.build(Path(folder))
+        packaging.build(Path(folder), packaging.source_of(()))
         for file in ("ordinary.py", "functions.py"):
             shutil.copy(HERE / "baseline" / file, folder)
         threading.Thread(target=server.serve_forever, daemon=True).start()

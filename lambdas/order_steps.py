@@ -3,6 +3,8 @@
 from lambdas.saga_runtime.steps import Schema, StepSpec, by_entity
 from lambdas.saga_runtime.validation import amount, card_last4, text
 
+# Where the HTTP API has the orders, if the stack has one.
+API_PATH = "/orders"
 SCHEMA = Schema(
     noun="order",
     key="order_id",

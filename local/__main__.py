@@ -4,7 +4,6 @@ Exit status: 0 as expected, 1 an execution did not end as the contract says, 2 i
 """
 
 import contextlib
-import importlib
 import json
 import os
 import socket
@@ -12,12 +11,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import botocore.exceptions
 from rich.console import Console
 from rich.markup import escape
 
+from lambdas.order_steps import API_PATH
+from local import stuck_saga
+from local.api import commands_of, edges_of
 from local.cloud import (
     HOST,
     PROJECT,
@@ -32,9 +35,10 @@ from local.demo import Demo, Provider, run
 from local.deployment import Deployment, bootstrap, cdk_environment, deploy
 from local.errors import LocalError
 from local.expectations import ExpectedEnd
-from local.interrupts import Interrupted, raise_interrupted
+from local.interrupts import Interrupted, raise_if_closed, raise_interrupted, terminals
 from local.order_demo import ORDER_DEMO
 from local.processes import running
+from local.sagas import demo_in, demo_named, demo_names
 from ops.arguments import ArgumentParser, port
 from ops.client import DeployedStack
 
@@ -52,14 +56,14 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     raise_interrupted()
     try:
-        demo = _demo_of(options.example)
+        demo = demo_in(options.path) if options.path else _demo_of(options.example)
         match options.command:
             case "demo":
-                return _demo(demo, options.example)
+                return _demo(demo, options.example, options.path)
             case "expect":
                 print(json.dumps({name: asdict(end) for name, end in demo.expected_ends().items()}))
                 return 0
-        return _serve(demo, options.port, options.console_port)
+        return _serve(demo, options.port, options.console_port, with_api=options.api)
     except LocalError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -78,20 +82,21 @@ def _parser() -> ArgumentParser:
     commands.add_parser("expect", help="print how each input of the demo must end, as JSON")
     serve = commands.add_parser("serve", help="keep a local cloud with the stack running until Ctrl-C")
     for command in commands.choices.values():
-        command.add_argument("--example", metavar="NAME", help="a folder of examples/ instead of the order saga")
+        which = command.add_mutually_exclusive_group()
+        which.add_argument("--example", metavar="NAME", help="a folder of examples/ instead of the order saga")
+        which.add_argument("--path", metavar="FOLDER", type=Path, help="the folder of a saga outside of the project")
     serve.add_argument("--port", type=port, default=DEFAULT_PORT, help="port on 127.0.0.1 (default: %(default)s)")
+    serve.add_argument("--api", action="store_true", help="with the HTTP API and the events of the order saga")
     serve.add_argument("--console-port", type=port, help="also serve the web console on this port of 127.0.0.1")
     return parser
 
 
-def _demo_of(example: str | None) -> Demo:
-    if not example:
+def _demo_of(name: str | None) -> Demo:
+    if not name:
         return ORDER_DEMO
-    known = sorted(path.parent.name for path in (PROJECT / "examples").glob("*/demo.py"))
-    if example not in known:
-        raise LocalError(f"invalid example {example!r}: use EXAMPLE= with {' or '.join(known)}")
-    demo: Demo = importlib.import_module(f"examples.{example}.demo").DEMO
-    return demo
+    if name not in (known := demo_names()):
+        raise LocalError(f"invalid example {name!r}: use EXAMPLE= with {' or '.join(known)}")
+    return demo_named(name)
 
 
 class _Progress:
@@ -104,27 +109,32 @@ class _Progress:
         console.print(f"[dim]{time.monotonic() - self._started_at:5.1f} s[/dim]  {escape(step)}")
 
 
-def _deployed(cloud: LocalCloud, progress: _Progress, demo: Demo, provider: Provider | None) -> Deployment:
+def _deployed(
+    cloud: LocalCloud, progress: _Progress, demo: Demo, provider: Provider | None, *, with_api: bool = False
+) -> Deployment:
     progress("cdk bootstrap")
     with console.status("cdk bootstrap"):
         bootstrap(cloud)
     progress("cdk deploy: a table, functions, a state machine, two queues; about 10 s")
     app = f"{sys.executable} -m {demo.app or demo.module}"
+    context = {**demo.context, **(provider.context if provider else {}), **({"api": "true"} if with_api else {})}
     with console.status("cdk deploy"):
-        return deploy(
-            cloud, app=app, name=demo.stack, context={**demo.context, **(provider.context if provider else {})}
-        )
+        return deploy(cloud, app=app, name=demo.stack, context=context)
 
 
-def _demo(demo: Demo, example: str | None) -> int:
+def _demo(demo: Demo, example: str | None, path: Path | None) -> int:
     progress = _Progress()
     progress("starting the local cloud on loopback, with IAM policies enforced")
-    with demo.serving() as provider, local_cloud(free_port()) as cloud:
-        with _expected_ends(cloud, example) as expected_ends:
+    # A saga that gets stuck is shown without the half hour of its retries.
+    settings = {"SFN_WAIT_SCALE": "0"} if demo.stuck else None
+    with demo.serving() as provider, local_cloud(free_port(), settings) as cloud:
+        with _expected_ends(cloud, example, path) as expected_ends:
             deployment = _deployed(cloud, progress, demo, provider)
             expected = expected_ends()
-        progress(f"{len(demo.scenarios)} {demo.noun}s")
+        progress(f"{len(demo.scenarios) + bool(demo.stuck)} {demo.noun}s")
         differences = run(deployment, console, demo, expected, provider)
+        if demo.stuck:
+            differences += stuck_saga.run(deployment, console, demo, demo.stuck, expected[demo.stuck.like])
         console.print()
         progress("stopping the local cloud")
     if differences:
@@ -132,6 +142,12 @@ def _demo(demo: Demo, example: str | None) -> int:
             print(f"error: {difference}", file=sys.stderr)
         return 1
     progress(f"done: every {demo.noun} ended as the contract says")
+    if path is None:
+        _print_next(example)
+    return 0
+
+
+def _print_next(example: str | None) -> None:
     option = f" EXAMPLE={example}" if example else ""
     commands = {
         f"make local{option}": "keeps such a cloud running, with a web console, and shows commands for the AWS CLI",
@@ -142,17 +158,19 @@ def _demo(demo: Demo, example: str | None) -> int:
     console.print("\nNext:")
     for command, description in commands.items():
         console.print(f"  {command:<{width}}  {description}", markup=False)
-    return 0
 
 
 @contextlib.contextmanager
-def _expected_ends(cloud: LocalCloud, example: str | None) -> Iterator[Callable[[], dict[str, ExpectedEnd]]]:
+def _expected_ends(
+    cloud: LocalCloud, example: str | None, path: Path | None
+) -> Iterator[Callable[[], dict[str, ExpectedEnd]]]:
     """Derive in the background how each scenario must end; yield a function that returns it. Raises LocalError.
 
     It takes a process of its own: the steps' module imports the CDK, whose Node.js must not receive Ctrl-C.
     """
     file = cloud.folder / "expected.json"
-    command = [sys.executable, "-m", "local", "expect", *(["--example", example] if example else [])]
+    which = ["--example", example] if example else ["--path", str(path.resolve())] if path else []
+    command = [sys.executable, "-m", "local", "expect", *which]
 
     def result() -> dict[str, ExpectedEnd]:
         if status := process.wait():
@@ -163,40 +181,50 @@ def _expected_ends(cloud: LocalCloud, example: str | None) -> Iterator[Callable[
         yield result
 
 
-def _serve(demo: Demo, port: int, console_port: int | None) -> int:
+def _serve(demo: Demo, port: int, console_port: int | None, *, with_api: bool) -> int:
     progress = _Progress()
+    watched = terminals()
+    if with_api and demo is not ORDER_DEMO:
+        raise LocalError("the examples have no HTTP API: leave out API= or EXAMPLE=")
     if console_port == port:
         raise LocalError(f"PORT and CONSOLE_PORT are both {port}: choose another port with CONSOLE_PORT=")
     if console_port:
         require_free_port(console_port, option="CONSOLE_PORT=")
     progress(f"starting the local cloud on {HOST}:{port}, with IAM policies enforced")
     with demo.serving() as provider, local_cloud(port) as cloud:
-        deployment = _deployed(cloud, progress, demo, provider)
-        with _web_console(cloud, deployment, console_port) as web_console:
+        deployment = _deployed(cloud, progress, demo, provider, with_api=with_api)
+        broken = demo.stuck.compensation if demo.stuck else None
+        with _web_console(cloud, deployment, console_port, broken) as web_console:
             progress("ready")
             console.print(f"\n{_commands(cloud, deployment.stack, demo)}", markup=False)
+            if with_api:
+                console.print(f"\n{_api_commands(cloud, deployment.stack, demo)}", markup=False)
             if console_port:
                 console.print(f"\nThe web console: http://{HOST}:{console_port}/", markup=False)
             console.print("\nCtrl-C stops it.", markup=False)
             while True:
                 time.sleep(1)
+                raise_if_closed(watched)
                 cloud.require_running()
                 _require_running(web_console, cloud)
 
 
 @contextlib.contextmanager
 def _web_console(
-    cloud: LocalCloud, deployment: Deployment, port: int | None
+    cloud: LocalCloud, deployment: Deployment, port: int | None, broken: str | None = None
 ) -> Iterator["subprocess.Popen[bytes] | None"]:
-    """Serve the web console, with the local cloud's credentials, while the block runs. Raises LocalError."""
+    """Serve the web console, with the local cloud's credentials, while the block runs. Raises LocalError.
+
+    It has a switch that breaks the function ``broken``. Default: no switch.
+    """
     if port is None:
         yield None
         return
-    command = [sys.executable, "-m", "local.console", str(os.getpid())]
-    options = ["--stack", deployment.stack.name, "--port", str(port)]
+    arguments = [str(os.getpid()), deployment.stack.name, str(port), *([broken] if broken else [])]
+    command = [sys.executable, "-m", "local.console", *arguments]
     with (
         (cloud.folder / CONSOLE_LOG).open("wb") as log,
-        running([*command, *options], cwd=PROJECT, env=cloud.client_environment(), output=log) as process,
+        running(command, cwd=PROJECT, env=cloud.client_environment(), output=log) as process,
     ):
         _wait_until_served(port, process, cloud)
         yield process
@@ -221,7 +249,8 @@ def _commands(cloud: LocalCloud, stack: DeployedStack, demo: Demo) -> str:
     """Return what to type in another terminal."""
     exports = "\n".join(f"  export {name}={value}" for name, value in cloud.client_settings.items())
     name = next(iter(demo.scenarios))
-    file = (demo.folder / f"{name}.json").relative_to(PROJECT)
+    file = demo.folder / f"{name}.json"
+    file = file.relative_to(PROJECT) if file.is_relative_to(PROJECT) else file
     input_, sensitive = demo.input(name), demo.schema.sensitive
     key = input_[stack.key]
     direct = {field: value for field, value in input_.items() if field not in sensitive} | {stack.key: "direct"}
@@ -235,6 +264,8 @@ Start an execution, and see its end and its path:
   EXECUTION=$(aws stepfunctions start-execution --query executionArn --output text \\
     --state-machine-arn {stack.state_machine_arn} \\
     --input file://{file})
+  while aws stepfunctions describe-execution --execution-arn $EXECUTION --query status \\
+    | grep -q RUNNING; do sleep 1; done
   aws stepfunctions describe-execution --execution-arn $EXECUTION
   aws stepfunctions get-execution-history --execution-arn $EXECUTION \\
     --query 'events[].stateEnteredEventDetails.name'
@@ -250,6 +281,14 @@ One function without the state machine:
 The operator's commands:
   python -m ops list{option}
   python -m ops show {key}{option}"""
+
+
+def _api_commands(cloud: LocalCloud, stack: DeployedStack, demo: Demo) -> str:
+    """Return what to type in another terminal for the API and the events."""
+    name = next(iter(demo.scenarios))
+    file = (demo.folder / f"{name}.json").relative_to(PROJECT)
+    key = str(demo.input(name)[stack.key])
+    return commands_of(edges_of(cloud, stack.name), path=API_PATH, file=str(file), key=key)
 
 
 if __name__ == "__main__":

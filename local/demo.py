@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol, TypeAlias
 
 from rich.console import Console
@@ -14,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lambdas.saga_runtime.names import state_name
-from lambdas.saga_runtime.redaction import HIDDEN
+from lambdas.saga_runtime.redaction import HIDDEN, message_in
 from lambdas.saga_runtime.steps import Schema, StepSpec
 from local.deployment import Deployment
 from local.executions import EndedExecution, start, wait
@@ -72,6 +73,25 @@ class Scenario:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StuckScenario:
+    """A saga that gets stuck: it fails as another one, and the function of a compensation may not write.
+
+    Args:
+        name: the name of its execution.
+        title: what it shows.
+        like: the scenario that has the same input, except for the key.
+        key: its key.
+        compensation: the compensation that fails until its cause is fixed.
+    """
+
+    name: str
+    title: str
+    like: str
+    key: str
+    compensation: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Demo:
     """A saga and the inputs that show it.
 
@@ -89,6 +109,7 @@ class Demo:
         amount: the field of the input that says what the provider charges. Default: none.
         answering: answers what a scenario waits for, while the saga runs and after it. Default: nothing waits.
         context: further context of the CDK app. Default: none.
+        stuck: a saga that gets stuck and is resumed. Default: none.
     """
 
     stack: str
@@ -103,6 +124,7 @@ class Demo:
     amount: str = ""
     answering: Answering = no_answers
     context: Mapping[str, str] = field(default_factory=dict)
+    stuck: StuckScenario | None = None
 
     @property
     def schema(self) -> Schema:
@@ -124,9 +146,9 @@ class Demo:
         found: dict[str, object] = json.loads((self.folder / f"{name}.json").read_text())
         return found
 
-    def without_secrets(self, name: str) -> dict[str, object]:
-        """Read the input of a scenario without its sensitive values."""
-        return {field: HIDDEN if field in self.schema.sensitive else value for field, value in self.input(name).items()}
+    def without_secrets(self, input_: Mapping[str, object]) -> dict[str, object]:
+        """Return an input without its sensitive values."""
+        return {field: HIDDEN if field in self.schema.sensitive else value for field, value in input_.items()}
 
     def title(self, name: str) -> str:
         """Return the title of a scenario and the state that fails."""
@@ -164,7 +186,7 @@ def run(
         console.print()
         console.rule(f"[bold]{escape(name)}[/bold]: {escape(demo.title(name))}", align="left")
         outside = {"ledger": provider.ledger(key) if provider else "", "answers": ", ".join(responses)}
-        console.print(_facts(demo, name, ended, rows, outside))
+        console.print(facts(demo, input_, ended, rows, outside))
         problems = differences(expected, ended, {entity: row.status for entity, row in rows.items()})
         if responses != list(demo.scenarios[name].responses):
             problems.append(f"the responses are {responses}, expected {list(demo.scenarios[name].responses)}")
@@ -191,28 +213,46 @@ def differences(expected: ExpectedEnd, ended: EndedExecution, statuses: Mapping[
     return [f"{name} is {actual}, expected {wanted}" for name, (wanted, actual) in pairs.items() if wanted != actual]
 
 
-def _facts(
-    demo: Demo, name: str, ended: EndedExecution, rows: Mapping[str, StoredRow], outside: Mapping[str, str]
+def facts(
+    demo: Demo,
+    input_: Mapping[str, object],
+    ended: EndedExecution,
+    rows: Mapping[str, StoredRow],
+    outside: Mapping[str, str] = MappingProxyType({}),
 ) -> Table:
-    succeeded = ended.status == "SUCCEEDED"
-    facts = Table.grid(padding=(0, 2))
-    facts.add_column(style="dim", min_width=7)
-    facts.add_column(overflow="fold")
-    facts.add_row(demo.noun, escape(json.dumps(demo.without_secrets(name))))
-    facts.add_row("path", escape(" > ".join(ended.states)))
-    status = f"[{'green' if succeeded else 'red'}]{ended.status}[/]"
-    facts.add_row("ended", f"{status} ({ended.error})" if ended.error else status)
-    if ended.cause:
-        facts.add_row("cause", escape(ended.cause))
-    if ended.output and succeeded:
-        facts.add_row("output", escape(ended.output))
-    width = max(map(len, demo.specs))
-    for title, entity in zip(["rows"] + [""] * len(demo.specs), demo.specs, strict=False):
-        facts.add_row(title, f"{entity:<{width}} {_row(rows.get(entity))}")
+    """Return a table of an execution.
+
+    Args:
+        demo: its saga.
+        input_: its input.
+        ended: how it ended.
+        rows: its rows by entity.
+        outside: what happened at other parties, by the title of its line; an empty text has no line. Default: nothing.
+    """
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", min_width=7)
+    table.add_column(overflow="fold")
+    table.add_row(demo.noun, escape(json.dumps(demo.without_secrets(input_))))
+    add_end(table, demo, ended, rows)
     for title, text in outside.items():
         if text:
-            facts.add_row(title, escape(text))
-    return facts
+            table.add_row(title, escape(text))
+    return table
+
+
+def add_end(table: Table, demo: Demo, ended: EndedExecution, rows: Mapping[str, StoredRow]) -> None:
+    """Add to a table how an execution ended."""
+    succeeded = ended.status == "SUCCEEDED"
+    table.add_row("path", escape(" > ".join(ended.states)))
+    status = f"[{'green' if succeeded else 'red'}]{ended.status}[/]"
+    table.add_row("ended", f"{status} ({ended.error})" if ended.error else status)
+    if cause := message_in(ended.cause):
+        table.add_row("cause", escape(cause))
+    if ended.output and succeeded:
+        table.add_row("output", escape(ended.output))
+    width = max(map(len, demo.specs))
+    for title, entity in zip(["rows"] + [""] * len(demo.specs), demo.specs, strict=False):
+        table.add_row(title, f"{entity:<{width}} {_row(rows.get(entity))}")
 
 
 def _row(row: StoredRow | None) -> str:

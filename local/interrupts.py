@@ -1,6 +1,9 @@
 """Ends a command in order when it is interrupted: by Ctrl-C, SIGTERM, or the closing of its terminal."""
 
+import os
+import select
 import signal
+from collections.abc import Sequence
 from types import FrameType
 
 
@@ -18,6 +21,23 @@ def raise_interrupted() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if number != signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _raise)
+
+
+def terminals() -> Sequence[int]:
+    """Return which of the standard input, output and error are terminals."""
+    return [descriptor for descriptor in (0, 1, 2) if os.isatty(descriptor)]
+
+
+def raise_if_closed(terminals: Sequence[int]) -> None:
+    """Raise Interrupted if one of these terminals was closed.
+
+    The kernel sends SIGHUP to the leader of the session only. If that is make, it waits for this process.
+    """
+    watch = select.poll()
+    for descriptor in terminals:
+        watch.register(descriptor, 0)
+    if any(event & select.POLLHUP for _, event in watch.poll(0)):
+        raise Interrupted
 
 
 def _raise(_number: int, _frame: FrameType | None) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lambdas.order_steps import STEPS
-from local.demo import Demo, Scenario
+from local.demo import Demo, Scenario, StuckScenario
 
 ORDER_DEMO = Demo(
     stack="OrderSaga",
@@ -19,4 +19,11 @@ ORDER_DEMO = Demo(
         "3-failed-payment": Scenario(title="no card_no", fails="process_payment"),
         "5-failed-shipment": Scenario(title="no address", fails="process_shipment"),
     },
+    stuck=StuckScenario(
+        name="6-stuck-refund",
+        title="no address, and RefundPayment may not write",
+        like="5-failed-shipment",
+        key="6",
+        compensation="refund_payment",
+    ),
 )

@@ -23,9 +23,10 @@ def main() -> None:
     # Slow imports: the watch starts before.
     from ministack.app import main as serve  # noqa: PLC0415
 
-    from local import metric_math  # noqa: PLC0415
+    from local import metric_math, redrive_execution  # noqa: PLC0415
 
     metric_math.install()
+    redrive_execution.install()
     serve()
 
 

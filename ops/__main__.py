@@ -1,36 +1,40 @@
-"""``python -m ops``: list, show, stuck, resume, graph, console; see ``--help`` and docs/operations.md.
+"""``python -m ops``: list, show, stuck, resume, close, cancel, settle, audit, graph, console; see ``--help``.
 
-Exit status: 0 done; 1 the saga is still stuck (the answer to ``resume`` was no, or ``--wait`` saw it stop again);
-2 an error; 130 interrupted. ``--json`` prints one document, described in ops/documents.py.
+Exit status: 0 done; 1 a saga is still stuck (the answer to ``resume`` was no, or it stopped again), was not cancelled
+or settled, or ``audit`` found something; 2 an error; 130 interrupted. ``--json`` prints one document, described in
+ops/documents.py. docs/operations.md says when to use which.
 """
 
 import argparse
-import json
 import os
 import re
 import sys
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TypeAlias
 
 from botocore.exceptions import BotoCoreError, ClientError
-from rich.console import Console
-from rich.text import Text
 
 from lambdas.saga_runtime.steps import MAX_ID
 from ops import documents, tables
-from ops.arguments import ArgumentParser
+from ops.arguments import ArgumentParser, execution_name, number
 from ops.client import MAX_PAGE, SagaClient
 from ops.commands import add_console, add_graph
 from ops.connection import Target, connect
-from ops.display import printable
-from ops.errors import NotResumable, OpsError, explained
-from ops.model import STATUSES, Execution, Outcome, StuckSaga
+from ops.errors import OpsError, explained
+from ops.model import STATUSES, Outcome
+from ops.output import encodable, print_result, status
+from ops.recovery import add_audit, add_cancel, add_settle
+from ops.resuming import add_resume
+from ops.selection import add_filters, require_state, selection_in
 
 DEFAULT_STAGE = "dev"
-POLL_SECONDS = 2.0
+OUTCOMES = tuple(outcome.value.replace("_", "-") for outcome in Outcome)
+# How many executions `show` searches for rejected sagas without --all.
+SEARCHED = 100
+MAX_REASON = 1000
 
 Connect: TypeAlias = Callable[[Target], SagaClient]
 
@@ -66,26 +70,36 @@ def _parser() -> ArgumentParser:
 
     listing = commands.add_parser("list", parents=[common], help="list recent executions, newest first")
     listing.add_argument("--status", type=str.upper, choices=STATUSES, help="only this status (default: all)")
-    listing.add_argument("--limit", type=_limit, default=20, help="how many at most (default: %(default)s)")
+    listing.add_argument("--outcome", type=_outcome, help=f"only {', '.join(OUTCOMES)} (default: all)")
+    add_filters(listing, time="started")
+    listing.add_argument(
+        "--limit", type=number("limit", highest=MAX_PAGE), default=20, help="how many at most (default: %(default)s)"
+    )
     listing.set_defaults(run=_list)
 
     show = commands.add_parser("show", parents=[common], help="show an order: its rows, their history, its sagas")
-    show.add_argument("order", type=_order_id, metavar="ORDER", help="the order's id, or the key of another saga")
+    show.add_argument("order", type=_order, metavar="ORDER", help="the id of the order, or an execution")
+    show.add_argument("--all", action="store_true", help="search all executions for rejected sagas of the order")
     show.set_defaults(run=_show)
 
-    stuck = commands.add_parser("stuck", parents=[common], help="list the stuck sagas, oldest first")
-    stuck.add_argument("--scan", action="store_true", help="check all executions instead of the queue")
-    stuck.add_argument("--keep", action="store_true", help="remove no messages of sagas that have ended cleanly")
+    stuck = commands.add_parser("stuck", parents=[common], help="list the stuck sagas by state and error")
+    stuck.add_argument("--scan", action="store_true", help="check all executions instead of the reports")
+    stuck.add_argument("--all", action="store_true", help="list each")
+    add_filters(stuck, time="stopped")
     stuck.set_defaults(run=_stuck)
 
-    resume = commands.add_parser("resume", parents=[common], help="resume a stuck saga in the state it stopped in")
-    resume.add_argument("execution", type=_execution, metavar="EXECUTION", help="the execution's name or ARN")
-    resume.add_argument("--yes", action="store_true", help="do not ask for confirmation")
-    resume.add_argument("--wait", action="store_true", help="wait for its end")
-    resume.set_defaults(run=_resume)
+    close = commands.add_parser("close", parents=[common], help="close the entry of a saga that was settled by hand")
+    close.add_argument(
+        "execution", type=execution_name, metavar="EXECUTION", help="the execution's name or ARN, or ORDER"
+    )
+    close.add_argument("--reason", type=_reason, required=True, help="how it was settled; `show` repeats it")
+    close.set_defaults(run=_close)
 
+    add_resume(commands, common)
     add_graph(commands, common)
     add_console(commands, common)
+    for add in (add_cancel, add_settle, add_audit):
+        add(commands, common)
     return parser
 
 
@@ -113,84 +127,47 @@ def _target(options: argparse.Namespace) -> Target:
 
 
 def _list(client: SagaClient, options: argparse.Namespace) -> int:
+    selection = selection_in(options)
+    require_state(client.definition, selection)
     with _progress():
-        executions = client.newest(status=options.status, count=options.limit)
-    _print(options, documents.executions(executions), tables.executions(executions, noun=client.stack.noun))
+        executions = client.newest(
+            status=options.status, outcome=options.outcome, selection=selection, count=options.limit
+        )
+    print_result(options, documents.executions(executions), tables.executions(executions, noun=client.stack.noun))
     return 0
 
 
 def _show(client: SagaClient, options: argparse.Namespace) -> int:
-    order = client.order(options.order)
-    _print(options, documents.order(order), tables.order(order, noun=client.stack.noun, now=_now()))
+    with _progress():
+        order = client.order(options.order, search=None if options.all else SEARCHED)
+    print_result(options, documents.order(order), tables.order(order, noun=client.stack.noun, now=_now()))
     return 0
 
 
 def _stuck(client: SagaClient, options: argparse.Namespace) -> int:
+    selection = selection_in(options)
+    require_state(client.definition, selection)
     with _progress():
-        found = client.stuck_by_scan() if options.scan else client.stuck(keep=options.keep)
-    _print(options, documents.stuck(found), tables.stuck(found, noun=client.stack.noun, now=_now()))
+        found = client.stuck_by_scan() if options.scan else client.stuck()
+    chosen = selection.of(found.sagas)
+    lines = tables.stuck(found, chosen, noun=client.stack.noun, now=_now(), each=options.all)
+    print_result(options, documents.stuck(replace(found, sagas=chosen)), lines)
     return 0
 
 
-def _resume(client: SagaClient, options: argparse.Namespace) -> int:
-    saga = client.stuck_saga(options.execution)
-    if not options.yes and not _is_confirmed(saga, noun=client.stack.noun):
-        print("Nothing was done.", file=sys.stderr)
-        return 1
-    redriven_at = client.resume(saga)
-    ended = _wait(client, saga) if options.wait else None
-    document = documents.resumption(saga, redriven_at=redriven_at, ended=ended)
-    _print(options, document, tables.resumption(saga, ended=ended))
-    return 1 if ended and ended.outcome is Outcome.STUCK else 0
-
-
-def _is_confirmed(saga: StuckSaga, *, noun: str) -> bool:
-    """Show the saga and ask, on standard error: standard output is for the result."""
-    if not sys.stdin.isatty():
-        raise NotResumable("not a terminal: pass --yes to resume without a prompt")
-    _write(tables.stuck_saga(saga, noun=noun, now=_now()), to_error=True)
-    where = printable(saga.state) if saga.state else "its first state"
-    print(f"\nIt will continue in {where}, with the same input. Resume it? [y/N] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+def _close(client: SagaClient, options: argparse.Namespace) -> int:
+    saga = client.closable(options.execution)
+    client.close(saga, options.reason)
+    print_result(options, documents.closing(saga, reason=options.reason), tables.closing(saga, reason=options.reason))
+    return 0
 
 
 def _progress() -> AbstractContextManager[object]:
-    return Console(stderr=True).status("Describing the executions: AWS allows about 15 a second")
-
-
-def _wait(client: SagaClient, saga: StuckSaga) -> Execution:
-    with Console(stderr=True).status("The saga runs. Ctrl-C stops the waiting, not the saga."):
-        while (ended := client.has_ended_since(saga.execution)) is None:
-            time.sleep(POLL_SECONDS)
-    return ended
-
-
-def _print(options: argparse.Namespace, document: documents.Document, lines: Iterable[Text]) -> None:
-    if "json" in options:
-        sys.stdout.write(json.dumps(document, indent=2) + "\n")
-        sys.stdout.flush()
-    else:
-        _write(lines)
-
-
-def _write(lines: Iterable[Text], *, to_error: bool = False) -> None:
-    """Write all lines at once, so that an error before the last one leaves nothing."""
-    stream = sys.stderr if to_error else sys.stdout
-    console = Console(file=stream, highlight=False, emoji=False, markup=False)
-    with console.capture() as captured:
-        for line in lines:
-            console.print(line, soft_wrap=True)
-    stream.write(_encodable(captured.get(), stream.encoding))
-    stream.flush()
-
-
-def _encodable(text: str, encoding: str | None) -> str:
-    """Replace what the stream cannot encode by its code."""
-    return text.encode(encoding or "utf-8", "backslashreplace").decode(encoding or "utf-8")
+    return status("Describing the executions: AWS allows about 10 a second")
 
 
 def _failed(message: str) -> int:
-    print(f"error: {_encodable(message, sys.stderr.encoding)}", file=sys.stderr)
+    print(f"error: {encodable(message, sys.stderr.encoding)}", file=sys.stderr)
     return 2
 
 
@@ -216,22 +193,24 @@ def _matching(pattern: str, text: str, noun: str, remedy: str) -> str:
     return text
 
 
-def _limit(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MAX_PAGE:
-        raise argparse.ArgumentTypeError(f"invalid limit {text!r}: must be 1 to {MAX_PAGE}")
-    return int(text)
+def _outcome(text: str) -> Outcome:
+    try:
+        return Outcome(text.lower().replace("-", "_"))
+    except ValueError:
+        names = ", ".join(OUTCOMES)
+        raise argparse.ArgumentTypeError(f"invalid outcome {text!r}: use one of {names}") from None
 
 
-def _order_id(text: str) -> str:
-    if not 1 <= len(text) <= MAX_ID:
+def _order(text: str) -> str:
+    if not 1 <= len(text) <= MAX_ID and not text.startswith("arn:"):
         raise argparse.ArgumentTypeError(f"invalid id of {len(text)} characters: must have 1 to {MAX_ID}")
     return text
 
 
-def _execution(text: str) -> str:
-    if not text.strip():
-        raise argparse.ArgumentTypeError(f"invalid execution {text!r}: use a name or an ARN")
-    return text
+def _reason(text: str) -> str:
+    if not text.strip() or len(text) > MAX_REASON:
+        raise argparse.ArgumentTypeError(f"invalid reason: must have 1 to {MAX_REASON:,} characters")
+    return text.strip()
 
 
 if __name__ == "__main__":

@@ -9,15 +9,18 @@ The methods raise the kinds of OpsError for what does not exist or cannot be don
 
 import contextlib
 import functools
+import heapq
+import itertools
 import json
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import boto3
 from boto3.dynamodb.types import TypeDeserializer
 from botocore.exceptions import ClientError
 
@@ -25,7 +28,7 @@ from lambdas.saga_runtime.execution_history import path_of, stopped_in
 from lambdas.saga_runtime.redaction import message_in, parsed_json, redacted, values_in
 from ops.definition import read_definition
 from ops.display import noun_of, order_id_in, printable
-from ops.errors import NotResumable, UnknownExecution, UnknownOrder
+from ops.errors import NoRedrive, NotResumable, NotStoppable, UnknownExecution, UnknownOrder
 from ops.model import (
     UNSUCCESSFUL,
     Execution,
@@ -38,21 +41,37 @@ from ops.model import (
     StuckSaga,
     history_of,
 )
-from ops.stuck_queue import Message, QueueContents, StuckQueue
+from ops.selection import Selection
+from ops.stuck_queue import Message, StuckQueue
+from ops.stuck_table import Entry, StuckTable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_stepfunctions import SFNClient
     from mypy_boto3_stepfunctions.literals import ExecutionStatusType
-    from mypy_boto3_stepfunctions.type_defs import DescribeExecutionOutputTypeDef, HistoryEventTypeDef
+    from mypy_boto3_stepfunctions.type_defs import (
+        DescribeExecutionOutputTypeDef,
+        ExecutionListItemTypeDef,
+        HistoryEventTypeDef,
+    )
 
 # Requests at a time; the clients have ten connections.
 MAX_REQUESTS = 8
 MAX_PAGE = 1000
 # The errors of MiniStack and LocalStack for an API that they do not have.
 _UNKNOWN_API = ("InvalidAction", "UnknownOperationException")
-# The event behind a message and DescribeExecution may round the same time differently.
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+_CLEAN = (Outcome.FULFILLED, Outcome.ROLLED_BACK)
+_STATUSES_OF: "Mapping[Outcome | None, tuple[ExecutionStatusType, ...]]" = {
+    None: (),
+    Outcome.RUNNING: ("RUNNING",),
+    Outcome.FULFILLED: ("SUCCEEDED",),
+    Outcome.ROLLED_BACK: ("FAILED",),
+    Outcome.STUCK: UNSUCCESSFUL,
+}
+# An event and DescribeExecution may round the same time differently.
 _SAME_STOP = timedelta(seconds=1)
 _EXECUTION_NAME = re.compile(r"[A-Za-z0-9_.-]{1,80}")
 
@@ -69,6 +88,7 @@ class DeployedStack:
     table: str
     key: str
     stuck_sagas_queue_url: str
+    stuck_sagas_table: str
 
     @property
     def noun(self) -> str:
@@ -84,18 +104,37 @@ class SagaClient:
         stepfunctions: a client of Step Functions with at least ``MAX_REQUESTS`` connections.
         dynamodb: a client of DynamoDB.
         sqs: a client of SQS.
+        functions: makes a client of Lambda, which few commands need. Default: one of AWS's usual sources.
     """
 
     def __init__(
-        self, *, stack: DeployedStack, stepfunctions: "SFNClient", dynamodb: "DynamoDBClient", sqs: "SQSClient"
+        self,
+        *,
+        stack: DeployedStack,
+        stepfunctions: "SFNClient",
+        dynamodb: "DynamoDBClient",
+        sqs: "SQSClient",
+        functions: "Callable[[], LambdaClient]" = lambda: boto3.client("lambda"),
     ) -> None:
         self.stack = stack
+        self.functions = functions
         self._stepfunctions = stepfunctions
         self._dynamodb = dynamodb
         self._queue = StuckQueue(sqs, stack.stuck_sagas_queue_url)
+        self._table = StuckTable(dynamodb, stack.stuck_sagas_table)
         self._clean_errors: dict[str, bool] = {}
         self._clean_errors_lock = threading.Lock()
         self._arn_prefix = stack.state_machine_arn.replace(":stateMachine:", ":execution:", 1) + ":"
+
+    @property
+    def stepfunctions(self) -> "SFNClient":
+        """The client of Step Functions."""
+        return self._stepfunctions
+
+    @property
+    def dynamodb(self) -> "DynamoDBClient":
+        """The client of DynamoDB."""
+        return self._dynamodb
 
     def executions(
         self,
@@ -117,19 +156,39 @@ class SagaClient:
         answer = self._stepfunctions.list_executions(
             stateMachineArn=self.stack.state_machine_arn, **{name: value for name, value in options.items() if value}
         )
-        arns = (item["executionArn"] for item in answer["executions"])
-        found = _map_concurrently(describe or self.execution, arns)
+        newest_first = sorted(answer["executions"], key=lambda one: one["startDate"], reverse=True)
+        arns = (one["executionArn"] for one in newest_first)
+        found = map_concurrently(describe or self.execution, arns)
         return Page(executions=tuple(found), next_token=answer.get("nextToken"))
 
-    def newest(self, *, status: "ExecutionStatusType | None", count: int) -> tuple[Execution, ...]:
-        """Return the newest ``count`` executions of a status, or of all."""
+    def newest(
+        self,
+        *,
+        count: int,
+        status: "ExecutionStatusType | None" = None,
+        outcome: Outcome | None = None,
+        selection: Selection = Selection(),  # noqa: B008 (it is frozen)
+        describe: Callable[[str], Execution | None] | None = None,
+    ) -> tuple[Execution, ...]:
+        """Return the newest ``count`` executions of a status and an outcome, or of all, that the selection has.
+
+        The times of the selection are compared with the start. One request describes an execution; one more finds the
+        state of a stuck one, if the selection has a state.
+        """
+        statuses = _STATUSES_OF[Outcome.STUCK if selection.state else outcome]
+        if status:
+            statuses = (status,)
+        summaries = self._summaries(statuses)
+        if selection.since is not None:
+            since = selection.since
+            summaries = itertools.takewhile(lambda one: one["startDate"] >= since, summaries)
+        candidates = (one["executionArn"] for one in summaries if selection.has_time(one["startDate"]))
         found: list[Execution] = []
-        token: str | None = None
-        while len(found) < count:
-            page = self.executions(status=status, limit=min(count - len(found), MAX_PAGE), token=token)
-            found += page.executions
-            if (token := page.next_token) is None:
-                break
+        while arns := list(itertools.islice(candidates, _left(found, count))):
+            executions = [one for one in map_concurrently(describe or self._if_known, arns) if one]
+            found += [one for one in executions if outcome in (None, one.outcome) and selection.has_error(one)]
+            if selection.state:
+                found = [one for one in found if self._is_stuck_in(one, selection.state)]
         return tuple(found[:count])
 
     def definition(self, execution: str | None = None) -> str:
@@ -167,66 +226,77 @@ class SagaClient:
         rows = [_row(item) for page in pages for item in page["Items"]]
         return tuple(sorted(rows, key=lambda row: row.history[0].at if row.history else ""))
 
-    def order(self, order_id: str) -> Order:
-        """Return an order: its rows, the sagas in their history, and the execution that has the order's id as its name.
+    def order(self, order_id: str, *, search: int | None = 0) -> Order:
+        """Return an order: its rows and its sagas, newest first.
 
-        Raises UnknownOrder if none of these exists.
+        Rows and entries name most sagas. A saga that was rejected because another owns the order is in none of these;
+        it is found by describing executions.
+
+        Args:
+            order_id: the order's id, or the name or ARN of one of its executions.
+            search: how many other executions that run or failed are described, newest first; None for all. Default: 0.
+
+        Raises UnknownOrder if there is neither a row nor a saga.
         """
         rows = self.rows(order_id)
-        entries = sorted((entry for row in rows for entry in row.history), key=lambda entry: entry.at)
-        sagas = _map_concurrently(self._saga_run_if_known, dict.fromkeys(entry.saga_id for entry in entries))
-        namesake = self._namesake(order_id)
-        if namesake and namesake.saga_id not in {saga.saga_id for saga in sagas}:
-            sagas.append(namesake)
+        sagas = self._known_sagas(order_id, rows)
+        if not rows and not sagas and (named := self._execution_named(order_id)):
+            if named.order_id not in (None, order_id):
+                return self.order(named.order_id, search=search)
+            sagas = [self._saga_run_if_known(named.arn)]
+        others, searched_since = self._search(order_id, {saga.saga_id for saga in sagas}, limit=search)
+        sagas += others
         if not rows and not sagas:
             raise UnknownOrder(
                 f"no {self.stack.noun} {printable(order_id)} in {self.stack.name}: "
                 "ids are case sensitive; `python -m ops list` shows recent ones"
             )
-        return Order(order_id=order_id, rows=rows, sagas=tuple(sagas))
+        sagas.sort(key=_start, reverse=True)
+        return Order(order_id=order_id, rows=rows, sagas=tuple(sagas), searched_since=searched_since)
 
-    def stuck(self, *, keep: bool = False) -> StuckList:
-        """Return the stuck sagas that the queue reports, each once, as Step Functions describes them now.
+    def stuck(self) -> StuckList:
+        """Return the stuck sagas that have an open entry. Nothing is changed, hidden or removed.
 
-        Messages of sagas that have ended cleanly are removed: nothing can make those stuck again, and otherwise the
-        alarm on the queue would stay for up to 14 days. A message of a saga that was resumed stays until the saga ends.
-        SQS counts every call, and moves a message that was received 1,000 times to the dead-letter queue.
-
-        Args:
-            keep: remove nothing. Default: false.
+        An entry is compared with ListExecutions, which answers for 1,000 executions at once. Only an execution that is
+        not as it was reported is described.
         """
-        with self._queue.read_all() as contents:
-            reports = [message for message in contents.messages if message.arn.startswith(self._arn_prefix)]
-            arns = dict.fromkeys(message.arn for message in reports)
-            found = dict(zip(arns, _map_concurrently(self._if_known, arns), strict=True))
-            over = [message for message in reports if _is_over(message, found[message.arn])]
-            removed = 0 if keep else self._remove(contents, over)
-        running = sum(_is_running(found[message.arn]) for message in reports)
+        entries = [entry for entry in self._table.entries() if entry.arn.startswith(self._arn_prefix)]
+        open_ = [entry for entry in entries if entry.closure is None]
+        stops = self._stops(open_)
+        changed = [entry for entry in open_ if not _is_at(stops.get(entry.arn), entry.stopped_at)]
+        now = dict(zip((entry.arn for entry in changed), map_concurrently(self._present, changed), strict=True))
+        sagas = [now.get(entry.arn, entry.saga) for entry in open_]
+        outcomes = [saga.execution.outcome for saga in sagas]
         return StuckList(
-            sagas=self._stuck_among(found.values()),
-            removed=removed,
-            outdated=len(over) - removed + running,
-            unreadable=len(contents.messages) - len(reports),
-            complete=contents.complete,
+            sagas=_newest_first(saga for saga in sagas if saga.execution.outcome is Outcome.STUCK),
+            resumed=outcomes.count(Outcome.RUNNING),
+            recovered=tuple(saga.execution.arn for saga in sagas if saga.execution.outcome in _CLEAN),
+            closed=len(entries) - len(open_),
+            undelivered=self._queue.undelivered(),
         )
 
     def stuck_by_scan(self) -> StuckList:
-        """Return the stuck sagas of the last 90 days, whether the queue reports them or not.
+        """Return the stuck sagas of the last 90 days that are not closed, whether they were reported or not.
 
         It describes every execution that failed, clean failures too, so it can take long.
         """
-        return StuckList(sagas=self._stuck_among(_map_concurrently(self._if_known, self._unsuccessful())))
+        closed = {entry.arn: entry.stopped_at for entry in self._table.entries() if entry.closure}
+        found = map_concurrently(self._if_known, (one["executionArn"] for one in self._summaries(UNSUCCESSFUL)))
+        stuck = [execution for execution in found if execution and execution.outcome is Outcome.STUCK]
+        open_ = [execution for execution in stuck if not _is_at(execution.stopped_at, closed.get(execution.arn))]
+        return StuckList(sagas=_newest_first(map_concurrently(self._as_stuck, open_)), closed=len(stuck) - len(open_))
 
     def stuck_saga(self, execution: str) -> StuckSaga:
-        """Return the stuck saga of an ARN or a name. Raises UnknownExecution, or NotResumable with the reason."""
-        found = self.execution(execution)
+        """Return the stuck saga of an execution or an order. Raises UnknownExecution and NotResumable."""
+        found = self.find(execution)
         _require_resumable(found, self.stack.noun)
         return self._as_stuck(found)
 
     def resume(self, saga: StuckSaga) -> datetime:
-        """Redrive a stuck saga from the state it stopped in, and remove its messages; return the time of the redrive.
+        """Redrive a stuck saga from the state it stopped in; return the time of the redrive.
 
-        Raises NotResumable if Step Functions rejects it, or has no RedriveExecution.
+        Its entry stays until it has ended cleanly and ``forget`` is called.
+        Raises NotResumable if Step Functions rejects it, and NoRedrive if the service has no RedriveExecution.
         """
         execution = saga.execution
         try:
@@ -241,11 +311,76 @@ class SagaClient:
                 reason = error.response["Error"].get("Message", code)
                 raise _not_redrivable(execution, reason, self.stack.noun) from None
             raise
-        # It runs again, even if its messages cannot be removed; `stuck` removes them later.
-        with contextlib.suppress(ClientError), self._queue.read_all() as contents:
-            own = [m for m in contents.messages if m.arn == execution.arn and _reports_last_stop(m, execution)]
-            self._remove(contents, own)
         return redriven_at
+
+    def events(self, execution: str) -> "list[HistoryEventTypeDef]":
+        """Return the history of the execution of an ARN or a name, without any data. Raises UnknownExecution."""
+        return self._history(self.execution(execution).arn, includeExecutionData=False)
+
+    def stop(self, execution: str) -> None:
+        """Stop the running execution of an ARN or a name; its saga is stuck then.
+
+        Raises UnknownExecution, or NotStoppable if it has ended.
+        """
+        found = self.execution(execution)
+        if found.outcome is not Outcome.RUNNING:
+            raise NotStoppable(f"{found.name} has ended: nothing to stop")
+        self._stepfunctions.stop_execution(executionArn=found.arn, error="Stopped", cause="An operator stopped it.")
+
+    def forget(self, recovered: Collection[str], *, running: Collection[Execution] = ()) -> None:
+        """Remove the entries of sagas that have ended cleanly, and the messages that are out of date.
+
+        Without the permission to write, entries and messages stay; a listing compares them with Step Functions anyway.
+
+        Args:
+            recovered: the ARNs of executions that have ended cleanly.
+            running: executions that run again, as they were before: the messages about that stop are removed.
+        """
+        with contextlib.suppress(ClientError):
+            self._table.remove(recovered)
+        with contextlib.suppress(ClientError), self._queue.read_all() as contents:
+            entries = {entry.arn: entry for entry in self._table.entries()}
+            known = {execution.arn: execution.stopped_at for execution in running} | dict.fromkeys(recovered)
+            over = [message for message in contents.messages if self._is_over(message, entries, known)]
+            self._queue.remove(contents, over)
+
+    def close(self, saga: StuckSaga, reason: str) -> None:
+        """Close the entry of a stuck saga that was settled by hand, and remove its messages.
+
+        Raises OpsError if it is closed already.
+        """
+        self._table.close(saga, reason)
+        self.forget(())
+
+    def stuck_or_not(self, text: str) -> StuckSaga:
+        """Return the saga of an execution or an order, whether it is stuck or not. Raises as ``find``."""
+        found = self.find(text)
+        return self._as_stuck(found) if found.outcome is Outcome.STUCK else StuckSaga(execution=found, state=None)
+
+    def closable(self, execution: str) -> StuckSaga:
+        """Return the stuck saga of an execution or an order. Raises UnknownExecution, or NotResumable if not stuck."""
+        found = self.find(execution)
+        if found.outcome is not Outcome.STUCK:
+            raise NotResumable(f"{found.name} is not stuck ({found.status}): nothing to close")
+        return self._as_stuck(found)
+
+    def find(self, text: str) -> Execution:
+        """Return the execution of an ARN, of a name, or of an order's id: then the one that is stuck, or the newest.
+
+        Raises UnknownExecution, and NotResumable if several executions of the order are stuck.
+        """
+        if text.startswith("arn:"):
+            return self.execution(text)
+        if _EXECUTION_NAME.fullmatch(text) and (named := self._if_known(self._arn_of(text))):
+            return named
+        known = [saga.execution for saga in self._known_sagas(text, self.rows(text)) if saga.execution]
+        stuck = [execution for execution in known if execution.outcome is Outcome.STUCK]
+        if len(stuck) > 1:
+            names = ", ".join(printable(execution.name) for execution in stuck)
+            raise NotResumable(f"{self.stack.noun} {printable(text)} has {len(stuck)} stuck sagas: name one of {names}")
+        if not known:
+            raise self._unknown(text)
+        return (stuck or known)[0]
 
     def has_ended_since(self, execution: Execution) -> Execution | None:
         """Return how a resumed execution ended; None while it runs.
@@ -275,10 +410,13 @@ class SagaClient:
         except ClientError as error:
             if _code(error) not in ("ExecutionDoesNotExist", "InvalidArn"):
                 raise
-            raise UnknownExecution(
-                f"no execution {printable(execution)} in {self.stack.name}: "
-                "`python -m ops list` shows names; Step Functions keeps an execution for 90 days"
-            ) from None
+            raise self._unknown(execution) from None
+
+    def _unknown(self, execution: str) -> UnknownExecution:
+        return UnknownExecution(
+            f"no execution {printable(execution)} in {self.stack.name}: "
+            "`python -m ops list` shows names; Step Functions keeps an execution for 90 days"
+        )
 
     def _arn_of(self, execution: str) -> str:
         if not execution.startswith("arn:"):
@@ -306,6 +444,8 @@ class SagaClient:
             redrive_count=described.get("redriveCount", 0),
             redrive_status=described.get("redriveStatus"),
             redrive_status_reason=described.get("redriveStatusReason"),
+            # ``Root=1-...;Sampled=1`` (X-Ray Developer Guide, "Tracing header").
+            trace_id=re.sub("^Root=|;.*", "", described.get("traceHeader", "")) or None,
         )
 
     def _redaction(self, execution_input: str | None) -> Callable[[str], str]:
@@ -316,9 +456,9 @@ class SagaClient:
         values = list(values_in(input_))
         return functools.cache(lambda text: redacted(text, values))
 
-    def _history(self, arn: str) -> "list[HistoryEventTypeDef]":
+    def _history(self, arn: str, **options: Any) -> "list[HistoryEventTypeDef]":
         pages = self._stepfunctions.get_paginator("get_execution_history").paginate(
-            executionArn=arn, PaginationConfig={"PageSize": MAX_PAGE}
+            executionArn=arn, PaginationConfig={"PageSize": MAX_PAGE}, **options
         )
         return [event for page in pages for event in page["events"]]
 
@@ -357,28 +497,107 @@ class SagaClient:
         saga = self._saga_run_if_known(self._arn_of(order_id))
         return saga if saga.execution and saga.execution.order_id in (None, order_id) else None
 
-    def _unsuccessful(self) -> Iterator[str]:
-        paginator = self._stepfunctions.get_paginator("list_executions")
-        for status in UNSUCCESSFUL:
-            for page in paginator.paginate(stateMachineArn=self.stack.state_machine_arn, statusFilter=status):
-                yield from (item["executionArn"] for item in page["executions"])
+    def _execution_named(self, text: str) -> Execution | None:
+        try:
+            return self.execution(text) if text.startswith("arn:") or _EXECUTION_NAME.fullmatch(text) else None
+        except UnknownExecution:
+            return None
 
-    def _stuck_among(self, executions: Iterable[Execution | None]) -> tuple[StuckSaga, ...]:
-        """Return the stuck ones of the executions, oldest first."""
-        stuck = [execution for execution in executions if execution and execution.outcome is Outcome.STUCK]
-        stuck.sort(key=lambda execution: execution.stopped_at or execution.started_at)
-        return tuple(_map_concurrently(self._as_stuck, stuck))
+    def _known_sagas(self, order_id: str, rows: Iterable[StoredRow]) -> list[SagaRun]:
+        """Return the sagas of an order that its rows or the entries name, and its namesake; newest first."""
+        ids = {entry.saga_id for row in rows for entry in row.history}
+        entries = {entry.arn: entry for entry in self._table.entries()}
+        ids |= {arn for arn, entry in entries.items() if entry.saga.execution.order_id == order_id}
+        sagas = map_concurrently(self._saga_run_if_known, sorted(ids))
+        namesake = self._namesake(order_id)
+        if namesake and namesake.saga_id not in ids:
+            sagas.append(namesake)
+        closures = {arn: entry.closure for arn, entry in entries.items()}
+        sagas = [replace(saga, closure=closures.get(saga.saga_id)) for saga in sagas]
+        return sorted(sagas, key=_start, reverse=True)
+
+    def _search(
+        self, order_id: str, known: Collection[str], *, limit: int | None
+    ) -> tuple[list[SagaRun], datetime | None]:
+        """Return further sagas of an order, and how far the search went back; None if to the end.
+
+        An execution that succeeded owns its rows, so they name it.
+        """
+        if limit == 0:
+            return [], None
+        summaries = self._summaries(("RUNNING", *UNSUCCESSFUL))
+        others = (one for one in summaries if one["executionArn"] not in known)
+        searched = list(itertools.islice(others, limit))
+        found = map_concurrently(self._if_known, (one["executionArn"] for one in searched))
+        own = [one.arn for one in found if one and one.order_id == order_id]
+        is_complete = next(others, None) is None
+        since = None if is_complete else min(one["startDate"] for one in searched)
+        return map_concurrently(self._saga_run_if_known, own), since
+
+    def _summaries(self, statuses: "Iterable[ExecutionStatusType]") -> "Iterator[ExecutionListItemTypeDef]":
+        """Yield the executions of some statuses, or of all, newest start first: one request for 1,000.
+
+        Local clouds sort by the end, so each page is sorted.
+        """
+        return heapq.merge(
+            *(self._summaries_of(status) for status in statuses or (None,)),
+            key=lambda one: one["startDate"],
+            reverse=True,
+        )
+
+    def _summaries_of(self, status: "ExecutionStatusType | None") -> "Iterator[ExecutionListItemTypeDef]":
+        filtered: Any = {"statusFilter": status} if status else {}
+        pages = self._stepfunctions.get_paginator("list_executions").paginate(
+            stateMachineArn=self.stack.state_machine_arn,
+            PaginationConfig={"PageSize": MAX_PAGE},
+            **filtered,
+        )
+        for page in pages:
+            yield from sorted(page["executions"], key=lambda one: one["startDate"], reverse=True)
+
+    def _stops(self, entries: Collection[Entry]) -> dict[str, datetime]:
+        """Return when executions stopped, by ARN, as ListExecutions says.
+
+        It is never asked more often than describing the entries would take.
+        """
+        if not entries:
+            return {}
+        oldest = min(entry.saga.execution.started_at for entry in entries)
+        summaries = itertools.takewhile(lambda one: one["startDate"] >= oldest, self._summaries(UNSUCCESSFUL))
+        listed = itertools.islice(summaries, MAX_PAGE * len(entries))
+        return {one["executionArn"]: one["stopDate"] for one in listed if "stopDate" in one}
+
+    def _present(self, entry: Entry) -> StuckSaga:
+        """Return the saga of an entry as it is now. One that Step Functions does not know any more stays as it was."""
+        execution = self._if_known(entry.arn)
+        if execution is None:
+            return entry.saga
+        return (
+            self._as_stuck(execution)
+            if execution.outcome is Outcome.STUCK
+            else StuckSaga(execution=execution, state=None)
+        )
+
+    def _is_stuck_in(self, execution: Execution, state: str) -> bool:
+        return execution.outcome is Outcome.STUCK and self._as_stuck(execution).state == state
+
+    def _is_over(self, message: Message, entries: Mapping[str, Entry], known: Mapping[str, datetime | None]) -> bool:
+        """Return whether the stop that a message reports is over: its entry came before it, and is gone or newer."""
+        if message.arn in known:
+            last = known[message.arn]
+            return last is None or message.stopped_at is None or message.stopped_at <= last + _SAME_STOP
+        entry = entries.get(message.arn)
+        if not message.arn.startswith(self._arn_prefix) or message.stopped_at is None:
+            return False
+        if entry is None:
+            # A message of a stack that had no entries yet, or whose entry another operator has removed.
+            now = self._if_known(message.arn)
+            return now is None or now.outcome in _CLEAN
+        return entry.closure is not None or message.stopped_at + _SAME_STOP < entry.stopped_at
 
     def _as_stuck(self, execution: Execution) -> StuckSaga:
         states = stopped_in(path_of(self._history(execution.arn)))
         return StuckSaga(execution=execution, state=states[-1] if states else None)
-
-    def _remove(self, contents: QueueContents, messages: Sequence[Message]) -> int:
-        """Remove messages; return how many: none without the permission."""
-        try:
-            return self._queue.remove(contents, messages)
-        except ClientError:
-            return 0
 
 
 def _row(item: Mapping[str, Any]) -> StoredRow:
@@ -391,7 +610,7 @@ def _row(item: Mapping[str, Any]) -> StoredRow:
     )
 
 
-def _map_concurrently(function: Callable[[T], R], values: Iterable[T]) -> list[R]:
+def map_concurrently(function: Callable[[T], R], values: Iterable[T]) -> list[R]:
     """Return the results of the function in the order of the values."""
     pool = ThreadPoolExecutor(MAX_REQUESTS)
     try:
@@ -405,22 +624,21 @@ def _code(error: ClientError) -> str:
     return error.response.get("Error", {}).get("Code", "Unknown")
 
 
-def _is_running(execution: Execution | None) -> bool:
-    return execution is not None and execution.outcome is Outcome.RUNNING
+def _is_at(time: datetime | None, reported: datetime | None) -> bool:
+    return time is not None and reported is not None and abs(time - reported) <= _SAME_STOP
 
 
-def _is_over(message: Message, execution: Execution | None) -> bool:
-    """Return whether the stop that the message reports is over for good. An unknown execution cannot be stuck."""
-    if execution is None or execution.outcome in (Outcome.FULFILLED, Outcome.ROLLED_BACK):
-        return True
-    return execution.outcome is Outcome.STUCK and not _reports_last_stop(message, execution)
+def _left(found: Collection[Execution], count: int) -> int:
+    """Return how many executions to describe next: enough for all threads, unless the count is reached."""
+    return max(count - len(found), MAX_REQUESTS) if len(found) < count else 0
 
 
-def _reports_last_stop(message: Message, execution: Execution) -> bool:
-    """Return whether the message reports the last stop of the execution, not one before it was resumed."""
-    if message.stopped_at is None or execution.stopped_at is None:
-        return True
-    return message.stopped_at + _SAME_STOP >= execution.stopped_at
+def _start(saga: SagaRun) -> datetime:
+    return saga.execution.started_at if saga.execution else _LONG_AGO
+
+
+def _newest_first(sagas: Iterable[StuckSaga]) -> tuple[StuckSaga, ...]:
+    return tuple(sorted(sagas, key=lambda saga: saga.execution.started_at, reverse=True))
 
 
 def _require_resumable(execution: Execution, noun: str) -> None:
@@ -441,12 +659,12 @@ def _require_resumable(execution: Execution, noun: str) -> None:
 def _not_redrivable(execution: Execution, reason: str, noun: str) -> NotResumable:
     return NotResumable(
         f"{execution.name} can no longer be resumed: {reason.rstrip('.')}: "
-        f"look at its rows with `python -m ops show` and settle the {noun} by hand"
+        f"look at its rows with `python -m ops show` and settle the {noun} by hand, then `python -m ops close`"
     )
 
 
-def _no_redrive(stack: DeployedStack) -> NotResumable:
-    return NotResumable(
+def _no_redrive(stack: DeployedStack) -> NoRedrive:
+    return NoRedrive(
         f"the service that {stack.name} runs on has no RedriveExecution: on AWS this command continues the saga, "
         f"here it stays stuck; try the {stack.noun} again under another {stack.key}"
     )

@@ -28,7 +28,7 @@ def add_graph(commands: "_SubParsersAction[ArgumentParser]", common: ArgumentPar
     """Add ``graph``, which draws the state machine."""
     graph = commands.add_parser("graph", parents=[common], help="draw the state machine, or an execution's progress")
     graph.add_argument(
-        "execution", nargs="?", metavar="EXECUTION", help="an execution's name or ARN (default: no progress)"
+        "execution", nargs="?", metavar="EXECUTION", help="a name, an ARN or an order id (default: no progress)"
     )
     graph.add_argument(
         "--format", choices=("mermaid", "svg"), default="mermaid", help="svg needs Chromium (default: %(default)s)"
@@ -114,8 +114,9 @@ def _port(text: str) -> int:
 def _graph(client: SagaClient | None, options: argparse.Namespace) -> str:
     if client is None:
         return mermaid(_definition_in(options.definition), direction=options.direction)
-    definition = read_definition(client.definition(options.execution), where=client.stack.state_machine_arn)
-    progress = progress_of(definition, client.saga_run(options.execution)) if options.execution else None
+    execution = client.find(options.execution).arn if options.execution else None
+    definition = read_definition(client.definition(execution), where=client.stack.state_machine_arn)
+    progress = progress_of(definition, client.saga_run(execution)) if execution else None
     return mermaid(definition, progress=progress, direction=options.direction)
 
 

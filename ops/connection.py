@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 # The first request shows whether the service responds: fail early.
 _FIRST = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 2})
-# Step Functions throttles early (DescribeExecution: 15 a second in most regions), so attempts are many.
+# Step Functions throttles early (DescribeExecution: 10 a second in most regions), so attempts are many.
 _CONFIG = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 6})
+# A function may run for a minute. Repeating a call is harmless.
+_FUNCTIONS = Config(connect_timeout=5, read_timeout=70, retries={"mode": "standard", "total_max_attempts": 3})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,7 @@ def connect(target: Target) -> SagaClient:
             stepfunctions=session.client("stepfunctions", endpoint_url=target.endpoint_url, config=_CONFIG),
             dynamodb=dynamodb,
             sqs=session.client("sqs", endpoint_url=target.endpoint_url, config=_CONFIG),
+            functions=lambda: session.client("lambda", endpoint_url=target.endpoint_url, config=_FUNCTIONS),
         )
     except ValueError as error:  # botocore's error for an invalid URL
         raise OpsError(f"{error}: check --endpoint-url and AWS_ENDPOINT_URL") from None
@@ -68,11 +71,12 @@ def read_stack(cloudformation: "CloudFormationClient", dynamodb: "DynamoDBClient
             # From the table itself: the outputs of the contract do not name the key.
             key=_partition_key(dynamodb, outputs["TableName"]),
             stuck_sagas_queue_url=outputs["StuckSagasQueueUrl"],
+            stuck_sagas_table=outputs["StuckSagasTableName"],
         )
     except KeyError as missing:
         raise UnknownStack(
             f"the stack {name} in {region} ({stack['StackStatus']}) has no output {missing.args[0]}: "
-            "it is not a saga's, or its deployment has not finished"
+            "it is not a saga's, its deployment has not finished, or it must be deployed again"
         ) from None
 
 

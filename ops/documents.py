@@ -4,9 +4,17 @@ Times are ISO 8601 text (UTC, milliseconds, ``Z``), durations are seconds, unkno
 
 ``list``    {"executions": [EXECUTION]}
 ``show``    {"order_id", "rows": [{"entity", "status", "saga_id", "history": [{"status", "saga_id", "at"}]}],
-            "sagas": [{"saga_id", "execution": EXECUTION | null, "path": [STEP]}]}
-``stuck``   {"stuck": [STUCK], "messages": {"removed", "outdated", "unreadable", "complete"}}
+            "sagas": [{"saga_id", "execution": EXECUTION | null, "path": [STEP],
+            "closed": {"at", "reason"} | null}], "searched_since"}
+            ``searched_since`` is null if all executions were searched for more sagas
+``stuck``   {"stuck": [STUCK], "groups": [GROUP], "entries": {"resumed", "recovered", "closed", "undelivered"}}
+            ``entries`` counts the other reports
 ``resume``  {"resumed": STUCK, "redriven_at", "ended": EXECUTION | null}; ``ended`` only with ``--wait``
+            of several: {"groups": [{"state", "error", "results": {RESULT: count}}],
+            "sagas": [{"execution_arn", "name", "order_id", "result": RESULT, "reason"}]}
+``close``   {"closed": STUCK, "reason"}
+
+``cancel``, ``settle`` and ``audit``: see ops/recovery.py
 
 EXECUTION   {"execution_arn", "name", "status", "outcome": "running" | "fulfilled" | "rolled_back" | "stuck",
             "order_id", "started_at", "stopped_at", "error", "cause", "redrive_count"}
@@ -14,6 +22,8 @@ EXECUTION   {"execution_arn", "name", "status", "outcome": "running" | "fulfille
 STEP        {"state", "entered_at", "left_at", "seconds", "end": null | "left" | "held" | "stopped", "within", "after",
             "attempts": [{"started_at", "ended_at", "error", "cause"}]}; ``end``, ``within`` (its group) and ``after``
             (the state before it) as in lambdas/saga_runtime/execution_history.py
+GROUP       {"state", "error", "count", "oldest", "redrivable_until"}
+RESULT      "recovered" | "stuck again" | "rejected" | "running" | "not started"
 STUCK       EXECUTION and {"state", "redrivable_until", "redrive_status"}
 """
 
@@ -23,7 +33,8 @@ from datetime import UTC, datetime
 from typing import TypeAlias
 
 from lambdas.saga_runtime.execution_history import PathStep
-from ops.model import Execution, Order, StuckList, StuckSaga
+from ops.bulk import GroupResumption, Result
+from ops.model import Closure, Execution, Order, StuckGroup, StuckList, StuckSaga, groups_of
 
 Document: TypeAlias = dict[str, object]
 
@@ -43,9 +54,11 @@ def order(found: Order) -> Document:
                 "saga_id": saga.saga_id,
                 "execution": _execution(saga.execution) if saga.execution else None,
                 "path": [_step(step) for step in saga.path],
+                "closed": _closure(saga.closure) if saga.closure else None,
             }
             for saga in found.sagas
         ],
+        "searched_since": moment(found.searched_since),
     }
 
 
@@ -53,11 +66,12 @@ def stuck(found: StuckList) -> Document:
     """Return the document of ``stuck``."""
     return {
         "stuck": [_stuck(saga) for saga in found.sagas],
-        "messages": {
-            "removed": found.removed,
-            "outdated": found.outdated,
-            "unreadable": found.unreadable,
-            "complete": found.complete,
+        "groups": [_group(group) for group in groups_of(found.sagas)],
+        "entries": {
+            "resumed": found.resumed,
+            "recovered": len(found.recovered),
+            "closed": found.closed,
+            "undelivered": found.undelivered,
         },
     }
 
@@ -69,6 +83,37 @@ def resumption(saga: StuckSaga, *, redriven_at: datetime, ended: Execution | Non
         "redriven_at": moment(redriven_at),
         "ended": _execution(ended) if ended else None,
     }
+
+
+def bulk_resumption(groups: Iterable[GroupResumption]) -> Document:
+    """Return the document of ``resume`` for several sagas."""
+    found = list(groups)
+    return {
+        "groups": [
+            {
+                "state": one.group.state,
+                "error": one.group.error,
+                "results": {str(result): one.count(result) for result in Result},
+            }
+            for one in found
+        ],
+        "sagas": [
+            {
+                "execution_arn": saga.saga.execution.arn,
+                "name": saga.saga.execution.name,
+                "order_id": saga.saga.execution.order_id,
+                "result": str(saga.result),
+                "reason": saga.reason,
+            }
+            for one in found
+            for saga in one.sagas
+        ],
+    }
+
+
+def closing(saga: StuckSaga, *, reason: str) -> Document:
+    """Return the document of ``close``."""
+    return {"closed": _stuck(saga), "reason": reason}
 
 
 def moment(at: datetime | None) -> str | None:
@@ -111,6 +156,20 @@ def _step(step: PathStep) -> Document:
             }
             for attempt in step.attempts
         ],
+    }
+
+
+def _closure(closure: Closure) -> Document:
+    return {"at": moment(closure.at), "reason": closure.reason}
+
+
+def _group(group: StuckGroup) -> Document:
+    return {
+        "state": group.state,
+        "error": group.error,
+        "count": len(group.sagas),
+        "oldest": moment(group.oldest),
+        "redrivable_until": moment(group.redrivable_until),
     }
 
 

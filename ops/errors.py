@@ -36,8 +36,29 @@ class UnknownExecution(OpsError):  # noqa: N818 (the name says what is wrong)
     """Step Functions does not know the execution."""
 
 
+class NotCancellable(OpsError):  # noqa: N818 (the name says what is wrong)
+    """No saga of the order runs, or more than one."""
+
+
+class NotSettleable(OpsError):  # noqa: N818 (the name says what is wrong)
+    """The saga runs, has succeeded, can be resumed, or is not the only one."""
+
+
 class NotResumable(OpsError):  # noqa: N818 (the name says what is wrong)
     """The execution runs, ended cleanly, is too old, or the service has no redrive."""
+
+
+class NotStoppable(OpsError):  # noqa: N818 (the name says what is wrong)
+    """The execution has ended."""
+
+
+class NoRedrive(NotResumable):
+    """The service has no RedriveExecution."""
+
+
+def is_throttled(error: ClientError) -> bool:
+    """Return whether the service rejected a request because there were too many."""
+    return error.response.get("Error", {}).get("Code") in _THROTTLED
 
 
 def explained(error: exceptions.BotoCoreError | ClientError) -> str:

@@ -1,6 +1,6 @@
 """The values that an operator sees. Times have a time zone. No value contains the input of an execution."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -25,6 +25,11 @@ class Outcome(StrEnum):
     ROLLED_BACK = "rolled_back"
     STUCK = "stuck"
 
+    @property
+    def words(self) -> str:
+        """The outcome for people."""
+        return self.value.replace("_", " ")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
@@ -41,8 +46,9 @@ class Execution:
         order_id: the key in its input; None if the input has no valid one.
         failed_cleanly: whether a Fail state ended it. By the contract, nothing of its saga is live then.
         redrive_count: how often it was redriven.
-        redrive_status: whether AWS can redrive it; None if the service does not say, as in local clouds.
+        redrive_status: whether AWS can redrive it; None if the service does not say.
         redrive_status_reason: why AWS cannot; None if it can, or does not say.
+        trace_id: the id of its X-Ray trace; None if it has none.
     """
 
     arn: str
@@ -57,6 +63,7 @@ class Execution:
     redrive_count: int
     redrive_status: str | None
     redrive_status_reason: str | None
+    trace_id: str | None = None
 
     @property
     def outcome(self) -> Outcome:
@@ -115,21 +122,37 @@ def history_of(item: Mapping[str, Any]) -> tuple[HistoryEntry, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Closure:
+    """The end of a stuck saga that an operator settled by hand: when, and why."""
+
+    at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class SagaRun:
-    """One saga of an order with its path. ``execution`` is None if Step Functions does not know it."""
+    """One saga of an order with its path.
+
+    ``execution`` is None if Step Functions does not know it, ``closure`` if no operator has closed it.
+    """
 
     saga_id: str
     execution: Execution | None
     path: tuple[PathStep, ...]
+    closure: Closure | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """An order: its rows, and its sagas, oldest first."""
+    """An order: its rows, and its sagas, newest first.
+
+    ``searched_since`` is the start of the oldest execution that was searched for more sagas; None if all were.
+    """
 
     order_id: str
     rows: tuple[StoredRow, ...]
     sagas: tuple[SagaRun, ...]
+    searched_since: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,19 +167,51 @@ class StuckSaga:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StuckGroup:
+    """The stuck sagas, at least one, that stopped in one state with one error, oldest stop first."""
+
+    state: str | None
+    error: str | None
+    sagas: tuple[StuckSaga, ...]
+
+    @property
+    def oldest(self) -> datetime | None:
+        """When the first of them stopped."""
+        return self.sagas[0].execution.stopped_at
+
+    @property
+    def redrivable_until(self) -> datetime | None:
+        """Until when all of them can be resumed."""
+        return self.sagas[0].execution.redrivable_until
+
+
+def groups_of(sagas: Iterable[StuckSaga]) -> tuple[StuckGroup, ...]:
+    """Return stuck sagas by state and error, the largest group first."""
+    found: dict[tuple[str | None, str | None], list[StuckSaga]] = {}
+    for saga in sorted(sagas, key=_stop):
+        found.setdefault((saga.state, saga.execution.error), []).append(saga)
+    groups = [StuckGroup(state=state, error=error, sagas=tuple(own)) for (state, error), own in found.items()]
+    return tuple(sorted(groups, key=lambda group: len(group.sagas), reverse=True))
+
+
+def _stop(saga: StuckSaga) -> datetime:
+    return saga.execution.stopped_at or saga.execution.started_at
+
+
+@dataclass(frozen=True, kw_only=True)
 class StuckList:
-    """The stuck sagas, oldest first, and the state of the queue that reports them.
+    """The stuck sagas, newest start first, and what else the reports say.
 
     Args:
         sagas: the stuck sagas.
-        removed: the number of messages that were removed because their sagas have ended cleanly.
-        outdated: the number of messages about an earlier stop that were not removed.
-        unreadable: the number of messages that no saga of this stack has sent.
-        complete: whether all messages of the queue were read.
+        resumed: the number of sagas that run again.
+        recovered: the executions of the entries whose sagas have since ended cleanly.
+        closed: the number of stuck sagas that an operator has closed.
+        undelivered: about how many reports were not delivered; None if that cannot be read.
     """
 
     sagas: tuple[StuckSaga, ...]
-    removed: int = 0
-    outdated: int = 0
-    unreadable: int = 0
-    complete: bool = True
+    resumed: int = 0
+    recovered: tuple[str, ...] = ()
+    closed: int = 0
+    undelivered: int | None = 0

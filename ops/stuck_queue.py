@@ -1,4 +1,4 @@
-"""The queue of stuck sagas: reads all its messages, and removes those that are out of date."""
+"""The queue of stuck sagas: removes messages that are out of date. Listings do not read it."""
 
 import contextlib
 import time
@@ -13,6 +13,7 @@ from lambdas.saga_runtime.redaction import parsed_json
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.literals import QueueAttributeNameType
 
 # How long messages stay hidden if this program is killed before it makes them visible again.
 HIDDEN_SECONDS = 60
@@ -47,6 +48,21 @@ class StuckQueue:
     def __init__(self, sqs: "SQSClient", url: str) -> None:
         self._sqs = sqs
         self._url = url
+
+    def undelivered(self) -> int | None:
+        """Return about how many reports are in the dead-letter queue; None without the permission to ask."""
+        try:
+            policy = parsed_json(self._attribute(self._url, "RedrivePolicy"))
+            if not isinstance(policy, dict):
+                return 0
+            name = policy["deadLetterTargetArn"].rsplit(":", 1)[-1]
+            url = self._sqs.get_queue_url(QueueName=name)["QueueUrl"]
+            return int(self._attribute(url, "ApproximateNumberOfMessages") or 0)
+        except ClientError:
+            return None
+
+    def _attribute(self, url: str, name: "QueueAttributeNameType") -> str | None:
+        return self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[name]).get("Attributes", {}).get(name)
 
     @contextlib.contextmanager
     def read_all(self) -> Iterator[QueueContents]:

@@ -5,6 +5,7 @@ never read as markup. ``noun`` is the subject of the saga.
 """
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -12,8 +13,9 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from lambdas.saga_runtime.execution_history import Attempt, End, PathStep, stopped_in
+from ops.bulk import GroupResumption, Result
 from ops.display import printable
-from ops.model import Execution, Order, Outcome, SagaRun, StoredRow, StuckList, StuckSaga
+from ops.model import Execution, Order, Outcome, SagaRun, StoredRow, StuckGroup, StuckList, StuckSaga, groups_of
 
 _STYLES = {
     Outcome.RUNNING: "cyan",
@@ -23,6 +25,7 @@ _STYLES = {
 }
 _DIM, _HEAD = "dim", "bold"
 _GAP = 2
+_MOST_REASONS = 10
 
 
 def executions(found: Sequence[Execution], *, noun: str) -> Iterable[Text]:
@@ -40,19 +43,53 @@ def order(found: Order, *, noun: str, now: datetime) -> Iterable[Text]:
     for saga in found.sagas:
         yield Text()
         yield from _saga(saga, now=now)
-
-
-def stuck(found: StuckList, *, noun: str, now: datetime) -> Iterable[Text]:
-    """Yield the stuck sagas, and notes on the queue."""
-    count = len(found.sagas)
-    yield _text(f"{_counted(count, 'stuck saga')}, oldest first" if count else "no saga is stuck", _HEAD)
-    for saga in found.sagas:
+    if found.searched_since:
         yield Text()
-        yield from stuck_saga(saga, noun=noun, now=now)
-    notes = list(_queue_notes(found))
+        yield _text(
+            f"searched executions back to {_time(found.searched_since)} for rejected sagas: --all searches all", _DIM
+        )
+
+
+def stuck(found: StuckList, chosen: Sequence[StuckSaga], *, noun: str, now: datetime, each: bool) -> Iterable[Text]:
+    """Yield the chosen stuck sagas, as groups or each, and notes on the others."""
+    yield _text(_stuck_head(found, chosen), _HEAD)
+    if each:
+        for saga in chosen:
+            yield Text()
+            yield from stuck_saga(saga, noun=noun, now=now)
+    elif chosen:
+        yield from groups(groups_of(chosen))
+    notes = list(_notes(found, chosen, each=each))
     if notes:
         yield Text()
     yield from (_text(note, _DIM) for note in notes)
+
+
+def groups(found: Sequence[StuckGroup]) -> Iterable[Text]:
+    """Return groups of stuck sagas as a table."""
+    head = [_text(name, _DIM) for name in ("STATE", "ERROR", "COUNT", "OLDEST", "REDRIVABLE UNTIL")]
+    return _columns([head, *(_group(group) for group in found)])
+
+
+def bulk_resumption(found: Sequence[GroupResumption]) -> Iterable[Text]:
+    """Yield the results of each group as a table, and why sagas were rejected or got stuck again."""
+    head = [_text(name, _DIM) for name in ("STATE", "ERROR", *(str(result).upper() for result in Result), "")]
+    yield from _columns([head, *(_resumed_group(one) for one in found)])
+    reasons = Counter(
+        f"{saga.result}: {saga.reason or 'no cause was given'}"
+        for one in found
+        for saga in one.sagas
+        if saga.result in (Result.STUCK_AGAIN, Result.REJECTED)
+    )
+    if reasons:
+        yield Text()
+    for reason, count in reasons.most_common(_MOST_REASONS):
+        yield _text(f"{_counted(count, 'saga')} {reason}")
+
+
+def closing(saga: StuckSaga, *, reason: str) -> Iterable[Text]:
+    """Yield that the entry of a saga was closed."""
+    yield _text(f"closed {saga.execution.name}: {reason}")
 
 
 def stuck_saga(saga: StuckSaga, *, noun: str, now: datetime) -> Iterable[Text]:
@@ -131,6 +168,8 @@ def _saga(saga: SagaRun, *, now: datetime) -> Iterable[Text]:
     if execution.outcome is Outcome.STUCK:
         where = f"in {' and '.join(stopped_in(saga.path))}" if saga.path else "before its first state"
         facts += [("stopped", _text(where)), ("resume", _text(_time_left(execution, now=now)))]
+    if saga.closure:
+        facts.append(("closed", _text(f"{_time(saga.closure.at)}: {saga.closure.reason}")))
     yield from _facts(facts)
     yield from _columns([cells for step in saga.path for cells in _step(step)], indent=4)
 
@@ -156,15 +195,43 @@ def _errors(attempts: Iterable[Attempt]) -> Iterable[tuple[str, str | None, int]
         yield error or "an error without a name", cause, len(list(same))
 
 
-def _queue_notes(found: StuckList) -> Iterable[str]:
-    if found.removed:
-        yield f"{_counted(found.removed, 'message')} removed from the queue: the sagas have ended"
-    if found.outdated:
-        yield f"{_counted(found.outdated, 'message')} in the queue of sagas that run again or have ended"
-    if found.unreadable:
-        yield f"{_counted(found.unreadable, 'message')} in the queue that no saga of this stack has sent"
-    if not found.complete:
-        yield "the queue has more messages than could be read: use --scan for all"
+def _stuck_head(found: StuckList, chosen: Sequence[StuckSaga]) -> str:
+    if chosen:
+        return f"{_counted(len(chosen), 'stuck saga')}, newest first"
+    if found.sagas:
+        return f"no stuck saga matches, of {len(found.sagas)} in all"
+    # What is not certain must not be claimed.
+    return "no saga is stuck" if found.undelivered == 0 else "no reported saga is stuck"
+
+
+def _notes(found: StuckList, chosen: Sequence[StuckSaga], *, each: bool) -> Iterable[str]:
+    if chosen and not each:
+        yield "--all lists each; `python -m ops resume --all` resumes them"
+    if found.resumed:
+        yield f"{_counted(found.resumed, 'saga')} resumed and running"
+    if found.recovered:
+        count = _counted(len(found.recovered), "saga")
+        yield f"{count} recovered since the report: `python -m ops resume --all` removes the entries"
+    if found.undelivered is None:
+        yield "whether reports are undelivered cannot be read: use --scan to check all executions"
+    elif found.undelivered:
+        yield f"about {_counted(found.undelivered, 'report')} undelivered: use --scan to check all executions"
+
+
+def _group(group: StuckGroup) -> list[Text]:
+    return [
+        _text(group.state or "before the first"),
+        _text(group.error or "none"),
+        _text(str(len(group.sagas))),
+        _text(_time(group.oldest) if group.oldest else "unknown"),
+        _text(_time(group.redrivable_until) if group.redrivable_until else "unknown"),
+    ]
+
+
+def _resumed_group(one: GroupResumption) -> list[Text]:
+    counts = [_text(str(one.count(result))) for result in Result]
+    stopped = "stopped: its cause is not fixed" if one.is_stopped else ""
+    return [_text(one.group.state or "before the first"), _text(one.group.error or "none"), *counts, _text(stopped)]
 
 
 def _ending(execution: Execution) -> Text:
@@ -173,7 +240,7 @@ def _ending(execution: Execution) -> Text:
 
 
 def _outcome(execution: Execution) -> Text:
-    return Text(execution.outcome.value.replace("_", " "), _STYLES[execution.outcome])
+    return Text(execution.outcome.words, _STYLES[execution.outcome])
 
 
 def _time_left(execution: Execution, *, now: datetime) -> str:

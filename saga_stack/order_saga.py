@@ -1,14 +1,16 @@
-"""The order saga: its steps, the write that confirms an order, and its stack."""
+"""The order saga: its steps, the write that confirms an order, its API and events, and its stack."""
 
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_stepfunctions as sfn
 from aws_cdk import aws_stepfunctions_tasks as tasks
 from constructs import Construct
 
-from lambdas.order_steps import SCHEMA
+from lambdas.order_steps import API_PATH, SCHEMA
+from saga_stack.construct.api import ApiSettings, Jwt
+from saga_stack.construct.outcome_events import EventSettings, Outcome
 from saga_stack.construct.stack import SagaStack
 from saga_stack.construct.stages import Stage
-from saga_stack.construct.steps import Step
+from saga_stack.construct.steps import InvalidSagaError, Step
 
 STEPS = (
     Step(action="create_order", compensation="delete_order"),
@@ -16,11 +18,20 @@ STEPS = (
     Step(action="process_shipment", compensation="cancel_shipment"),
 )
 
+ORDER_EVENTS = EventSettings(
+    outcomes=(
+        Outcome(entity="ORDER", status="CONFIRMED", event="OrderConfirmed"),
+        Outcome(entity="ORDER", status="DELETED", event="OrderFailed"),
+    ),
+    stuck_event="OrderStuck",
+)
+
 
 class OrderSagaStack(SagaStack):
-    """The order saga of one stage."""
+    """The order saga of one stage. The context ``api=true`` adds the HTTP API and the events."""
 
     def __init__(self, scope: Construct, id_: str, *, stage: Stage) -> None:
+        api = order_api(scope)
         super().__init__(
             scope,
             id_,
@@ -32,7 +43,29 @@ class OrderSagaStack(SagaStack):
             sensitive_fields=SCHEMA.sensitive,
             failed="OrderFailed",
             completion=confirm_order,
+            api=api,
+            events=ORDER_EVENTS if api else None,
         )
+
+
+def order_api(scope: Construct) -> ApiSettings | None:
+    """Return the API of the orders (lambdas/order_api.py) by the context; None unless it has ``api=true``.
+
+    ``jwt_issuer`` and ``jwt_audience`` in the context accept bearer tokens instead of IAM signatures.
+    """
+    context = scope.node.try_get_context
+    if context("api") != "true":
+        return None
+    issuer, audience = context("jwt_issuer"), context("jwt_audience")
+    if bool(issuer) != bool(audience):
+        raise InvalidSagaError("jwt_issuer and jwt_audience belong together: give both or neither")
+    return ApiSettings(
+        path=API_PATH,
+        start="start_order",
+        outcome="get_order",
+        handler="lambdas.order_api.{}",
+        jwt=Jwt(issuer=issuer, audience=audience) if issuer else None,
+    )
 
 
 def confirm_order(scope: Construct, *, table: dynamodb.ITable, timeout: sfn.Timeout) -> sfn.TaskStateBase:

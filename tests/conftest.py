@@ -15,7 +15,12 @@ os.environ |= {
     # The variables that the stack sets for the functions.
     "TABLE_NAME": "orders",
     "QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/123456789012/stuck",
+    "STUCK_SAGAS_TABLE": "stuck",
+    "KEY_FIELD": "order_id",
+    "STATE_MACHINE_ARN": "arn:aws:states:us-east-1:123456789012:stateMachine:orders",
     "CLEAN_ERROR": "OrderFailed",
+    "AUTOMATIC_REDRIVES": "3",
+    "FIRST_PAUSE_SECONDS": "900",
     "SENSITIVE_FIELDS": "card_no",
     "POWERTOOLS_METRICS_NAMESPACE": "OrderSaga",
     # The CDK's own check of each template takes half of its synthesis; `make lint` makes it.
@@ -28,7 +33,17 @@ os.environ |= {
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# moto mocks the clients that are made after its import; the write barrier makes its client when it is imported.
+# moto mocks the clients that are made after its import; the functions make theirs when they are imported.
 import moto  # noqa: E402, F401
+import pytest  # noqa: E402
 
+from local.deployment import CDK  # noqa: E402
 from tests.fixtures import definition, table, template  # noqa: E402, F401
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the tests that deploy if the CDK CLI is not installed."""
+    if not CDK.exists():
+        for item in items:
+            if item.get_closest_marker("e2e"):
+                item.add_marker(pytest.mark.skip(reason="the CDK CLI is not installed: run `make install`"))

@@ -6,16 +6,19 @@ from contextlib import contextmanager
 
 from local.cloud import HOST
 from local.deployment import Deployment
+from local.outage import Outage
 from ops.console.form import PRESETS, read_presets
 from ops.console.server import Address, allowed_hosts, create_app, listening, server_of
 
 
 @contextmanager
-def console_of(deployment: Deployment) -> Iterator[str]:
-    """Serve a console on a free port while the block runs; yield its URL."""
+def console_of(deployment: Deployment, outage: Outage | None = None) -> Iterator[str]:
+    """Serve a console on a free port while the block runs, perhaps with a switch; yield its URL."""
     with listening(Address(host=HOST, port=0)) as listener:
         port = listener.getsockname()[1]
-        app = create_app(deployment.client, hosts=allowed_hosts(HOST, port), presets=read_presets(PRESETS))
+        app = create_app(
+            deployment.client, hosts=allowed_hosts(HOST, port), presets=read_presets(PRESETS), outage=outage
+        )
         server = server_of(app, listener)
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lambdas.saga_runtime.handlers import Handler
 
 TABLE = "orders"
+STUCK_TABLE = "stuck"
 REGION = "us-east-1"
 
 # The steps of the order saga, as its state machine and as its functions see them.
@@ -68,6 +69,18 @@ def create_table(key: str = "order_id") -> "DynamoDBClient":
             {"AttributeName": key, "AttributeType": "S"},
             {"AttributeName": "entity", "AttributeType": "S"},
         ],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    return client
+
+
+def create_stuck_table() -> "DynamoDBClient":
+    """Create the table of stuck sagas and return a client."""
+    client: DynamoDBClient = boto3.client("dynamodb")
+    client.create_table(
+        TableName=STUCK_TABLE,
+        KeySchema=[{"AttributeName": "execution_arn", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "execution_arn", "AttributeType": "S"}],
         BillingMode="PAY_PER_REQUEST",
     )
     return client

@@ -1,6 +1,6 @@
 """The invariants of a saga: of its rows, of their history, and of how its executions ended.
 
-The functions return each violation in words. The invariants:
+The functions return each violation in words. ops/invariants.py has what the rows alone say. The invariants:
 
 1. An execution succeeds if and only if every row is complete and its own.
 2. After a clean failure the execution owns no live row.
@@ -15,14 +15,20 @@ The functions return each violation in words. The invariants:
 11. No answer counts for another saga, or after the compensation.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Protocol
 
+from ops.invariants import (
+    ExpectedRow,
+    Rows,
+    history_problems,
+    incomplete_rows,
+    late_changes,
+    owned_rows,
+    repetitions,
+)
 from tests.shape import Shape
-
-Rows = Mapping[str, Mapping[str, Any]]
 
 
 class Ended(Protocol):
@@ -38,50 +44,11 @@ class Ended(Protocol):
     def states(self) -> tuple[str, ...]: ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class ExpectedRow:
-    """The row of one step.
-
-    Args:
-        action: the state of its action.
-        entity: its sort key.
-        live: the statuses before the compensation, in order.
-        compensating: the status while the compensation calls a provider; None if it calls none.
-        rejected: the status after an answer that rejects the work; None if the step does not wait for one.
-        compensated: the status after the compensation.
-    """
-
-    action: str
-    entity: str
-    live: tuple[str, ...]
-    compensated: str
-    compensating: str | None = None
-    rejected: str | None = None
-
-    @property
-    def owned(self) -> tuple[str, ...]:
-        """The statuses in which no other saga can claim the row. A clean failure leaves no row in them."""
-        return (*self.live, *(status for status in (self.rejected, self.compensating) if status))
-
-    def is_owned(self, saga_id: str, rows: Rows) -> bool:
-        """Return whether the saga owns the row, and no other can claim it."""
-        return any(self.has(status, saga_id, rows) for status in self.owned)
-
-    def has(self, status: str, saga_id: str, rows: Rows) -> bool:
-        """Return whether the saga owns the row with this status."""
-        row = rows.get(self.entity, {})
-        return (row.get("status"), row.get("saga_id")) == (status, saga_id)
-
-    def history(self, rows: Rows, saga_id: str) -> list[str]:
-        """Return the statuses that the saga wrote, in order."""
-        entries = rows.get(self.entity, {}).get("history", [])
-        return [entry["status"] for entry in entries if entry["saga_id"] == saga_id]
-
-
 def violations(shape: Shape, expected: Iterable[ExpectedRow], executions: Iterable[Ended], rows: Rows) -> list[str]:
     """Return the invariants that the executions of one input violate. ``expected`` is in the order of the steps."""
     expected = tuple(expected)
-    found = [problem for row in expected for problem in _of_row(row, rows.get(row.entity))]
+    stored = [(row, rows[row.entity]) for row in expected if row.entity in rows]
+    found = [f"5: {problem}" for row, item in stored for problem in history_problems(row, item)]
     for execution in executions:
         name = execution.arn.rsplit(":", 1)[-1]
         found += [f"{name}: {problem}" for problem in _of_execution(shape, expected, execution, rows)]
@@ -110,8 +77,8 @@ def is_stuck(shape: Shape, execution: Ended) -> bool:
 
 
 def _of_execution(shape: Shape, expected: tuple[ExpectedRow, ...], execution: Ended, rows: Rows) -> Iterable[str]:
-    owned = sorted(row.entity for row in expected if row.is_owned(execution.arn, rows))
-    complete = all(row.has(row.live[-1], execution.arn, rows) for row in expected)
+    owned = owned_rows(expected, execution.arn, rows)
+    complete = not incomplete_rows(expected, execution.arn, rows)
     path = shape.path(execution.states)
     last, stuck = shape.parts[-1], is_stuck(shape, execution)
     if execution.status == "SUCCEEDED":
@@ -133,13 +100,10 @@ def _of_execution(shape: Shape, expected: tuple[ExpectedRow, ...], execution: En
 
 
 def _of_history(row: ExpectedRow, statuses: list[str], *, failed: bool) -> Iterable[str]:
-    for status in (*row.owned, row.compensated):
-        if statuses.count(status) > 1:
-            yield f"4: {statuses.count(status)} times {status}"
+    yield from (f"4: {problem}" for problem in repetitions(row, statuses))
     if failed and row.live[0] in statuses and row.compensated not in statuses:
         yield f"4: {row.live[0]}, but never {row.compensated}"
-    if row.compensated in statuses and statuses[-1] != row.compensated:
-        yield f"6: {statuses[-1]} after {row.compensated}"
+    yield from (f"6: {problem}" for problem in late_changes(row, statuses))
 
 
 def _allowed_paths(shape: Shape, execution: Ended, length: int) -> Iterable[tuple[str, ...]]:
@@ -160,16 +124,3 @@ def _of_pivot(shape: Shape, expected: tuple[ExpectedRow, ...], execution: Ended,
             yield f"8: {row.entity} is a pivot, but was compensated"
         if compensated and row.is_owned(execution.arn, rows):
             yield f"8: {row.entity} happened, but {', '.join(compensated)} is compensated"
-
-
-def _of_row(row: ExpectedRow, stored: Mapping[str, Any] | None) -> Iterable[str]:
-    if stored is None:
-        return
-    owner = None
-    for entry in stored["history"]:
-        if owner not in (None, entry["saga_id"]):
-            yield f"5: {row.entity} of {owner} was made {entry['status']} by {entry['saga_id']}"
-        owner = entry["saga_id"] if entry["status"] in row.owned else None
-    last = stored["history"][-1]
-    if (last["status"], last["saga_id"]) != (stored["status"], stored["saga_id"]):
-        yield f"5: {row.entity} is {stored['status']}, its history ends with {last['status']}"

@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 SWAPS: dict[type, type] = {ast.Eq: ast.NotEq, ast.Lt: ast.LtE, ast.Gt: ast.GtE, ast.Is: ast.IsNot, ast.And: ast.Or}
 SWAPS |= {other: one for one, other in SWAPS.items()}
-DESCRIPTIONS = {"description", "label", "reason", "title"}
+DESCRIPTIONS = {"alarm_description", "description", "label", "reason", "title"}
 # An operand of a condition of DynamoDB.
 OPERAND = r"(?:\{\w+\}|[\w#]+ (?:=|<|<>) :\w+|#\w+ IN \([^)]*\))"
 

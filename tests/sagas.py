@@ -8,12 +8,10 @@ from typing import Any
 import pytest
 from aws_cdk import Stack
 
-from examples.ticket_sale.app import TicketSagaStack
-from examples.ticket_sale.demo import DEMO as TICKET_DEMO
-from examples.trip_booking.app import TripSagaStack
-from examples.trip_booking.demo import DEMO as TRIP_DEMO
 from local.demo import Demo
 from local.order_demo import ORDER_DEMO
+from local.sagas import example, example_names, require_different_stacks
+from saga_stack.construct.stack import FolderSagaStack
 from saga_stack.order_saga import OrderSagaStack
 from tests.fixtures import synthesized
 from tests.shape import Shape, shape_of
@@ -41,14 +39,17 @@ def _shape(saga: SagaUnderTest) -> Shape:
     return shape_of(saga.template())
 
 
+def _example(name: str) -> SagaUnderTest:
+    saga, demo = example(name)
+    return SagaUnderTest(name=name, stack=functools.partial(FolderSagaStack, saga=saga), demo=demo)
+
+
+# The order saga, and every one that has a folder in examples/.
 SAGAS = {
-    saga.name: saga
-    for saga in (
-        SagaUnderTest(name="order", stack=OrderSagaStack, demo=ORDER_DEMO),
-        SagaUnderTest(name="trip", stack=TripSagaStack, demo=TRIP_DEMO),
-        SagaUnderTest(name="ticket", stack=TicketSagaStack, demo=TICKET_DEMO),
-    )
+    "order": SagaUnderTest(name="order", stack=OrderSagaStack, demo=ORDER_DEMO),
+    **{name: _example(name) for name in example_names()},
 }
+require_different_stacks({name: saga.demo for name, saga in SAGAS.items()})
 # The fixture `saga`, and those made of it, run a test on the order saga alone unless the test asks for others.
 each_saga = pytest.mark.parametrize("saga", SAGAS, indirect=True)
 SCENARIOS = [(saga.name, scenario) for saga in SAGAS.values() for scenario in saga.demo.scenarios]

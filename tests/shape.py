@@ -154,14 +154,15 @@ def shape_of(template: Mapping[str, Any]) -> Shape:
         if resource["Type"] == "AWS::Lambda::Function"
     }
     (failed,) = (state for state, body in states.items() if body["Type"] == "Fail")
-    (table,) = (r["Properties"] for r in resources.values() if r["Type"] == "AWS::DynamoDB::Table")
+    tables = (r["Properties"]["KeySchema"] for r in resources.values() if r["Type"] == "AWS::DynamoDB::Table")
+    ((key, _),) = (schema for schema in tables if len(schema) > 1)  # that of stuck sagas has no sort key
     return Shape(
         definition=definition,
         parts=tuple(parts),
         failed=failed,
         end=name,
         completion=next((state for state, body in parameters.items() if "TableName" in body), None),
-        key=table["KeySchema"][0]["AttributeName"],
+        key=key["AttributeName"],
         functions={state: handlers[function] for state, function in called.items()},
         state_of={function: state for state, function in called.items()},
     )

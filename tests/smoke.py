@@ -7,6 +7,7 @@ Exit status: 0 everything as expected, 1 something differs, 2 an error, 130 inte
 """
 
 import contextlib
+import os
 import signal
 import sys
 import time
@@ -19,11 +20,12 @@ from uuid import uuid4
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from local.api import Answer, ApiClient, local_url
 from local.order_demo import ORDER_DEMO
 from ops.arguments import ArgumentParser
 from ops.client import SagaClient
 from ops.connection import Target, connect
-from ops.errors import NotResumable, OpsError, explained
+from ops.errors import OpsError, explained
 from ops.model import Execution, Outcome
 
 CARD = "5500 0000 1111"
@@ -134,16 +136,33 @@ def stop_and_redrive(smoke: Smoke, stepfunctions: Any) -> None:
         return
     reported = wait_for(
         "the report of a stuck saga",
-        lambda: [saga for saga in smoke.client.stuck(keep=True).sagas if saga.execution.arn == arn],
+        lambda: [saga for saga in smoke.client.stuck().sagas if saga.execution.arn == arn],
     )
     smoke.check("stopped execution: reported as", Outcome.STUCK, reported[0].execution.outcome)
-    try:
-        smoke.client.resume(reported[0])
-    except NotResumable as error:
-        print(f"skip    stopped execution: redriven\n        {error}")
-        return
+    smoke.client.resume(reported[0])
     ended = wait_for("the end of a redrive", lambda: smoke.client.has_ended_since(reported[0].execution))
     smoke.check("stopped execution: redriven to", "SUCCEEDED", ended.status)
+
+
+def use_api(smoke: Smoke, session: boto3.Session, cloudformation: Any) -> None:
+    """Send an order to the HTTP API twice, if the stack has one: it is fulfilled once. Send it without its total."""
+    (stack,) = cloudformation.describe_stacks(StackName=smoke.client.stack.name)["Stacks"]
+    url = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}.get("ApiUrl")
+    if url is None:
+        print("skip    HTTP API\n        deployed without -c api=true")
+        return
+    if endpoint := os.environ.get("AWS_ENDPOINT_URL"):
+        url = local_url(endpoint, url)
+    api = ApiClient(url=url, credentials=session.get_credentials(), region=cloudformation.meta.region_name)
+    order = smoke.order(30, **ORDER)
+    first, second = api.post("/orders", order), api.post("/orders", order)
+    smoke.check("HTTP API: two requests", [202, 202], [first.status, second.status])
+    outcome = wait_for("the outcome of an order", lambda: _known(api.get(f"/orders/{order['order_id']}?wait=20")))
+    smoke.check("HTTP API: outcome", {"order_id": order["order_id"], "status": "confirmed"}, outcome)
+    smoke.check("HTTP API: attempts", [f"ORDER CONFIRMED by id-{order['order_id']}-1"], smoke.rows(order)[:1])
+    invalid = api.post("/orders", {name: value for name, value in order.items() if name != "total"})
+    smoke.check("HTTP API: order without total", 422, invalid.status)
+    smoke.transitions += len(ORDER_DEMO.expected_ends()["1-success"].states)
 
 
 def search_card(smoke: Smoke, logs: Any, sqs: Any) -> None:
@@ -187,6 +206,11 @@ def _error_in(cause: str | None) -> str | None:
     return cause.split(": ")[1] if cause else None
 
 
+def _known(answer: Answer) -> object:
+    """Return the outcome of an order; None if the saga has not ended or Step Functions does not know it yet."""
+    return answer.body if answer.status == 200 and answer.body and answer.body["status"] != "pending" else None
+
+
 def _ended(execution: Execution) -> Execution | None:
     return None if execution.outcome is Outcome.RUNNING else execution
 
@@ -212,6 +236,7 @@ def main(arguments: list[str] | None = None) -> int:
             start_twice(smoke)
             try_again(smoke)
             stop_and_redrive(smoke, boto3.client("stepfunctions"))
+            use_api(smoke, boto3.Session(), boto3.client("cloudformation"))
             search_card(smoke, boto3.client("logs"), boto3.client("sqs"))
     except OpsError as error:
         print(f"error: {error}", file=sys.stderr)

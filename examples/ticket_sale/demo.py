@@ -1,17 +1,14 @@
 """The sales of the demo."""
 
-from pathlib import Path
-
 from examples.ticket_sale.fake_provider import serving
 from examples.ticket_sale.lambdas.sale_steps import STEPS
-from local.demo import Demo, Scenario
+from examples.ticket_sale.saga import SAGA
+from local.demo import Scenario
+from local.sagas import demo_of
 
-DEMO = Demo(
-    stack="TicketSaga",
-    module="examples.ticket_sale.app",
+DEMO = demo_of(
+    SAGA,
     specs=STEPS,
-    failed="SaleFailed",
-    folder=Path(__file__).parent / "scenarios",
     serving=serving,
     amount="price",
     scenarios={

@@ -1,16 +1,13 @@
 """The trips of the demo."""
 
-from pathlib import Path
-
 from examples.trip_booking.lambdas.trip_steps import STEPS
-from local.demo import Demo, Scenario
+from examples.trip_booking.saga import SAGA
+from local.demo import Scenario
+from local.sagas import demo_of
 
-DEMO = Demo(
-    stack="TripSaga",
-    module="examples.trip_booking.app",
+DEMO = demo_of(
+    SAGA,
     specs=STEPS,
-    failed="TripFailed",
-    folder=Path(__file__).parent / "scenarios",
     scenarios={
         "1-success": Scenario(title="a complete trip"),
         "2-failed-flight": Scenario(title="no flight", fails="reserve_flight"),

@@ -14,15 +14,12 @@ answer to a step that waits reads which saga waits, and its write repeats that a
 All functions here raise botocore's errors if DynamoDB fails.
 """
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-import boto3
 from boto3.dynamodb.types import TypeSerializer
-from botocore.config import Config
 
 from lambdas.saga_runtime import clock
 from lambdas.saga_runtime.errors import SagaConflict, StepCompensated
@@ -32,11 +29,6 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
-# A call ends within 7 s, well inside the function's timeout. The state machine makes the long retries.
-CLIENT_CONFIG = Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 2})
-
-_TABLE_NAME = os.environ["TABLE_NAME"]
-_dynamodb: "DynamoDBClient" = boto3.client("dynamodb", config=CLIENT_CONFIG)
 _serialize = TypeSerializer().serialize
 
 # The conditions. Each excludes one anomaly.
@@ -97,12 +89,29 @@ class SagaIdentity:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Table:
+    """The table that contains the rows, and a client of DynamoDB."""
+
+    name: str
+    client: "DynamoDBClient"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Row:
-    """The row of a step, as one saga addresses it."""
+    """The row of a step, as one saga addresses it.
+
+    Args:
+        step: the step.
+        key: the partition key.
+        saga: the saga.
+        reason: why the saga is rolled back; the history records it. Default: none.
+    """
 
     step: StepSpec
     key: Key
     saga: SagaIdentity
+    table: Table
+    reason: str | None = None
 
     def owns(self, item: Mapping[str, str]) -> bool:
         """Return whether this saga owns the stored item."""
@@ -174,9 +183,9 @@ def answer(row: Row, status: str, attributes: Attributes) -> None:
         raise SagaConflict(f"{row.step.entity} is {rejected_by['status']} by an earlier answer: the first one counts")
 
 
-def read(step: StepSpec, key: Key) -> Mapping[str, str]:
+def read(table: Table, step: StepSpec, key: Key) -> Mapping[str, str]:
     """Return the text attributes of a row, none if it does not exist. Only for what a conditional write repeats."""
-    found = _dynamodb.get_item(TableName=_TABLE_NAME, Key=_item_key(step, key), ConsistentRead=True)
+    found = table.client.get_item(TableName=table.name, Key=_item_key(step, key), ConsistentRead=True)
     return _texts(found.get("Item", {}))
 
 
@@ -285,7 +294,7 @@ def _update(
         ":no_token": "",
     }
     values: dict[str, AttributeValueTypeDef] = {name: {"S": text} for name, text in texts.items() if text is not None}
-    entry = {"status": status, "saga_id": saga.id, "at": clock.now()}
+    entry = {"status": status, "saga_id": saga.id, "at": clock.now(), "reason": row.reason}
     values |= {
         ":zero": {"N": "0"},
         ":one": {"N": "1"},
@@ -301,9 +310,10 @@ def _update(
     names |= {name: name.removeprefix("#") for name in ("#status", "#fence") if name in update + condition}
     values = {name: value for name, value in values.items() if name in used}
     values |= {f":stored_{index}": _serialize(value) for index, value in enumerate(stores.values())}
+    client = row.table.client
     try:
-        _dynamodb.update_item(
-            TableName=_TABLE_NAME,
+        client.update_item(
+            TableName=row.table.name,
             Key=_item_key(step, row.key),
             UpdateExpression=update,
             ConditionExpression=condition,
@@ -311,7 +321,7 @@ def _update(
             ExpressionAttributeValues=values,
             ReturnValuesOnConditionCheckFailure="ALL_OLD",
         )
-    except _dynamodb.exceptions.ConditionalCheckFailedException as rejection:
+    except client.exceptions.ConditionalCheckFailedException as rejection:
         # The type stubs do not know that this error has the item.
         return _texts(cast("Mapping[str, Mapping[str, AttributeValueTypeDef]]", rejection.response).get("Item", {}))
     return None

@@ -28,6 +28,7 @@ from lambdas.saga_runtime import barrier
 from lambdas.saga_runtime.barrier import Row, SagaIdentity
 from lambdas.saga_runtime.errors import AnswerTooEarly, InvalidInput, SagaConflict, StepRejected
 from lambdas.saga_runtime.observability import logger
+from lambdas.saga_runtime.own_table import CLIENT_CONFIG, OWN_TABLE
 from lambdas.saga_runtime.provider_calls import ProviderCall, idempotency_key
 from lambdas.saga_runtime.steps import Attributes, Key, StepSpec
 from lambdas.saga_runtime.validation import Input, json_type, line
@@ -137,11 +138,11 @@ def receiver(*steps: StepSpec) -> Receiver:
 
 def _row(answer: Answer) -> Row:
     """Return the row as the saga owns it that the answer is for. The later write repeats what is read here."""
-    step, item = answer.step, barrier.read(answer.step, answer.key)
+    step, item = answer.step, barrier.read(OWN_TABLE, answer.step, answer.key)
     if not item:
         raise AnswerTooEarly(f"{step.entity} is not requested yet: send the answer again later")
     saga = SagaIdentity(id=item["saga_id"], started_at=item["saga_started_at"])
-    row = Row(step=step, key=answer.key, saga=saga)
+    row = Row(step=step, key=answer.key, saga=saga, table=OWN_TABLE)
     if hmac.compare_digest(idempotency_key(row).encode(), answer.request.encode()):
         return row
     if item["status"] == step.compensated:
@@ -153,7 +154,7 @@ def _end(row: Row, status: str, attributes: Attributes) -> str:
     """Write the answer, then end the task. Return the status of the row."""
     barrier.answer(row, status, attributes)
     # Read after the write: an action that writes its token later finds the answer and ends its own task.
-    item = barrier.read(row.step, row.key)
+    item = barrier.read(row.table, row.step, row.key)
     for token in _tokens(item) if row.owns(item) else ():
         if status == row.step.rejected:
             _fail(row, token, item["rejection"])
@@ -163,7 +164,7 @@ def _end(row: Row, status: str, attributes: Attributes) -> str:
 
 
 def _renew(row: Row) -> str:
-    item = barrier.read(row.step, row.key)
+    item = barrier.read(row.table, row.step, row.key)
     barrier.require_own_and_live(row, item)
     for token in _tokens(item) if item["status"] == row.step.in_progress else ():
         _send(row, functools.partial(_heartbeat, token))
@@ -204,7 +205,7 @@ def _send(row: Row, request: "Callable[[SFNClient], object]") -> None:
 @functools.cache
 def _client() -> "SFNClient":
     """Return the client. Most functions need none, and its creation takes time."""
-    client: SFNClient = boto3.client("stepfunctions", config=barrier.CLIENT_CONFIG)
+    client: SFNClient = boto3.client("stepfunctions", config=CLIENT_CONFIG)
     return client
 
 

@@ -8,7 +8,7 @@ MAX_SKEW = timedelta(minutes=5)
 
 def now() -> str:
     """Return the present time, for instance ``2026-01-31T09:30:00.123Z``."""
-    return _as_text(datetime.now(UTC))
+    return moment(datetime.now(UTC))
 
 
 def normalized(time: str) -> str:
@@ -16,7 +16,7 @@ def normalized(time: str) -> str:
 
     Raises ValueError if the text is not an ISO 8601 time with a zone.
     """
-    return _as_text(_with_zone(time).astimezone(UTC))
+    return moment(_with_zone(time))
 
 
 def require_past(time: str) -> None:
@@ -25,12 +25,13 @@ def require_past(time: str) -> None:
         raise ValueError(f"the start time {time} is in the future: expected a time that has passed")
 
 
+def moment(time: datetime) -> str:
+    """Return a time in the form of this module."""
+    return time.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
 def _with_zone(time: str) -> datetime:
     parsed = datetime.fromisoformat(time)
     if parsed.tzinfo is None:
         raise ValueError(f"the time {time} has no zone: expected such as 2026-01-31T09:30:00.123Z")
     return parsed
-
-
-def _as_text(time: datetime) -> str:
-    return time.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"

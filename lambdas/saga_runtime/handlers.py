@@ -17,25 +17,42 @@ The text of an exception reaches the log, X-Ray and the history of the execution
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TypeAlias
 
 from lambdas.saga_runtime import barrier, callbacks, clock, provider_calls
 from lambdas.saga_runtime.barrier import Row, SagaIdentity
 from lambdas.saga_runtime.errors import REJECTIONS, BusinessError, InvalidInput, SagaConflict, StepFailed
 from lambdas.saga_runtime.observability import count, logger
+from lambdas.saga_runtime.own_table import OWN_TABLE
 from lambdas.saga_runtime.provider_calls import ProviderCall
 from lambdas.saga_runtime.redaction import message_in, redacted
 from lambdas.saga_runtime.steps import StepSpec
 
 Failure: TypeAlias = dict[str, str]
 Answer: TypeAlias = dict[str, str | bool | Failure | None]
-Handler: TypeAlias = Callable[[object, object], Answer]
 
 DIRECT = "direct"
 MAX_REASON = 1_000
 # The longest ARN of an execution (Step Functions API Reference, DescribeExecution).
 MAX_SAGA_ID = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Handler:
+    """The Lambda function of a step.
+
+    Args:
+        step: the step that it is made of, which checks read.
+        handle: takes the event and Lambda's context, and returns the answer.
+    """
+
+    step: StepSpec
+    handle: Callable[[object, object], Answer]
+
+    def __call__(self, event: object, context: object) -> Answer:
+        """Handle an event."""
+        return self.handle(event, context)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +119,8 @@ def compensation(step: StepSpec, call: ProviderCall | None = None) -> Handler:
     _require_statuses(step, call, has_callback=step.in_progress is not None)
 
     def perform(request: Request, row: Row | None) -> Answer:
+        if row is not None:
+            row = replace(row, reason=_reason(step, request))
         # Without a valid key the action can never write: nothing to compensate, nothing to reject.
         if row is not None and call is None:
             barrier.compensate(row)
@@ -153,12 +172,12 @@ def _handler(step: StepSpec, perform: Callable[[Request, Row | None], Answer], *
         logger.info("done", extra={"status": answer["status"]})
         return answer if request.saga.id != DIRECT else answer | {"saga": asdict(request.saga)}
 
-    return handle
+    return Handler(step=step, handle=handle)
 
 
 def _row(step: StepSpec, request: Request) -> Row:
     """Return the row of the step. Raises InvalidInput if the input has no valid key."""
-    return Row(step=step, key=step.schema.key_of(request.input), saga=request.saga)
+    return Row(step=step, key=step.schema.key_of(request.input), saga=request.saga, table=OWN_TABLE)
 
 
 def _log_rejection(step: StepSpec, error: BusinessError) -> None:
@@ -218,6 +237,17 @@ def _failures(step: StepSpec, request: Request) -> list[Failure]:
             return [_failure(step, request, name, caught) for name, caught in failed or [(step.name, None)]]
         case _:
             return [_failure(step, request, step.name, request.failure)]
+
+
+def _reason(step: StepSpec, request: Request) -> str | None:
+    """Return why the saga is rolled back, in the words of the failed execution's cause; None for a direct call.
+
+    It is published to other systems, so it has no text of the input.
+    """
+    failures = _failures(step, request)
+    if not failures:
+        return None
+    return redacted("{step} failed: {error}: {reason}".format(**failures[0]), step.schema.private_values(request.input))
 
 
 def _has_failed(member: object) -> bool:

@@ -96,6 +96,13 @@ class Schema:
         """Return the values of the sensitive fields in an input, valid or not."""
         return [value[name] for name in self.sensitive if name in value] if isinstance(value, dict) else []
 
+    def private_values(self, value: object) -> list[object]:
+        """Return what other systems must not read of an input: the sensitive fields, and every text but the key."""
+        if not isinstance(value, dict):
+            return []
+        texts = [text for name, text in value.items() if name != self.key and isinstance(text, str)]
+        return [*self.sensitive_values(value), *texts]
+
     def _require_no_sensitive_value(self, value: Input, *names: str) -> None:
         sensitive = self.sensitive_values(value)
         text = " and ".join(str(value[name]) for name in names)
@@ -110,7 +117,7 @@ class Schema:
 class StepSpec:
     """A step as its functions see it: its row, the statuses of the row, and what the row stores of the input.
 
-    Raises ValueError if ``stores`` names an attribute that the write barrier writes itself.
+    Raises ValueError if two statuses are equal, or ``stores`` names an attribute that the write barrier writes itself.
 
     Args:
         action: the name of the function that performs the step, such as ``book_room``.
@@ -143,6 +150,10 @@ class StepSpec:
 
     def __post_init__(self) -> None:
         _require_free_names(self, {**self.stores, **self.answer_stores})
+        statuses = (self.in_progress, self.live, self.confirmed, self.rejected, self.compensating, self.compensated)
+        names = [status for status in statuses if status]
+        if len(set(names)) < len(names):
+            raise ValueError(f"{self.action} has equal statuses: {', '.join(names)}: give each another name")
 
     @property
     def name(self) -> str:
@@ -183,7 +194,9 @@ def _require_free_names(step: StepSpec, attributes: Mapping[str, object]) -> Non
 
 def by_entity(*steps: StepSpec) -> Mapping[str, StepSpec]:
     """Return the steps of a saga by their entities. Raises ValueError if two steps have the same row."""
-    found = {step.entity: step for step in steps}
-    if len(found) < len(steps):
-        raise ValueError(f"two steps have the same entity: {', '.join(step.entity for step in steps)}")
+    found: dict[str, StepSpec] = {}
+    for step in steps:
+        if other := found.get(step.entity):
+            raise ValueError(f"{other.action} and {step.action} have one row, {step.entity}: give each its own entity")
+        found[step.entity] = step
     return MappingProxyType(found)

@@ -1,5 +1,6 @@
 """The routes of the console. Pages are HTML; ``/api/`` answers in JSON, an error as ``{"error": TEXT}``."""
 
+import argparse
 import ipaddress
 import secrets
 import socket
@@ -18,12 +19,14 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from lambdas.saga_runtime.redaction import redacted, values_in
 from ops.client import SagaClient
 from ops.console.form import InvalidForm, Preset, StartForm, read_presets
+from ops.console.outage import Outage, add_outage
 from ops.console.protection import DRAWING_POLICY, MAX_BODY, protected, require_known_host, require_own_page
 from ops.console.views import Views
 from ops.display import printable
-from ops.errors import NotResumable, OpsError, UnknownExecution, UnknownOrder, explained
-from ops.model import STATUSES
+from ops.errors import NotResumable, NotStoppable, OpsError, UnknownExecution, UnknownOrder, explained
+from ops.model import Outcome
 from ops.pictures import mermaid_script
+from ops.selection import Selection, read_time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +42,14 @@ class Address:
         return ipaddress.ip_address(self.host).is_loopback
 
 
-def serve(client: SagaClient, address: Address, *, presets: Path, ready: Callable[[str], None]) -> None:
+def serve(
+    client: SagaClient,
+    address: Address,
+    *,
+    presets: Path,
+    ready: Callable[[str], None],
+    outage: Outage | None = None,
+) -> None:
     """Serve until Ctrl-C. Raises OpsError if the port is in use, or Mermaid or the presets are missing.
 
     Args:
@@ -47,12 +57,13 @@ def serve(client: SagaClient, address: Address, *, presets: Path, ready: Callabl
         address: the address to listen on.
         presets: the folder of the presets.
         ready: called with the URL when the console answers.
+        outage: a switch that breaks a function on purpose. Default: none.
     """
     mermaid_script()
     inputs = read_presets(presets)
     with listening(address) as listener:
         port: int = listener.getsockname()[1]
-        app = create_app(client, hosts=allowed_hosts(address.host, port), presets=inputs)
+        app = create_app(client, hosts=allowed_hosts(address.host, port), presets=inputs, outage=outage)
         server = server_of(app, listener)
         ready(f"http://{_bracketed(address.host)}:{port}/")
         server.serve_forever()
@@ -67,7 +78,12 @@ def server_of(app: Flask, listener: socket.socket) -> BaseWSGIServer:
 
 
 def create_app(
-    client: SagaClient, *, hosts: frozenset[str], presets: tuple[Preset, ...], token: str | None = None
+    client: SagaClient,
+    *,
+    hosts: frozenset[str],
+    presets: tuple[Preset, ...],
+    token: str | None = None,
+    outage: Outage | None = None,
 ) -> Flask:
     """Return the application.
 
@@ -76,6 +92,7 @@ def create_app(
         hosts: the values of the Host header that it accepts.
         presets: the inputs to start from; only the form of the order saga has them.
         token: the token against forged requests. Default: random.
+        outage: a switch that breaks a function on purpose. Default: none.
     """
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
@@ -92,6 +109,8 @@ def create_app(
     views = Views(client)
     form = StartForm(client.stack.key, views.steps, presets if views.steps else ())
     _add_pages(app, views, form, token)
+    if outage:
+        add_outage(app, outage)
     _add_queries(app, views)
     _add_changes(app, views, form)
     return app
@@ -102,7 +121,7 @@ def _add_pages(app: Flask, views: Views, form: StartForm, token: str) -> None:
 
     @app.get("/")
     def home_page() -> str:
-        return render_template("home.html", **common, statuses=STATUSES, **form.for_page())
+        return render_template("home.html", **common, outcomes=tuple(Outcome), states=views.states, **form.for_page())
 
     @app.get("/execution")
     def execution_page() -> str:
@@ -126,14 +145,26 @@ def _add_pages(app: Flask, views: Views, form: StartForm, token: str) -> None:
 def _add_queries(app: Flask, views: Views) -> None:
     @app.get("/api/executions")
     def executions() -> Response:
-        status = request.args.get("status", "")
-        if status and status not in STATUSES:
-            abort(400, f"invalid status: must be one of {', '.join(STATUSES)}")
-        return jsonify(views.executions(status=status, token=request.args.get("token")))
+        outcome, selection = _filters()
+        if outcome is None and selection.is_all:
+            return jsonify(views.executions(token=request.args.get("token")))
+        return jsonify(views.chosen(outcome, selection))
 
     @app.get("/api/execution")
     def execution() -> Response:
         return jsonify(views.execution(_parameter("name")))
+
+    @app.get("/api/replay")
+    def replay() -> Response:
+        return jsonify(views.replay(_parameter("name")))
+
+    @app.get("/api/outcome")
+    def outcome() -> Response:
+        return jsonify(views.outcome(_parameter("name")))
+
+    @app.get("/api/history")
+    def history() -> Response:
+        return jsonify(views.history(_parameter("name")))
 
     @app.get("/api/order")
     def order() -> Response:
@@ -151,7 +182,7 @@ def _add_changes(app: Flask, views: Views, form: StartForm) -> None:
         if rejection := form.rejection_of(input_):
             return jsonify({"accepted": False, "text": f"{rejection}. The saga will be rolled back."})
         if owner := views.owner(str(input_[form.key])):
-            return jsonify({"accepted": False, "text": _owned(views, owner)})
+            return jsonify({"accepted": False, "text": _owned(views, owner), "owned": True})
         text = "Every step will accept this." if form.steps else "Ready to send. Each step validates the input."
         return jsonify({"accepted": True, "text": text})
 
@@ -173,10 +204,32 @@ def _add_changes(app: Flask, views: Views, form: StartForm) -> None:
 
     @app.post("/api/resume")
     def resume() -> Response:
-        execution = _body().get("execution")
-        if not isinstance(execution, str) or not execution:
-            raise InvalidForm("the request names no execution: reload the page")
-        return jsonify(views.resume(execution))
+        return jsonify(views.resume(_named_execution()))
+
+    @app.post("/api/stop")
+    def stop() -> Response:
+        views.client.stop(execution := _named_execution())
+        return jsonify({"stopped": execution})
+
+
+def _filters() -> tuple[Outcome | None, Selection]:
+    """Return the filters in the address. Raises OpsError if one is invalid."""
+    given = {name: value for name, value in request.args.items() if value}
+    try:
+        outcome = Outcome(given["outcome"]) if "outcome" in given else None
+        since, until = (read_time(given[name]) if name in given else None for name in ("since", "until"))
+    except ValueError:
+        raise OpsError(f"invalid outcome: use one of {', '.join(Outcome)}") from None
+    except argparse.ArgumentTypeError as error:
+        raise OpsError(str(error)) from None
+    return outcome, Selection(state=given.get("state"), error=given.get("error"), since=since, until=until)
+
+
+def _named_execution() -> str:
+    execution = _body().get("execution")
+    if not isinstance(execution, str) or not execution:
+        raise InvalidForm("the request names no execution: reload the page")
+    return execution
 
 
 def _owned(views: Views, owner: str) -> str:
@@ -221,7 +274,7 @@ def _status_and_message(error: Exception) -> tuple[int, str]:
             return error.code or 500, error.description or error.name
         case UnknownExecution() | UnknownOrder():
             return 404, str(error)
-        case NotResumable():
+        case NotResumable() | NotStoppable():
             return 409, str(error)
         case OpsError():
             return 400, str(error)

@@ -4,10 +4,11 @@ import re
 import threading
 import time
 from collections import OrderedDict
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from lambdas.saga_runtime.errors import SagaConflict
-from lambdas.saga_runtime.execution_history import stopped_in
+from lambdas.saga_runtime.execution_history import PathStep, stopped_in
 from ops import documents
 from ops.client import SagaClient
 from ops.console.form import steps_of
@@ -16,14 +17,18 @@ from ops.documents import Document
 from ops.graph import CLASSES, mermaid
 from ops.model import Execution, Order, Outcome, SagaRun, StoredRow, StuckList
 from ops.progress import ICONS, progress_of
+from ops.selection import Selection
 
 if TYPE_CHECKING:
-    from mypy_boto3_stepfunctions.literals import ExecutionStatusType
+    from mypy_boto3_stepfunctions.type_defs import HistoryEventTypeDef
 
 PAGE_SIZE = 20
+MAX_CHOSEN = 100
 CACHE_SIZE = 5_000
-# SQS counts each receive of a message, so pages in several tabs share one.
+# Pages in several tabs share one listing.
 STUCK_CACHE_SECONDS = 10.0
+# The account of every resource in MiniStack and LocalStack.
+LOCAL_ACCOUNT = "000000000000"
 # Left to right for a wide page, top down for a phone.
 DIRECTIONS = ("LR", "TD")
 
@@ -32,13 +37,15 @@ class Views:
     """The data of one stack's pages. Threads may share it.
 
     It caches executions that have ended cleanly, because Step Functions throttles DescribeExecution early.
-    ``steps`` are the steps of the saga, empty if they are not known; then it is not known which rows are compensated.
+    ``states`` are the names of the state machine's states. ``steps`` are the steps of the saga, empty if they are not
+    known; then it is not known which rows are compensated.
     """
 
     def __init__(self, client: SagaClient) -> None:
         self.client = client
         self.noun = client.stack.noun
         definition = read_definition(client.definition(), where=client.stack.state_machine_arn)
+        self.states = tuple(definition.states)
         self.steps = steps_of(definition, client.stack.key)
         self._ended: OrderedDict[str, Execution] = OrderedDict()
         self._definitions: dict[str, Definition] = {}
@@ -46,57 +53,66 @@ class Views:
         self._stuck: tuple[float, StuckList] | None = None
         self._stuck_lock = threading.Lock()
 
-    def executions(self, *, status: str | None, token: str | None) -> Document:
+    def executions(self, *, token: str | None) -> Document:
         """Return a page of executions, newest first: ``{"executions": [EXECUTION], "next_token"}``."""
-        page = self.client.executions(
-            status=cast("ExecutionStatusType | None", status or None),
-            limit=PAGE_SIZE,
-            token=token or None,
-            describe=self._execution,
-        )
+        page = self.client.executions(limit=PAGE_SIZE, token=token or None, describe=self._execution)
         return {**documents.executions(page.executions), "next_token": page.next_token}
+
+    def chosen(self, outcome: Outcome | None, selection: Selection) -> Document:
+        """Return the newest ``MAX_CHOSEN`` executions that the filters select, as a page without a next one."""
+        found = self.client.newest(count=MAX_CHOSEN, outcome=outcome, selection=selection, describe=self._execution)
+        return {**documents.executions(found), "next_token": None}
 
     def execution(self, name: str) -> Document:
         """Return an execution with its path, its graphs, its order's rows, and the meaning of its outcome."""
         run = self.client.saga_run(name)
         execution = cast("Execution", run.execution)
         definition = self._definition(execution)
-        progress = progress_of(definition, run)
         rows = self.client.rows(execution.order_id) if execution.order_id else ()
         order = self._shown(Order(order_id=execution.order_id or "", rows=rows, sagas=(run,)))
         (saga,) = cast("list[Document]", order["sagas"])
         return {
             **saga,
             "rows": order["rows"],
-            "states": [
-                {
-                    "state": state,
-                    "number": visit.number,
-                    "status": CLASSES[visit.status],
-                    "icon": ICONS[visit.status],
-                    "word": str(visit.status),
-                }
-                for state, visit in progress.visits.items()
-            ],
-            "graphs": {
-                direction: mermaid(definition, progress=progress, direction=direction, coloured=False)
-                for direction in DIRECTIONS
-            },
+            **_drawn(definition, run),
+            "links": links(execution, self.client.stack.name),
             "meaning": meaning(execution, run, noun=self.noun),
             "stopped_in": list(stopped_in(run.path)) if execution.outcome is Outcome.STUCK else [],
-            "reports_redrive": execution.redrive_status is not None,
             "redrivable_until": documents.moment(execution.redrivable_until),
         }
+
+    def replay(self, name: str) -> Document:
+        """Return the states and graphs of an execution after each entrance: ``{"frames": [{"states", "graphs"}]}``."""
+        run = self.client.saga_run(name)
+        execution = cast("Execution", run.execution)
+        definition = self._definition(execution)
+        running = replace(execution, status="RUNNING")
+        runs = [
+            replace(run, execution=running, path=_until(run.path, number)) for number in range(1, len(run.path) + 1)
+        ]
+        return {"frames": [_drawn(definition, one) for one in (*runs, run)]}
+
+    def outcome(self, name: str) -> Document:
+        """Return how an execution ended, by one request: ``{"outcome", "stopped_at"}``."""
+        execution = self.client.execution(name)
+        return {"outcome": execution.outcome.value, "stopped_at": documents.moment(execution.stopped_at)}
+
+    def history(self, name: str) -> Document:
+        """Return the events of an execution without their data.
+
+        ``{"events": [{"id", "previous", "type", "at", "state"}]}``; ``state`` only of an entrance or an exit.
+        """
+        return {"events": [_event(event) for event in self.client.events(name)]}
 
     def order(self, order_id: str) -> Document:
         """Return the document of ``show``; each row also has ``compensated``, null if that is not known."""
         return self._shown(self.client.order(order_id))
 
     def stuck(self, *, refresh: bool = False) -> Document:
-        """Return the document of ``stuck``, at most ``STUCK_CACHE_SECONDS`` old. It removes no message."""
+        """Return the document of ``stuck``, at most ``STUCK_CACHE_SECONDS`` old."""
         with self._stuck_lock:
             if refresh or self._stuck is None or time.monotonic() - self._stuck[0] > STUCK_CACHE_SECONDS:
-                self._stuck = (time.monotonic(), self.client.stuck(keep=True))
+                self._stuck = (time.monotonic(), self.client.stuck())
             return documents.stuck(self._stuck[1])
 
     def owner(self, order_id: str) -> str | None:
@@ -108,6 +124,7 @@ class Views:
         """Resume the stuck saga of an ARN or a name: ``{"resumed", "state", "at"}``."""
         saga = self.client.stuck_saga(execution)
         at = self.client.resume(saga)
+        self.client.forget((), running=(saga.execution,))
         with self._stuck_lock:
             self._stuck = None
         return {"resumed": saga.execution.name, "state": saga.state, "at": documents.moment(at)}
@@ -143,6 +160,63 @@ class Views:
     def _is_compensated(self, row: StoredRow) -> bool | None:
         step = self.steps.get(row.entity)
         return None if step is None else row.status == step.compensated
+
+
+def _drawn(definition: Definition, run: SagaRun) -> Document:
+    """Return the status of each state, and the graphs: ``{"states": [...], "graphs": {DIRECTION: TEXT}}``."""
+    progress = progress_of(definition, run)
+    return {
+        "states": [
+            {
+                "state": state,
+                "number": visit.number,
+                "status": CLASSES[visit.status],
+                "icon": ICONS[visit.status],
+                "word": str(visit.status),
+            }
+            for state, visit in progress.visits.items()
+        ],
+        "graphs": {
+            direction: mermaid(definition, progress=progress, direction=direction, coloured=False)
+            for direction in DIRECTIONS
+        },
+    }
+
+
+def _event(event: "HistoryEventTypeDef") -> Document:
+    state = event.get("stateEnteredEventDetails") or event.get("stateExitedEventDetails")
+    return {
+        "id": event["id"],
+        "previous": event.get("previousEventId"),
+        "type": event["type"],
+        "at": documents.moment(event["timestamp"]),
+        "state": state["name"] if state else None,
+    }
+
+
+def _until(path: tuple[PathStep, ...], number: int) -> tuple[PathStep, ...]:
+    """Return the first steps of a path; the last of them is running."""
+    return (*path[: number - 1], replace(path[number - 1], end=None, left_at=None))
+
+
+def links(execution: Execution, stack: str) -> Document:
+    """Return the pages of AWS about an execution, by their names; none on a local cloud.
+
+    A page of the log needs its name escaped twice (CloudWatch Logs console).
+    """
+    _, partition, _, region, account, _, machine, _ = execution.arn.split(":")
+    if account == LOCAL_ACCOUNT or partition != "aws":
+        return {}
+    console = f"https://{region}.console.aws.amazon.com"
+    log = f"/aws/vendedlogs/states/{machine}".replace("/", "$252F")
+    found = {
+        "Execution": f"{console}/states/home?region={region}#/v2/executions/details/{execution.arn}",
+        "Log": f"{console}/cloudwatch/home?region={region}#logsV2:log-groups/log-group/{log}",
+        "Dashboard": f"{console}/cloudwatch/home?region={region}#dashboards/dashboard/{stack}",
+    }
+    if execution.trace_id:
+        found["Trace"] = f"{console}/cloudwatch/home?region={region}#xray:traces/{execution.trace_id}"
+    return {**found}
 
 
 def meaning(execution: Execution, run: SagaRun, *, noun: str) -> str:

@@ -5,6 +5,8 @@ alerts must arrive all the same. And the events of executions that are encrypted
 error, so every rolled-back saga would have to be looked up (docs/adr/0017).
 """
 
+from collections.abc import Sequence
+
 from aws_cdk import ArnFormat, RemovalPolicy, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
@@ -30,9 +32,12 @@ class EncryptionKey(Construct):
 
     Args:
         removal_policy: what happens to the key when the stack is deleted.
+        log_prefixes: what further log groups begin with. Default: none.
     """
 
-    def __init__(self, scope: Construct, id_: str, *, removal_policy: RemovalPolicy) -> None:
+    def __init__(
+        self, scope: Construct, id_: str, *, removal_policy: RemovalPolicy, log_prefixes: Sequence[str] = ()
+    ) -> None:
         super().__init__(scope, id_)
         stack = Stack.of(self)
         key = kms.Key(
@@ -49,7 +54,7 @@ class EncryptionKey(Construct):
                 resource_name=f"{prefix}/{stack.stack_name}-*",
                 arn_format=ArnFormat.COLON_RESOURCE_NAME,
             )
-            for prefix in ("/aws/lambda", "/aws/vendedlogs/states")
+            for prefix in ("/aws/lambda", "/aws/vendedlogs/states", *log_prefixes)
         ]
         # Source: CloudWatch Logs User Guide, "Encrypt log data in CloudWatch Logs using AWS KMS".
         key.add_to_resource_policy(

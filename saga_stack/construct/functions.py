@@ -113,12 +113,12 @@ class SagaFunctions(Construct):
             for name, timeout in timeouts.items()
         }
         for function in self.by_name.values():
-            allow_update(_role(function), table, key)
+            allow_update(role_of(function), table, key)
 
 
 def allow_to_read(function: lambda_.IFunction, table: dynamodb.ITable) -> None:
     """Grant the function to read items of the table by their keys."""
-    table.grant(_role(function), "dynamodb:GetItem")
+    table.grant(role_of(function), "dynamodb:GetItem")
 
 
 def allow_to_end_tasks(function: lambda_.IFunction, state_machine_name: str, *ways: str) -> None:
@@ -135,7 +135,7 @@ def allow_to_end_tasks(function: lambda_.IFunction, state_machine_name: str, *wa
         resource_name=state_machine_name,
         arn_format=ArnFormat.COLON_RESOURCE_NAME,
     )
-    _role(function).add_to_principal_policy(
+    role_of(function).add_to_principal_policy(
         iam.PolicyStatement(actions=[f"states:SendTask{way}" for way in ways], resources=[machine])
     )
 
@@ -158,7 +158,8 @@ def allow_update(role: iam.IRole, table: dynamodb.ITable, key: kms.IKey | None) 
     allow_key_for_table(role, key)
 
 
-def _role(function: lambda_.IFunction) -> iam.IRole:
+def role_of(function: lambda_.IFunction) -> iam.IRole:
+    """Return the role that the function was made with."""
     role = function.role
     assert role is not None  # noqa: S101 (the function was made with one)
     return role

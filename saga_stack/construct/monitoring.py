@@ -15,6 +15,7 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from lambdas.saga_runtime.names import state_name
+from saga_stack.construct.automatic_redrives import EVERY, AutomaticRedrives
 from saga_stack.construct.stages import Stage
 from saga_stack.construct.steps import Retriable, StepOrGroup, functions_of, longest_wait, single_steps
 from saga_stack.construct.stuck_sagas import StuckSagas
@@ -35,6 +36,7 @@ class Monitoring(Construct):
         state_machine: the state machine.
         table: the table.
         stuck: the queues of stuck sagas, and the function that reports them.
+        redrives: the function that redrives sagas; None if the stage has none.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Monitoring(Construct):
         state_machine: sfn.StateMachine,
         table: dynamodb.Table,
         stuck: StuckSagas,
+        redrives: AutomaticRedrives | None,
     ) -> None:
         super().__init__(scope, id_)
         self._stack = Stack.of(self).stack_name
@@ -69,6 +72,8 @@ class Monitoring(Construct):
         self._alarms: list[cloudwatch.Alarm] = []
         # The time in which an answer may come is not slow.
         self._add_saga_alarms(stage.slow_after + int(longest_wait(steps).total_seconds()))
+        if redrives is not None:
+            self._add_redrive_alarms(redrives.function)
         self._add_function_alarms()
         self._add_table_alarms()
         self._add_dashboard()
@@ -150,6 +155,19 @@ class Monitoring(Construct):
             f"One execution in a hundred takes more than {slow_after} s",
             above=slow_after * 1000,
             periods=3,
+        )
+
+    def _add_redrive_alarms(self, function: lambda_.Function) -> None:
+        self._alarm(
+            "RedrivesExhausted",
+            # The function counts at each call, every 15 minutes.
+            _sum(self._stack, "RedrivesExhausted", {}, period=EVERY),
+            "A saga is stuck after its last automatic redrive and needs people: `python -m ops stuck` lists it",
+        )
+        self._alarm(
+            "Errors-redrive_stuck_sagas",
+            function.metric_errors(period=EVERY, statistic="Sum"),
+            "The function that redrives stuck sagas fails; resume them by `python -m ops resume`",
         )
 
     def _add_function_alarms(self) -> None:

@@ -1,56 +1,71 @@
-"""Packs the one asset of all functions: the package ``lambdas`` and what lambdas/requirements.txt names.
+"""Packs the one asset of all functions: the package ``lambdas``, a saga's own folders, and what they import.
 
-It runs the pip of the interpreter that runs ``cdk synth``. Docker is used only if that interpreter has no pip.
+What they import is in ``lambdas/saga_runtime/requirements.txt``. The pip of the interpreter that runs ``cdk synth``
+installs it. Docker is used only if that interpreter has no pip.
 """
 
+import atexit
 import importlib.util
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import jsii
-from aws_cdk import BundlingOptions, IgnoreMode, ILocalBundling
+from aws_cdk import BundlingOptions, ILocalBundling
 from aws_cdk import aws_lambda as lambda_
 
+from saga_stack.construct.steps import InvalidSagaError
+
+# The folder that has the library: the project's, or that of the installed packages.
 PROJECT = Path(__file__).parent.parent.parent
-SOURCE = PROJECT / "lambdas"
-COMPILED = ["**/__pycache__", "**/*.pyc"]
+REQUIREMENTS = "lambdas/saga_runtime/requirements.txt"
 RUNTIME = lambda_.Runtime.PYTHON_3_14
 ARCHITECTURE = lambda_.Architecture.ARM_64
 _IN_DOCKER = (
-    "pip install --no-compile --no-deps --target /asset-output --requirement lambdas/requirements.txt"
-    " && cp --parents -r {} /asset-output"
+    f"pip install --no-compile --no-deps --target /asset-output --requirement {REQUIREMENTS} && cp -r . /asset-output"
 )
 
 
-def code(*packages: str) -> lambda_.Code:
-    """Return the asset of all functions of a stack.
+def source_of(packages: Sequence[str], root: Path | None = None) -> Path:
+    """Copy what the functions are made of to a temporary folder, which is removed when the program ends.
 
     Args:
-        packages: folders of the project that are packed with ``lambdas``, such as ``examples/trip_booking/lambdas``.
+        packages: folders that are packed with ``lambdas``, such as ``examples/trip_booking/lambdas``.
+        root: the folder that they are in. Default: the one of the library. Raises InvalidSagaError.
     """
+    root = root or PROJECT
+    for package in packages:
+        if not (root / package).is_dir():
+            raise InvalidSagaError(f"packages has {package!r}, which is not a folder of {root}")
+    folder = Path(tempfile.mkdtemp(prefix="saga-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for parent, package in ((PROJECT, "lambdas"), *((root, package) for package in packages)):
+        shutil.copytree(parent / package, folder / package, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+    return folder
+
+
+def code(source: Path) -> lambda_.Code:
+    """Return the asset of all functions of a stack from the folder that ``source_of`` made."""
     return lambda_.Code.from_asset(
-        str(PROJECT),
-        # Everything but these folders is excluded, so that the CDK neither reads nor copies it.
-        exclude=["/*", *(pattern for package in ("lambdas", *packages) for pattern in _except(package)), *COMPILED],
-        ignore_mode=IgnoreMode.GIT,
+        str(source),
         bundling=BundlingOptions(
             image=RUNTIME.bundling_image,
             platform=ARCHITECTURE.docker_platform,
-            command=["sh", "-c", _IN_DOCKER.format(" ".join(("lambdas", *packages)))],
-            local=_LocalBundling(packages),  # type: ignore[arg-type]  # jsii passes the options as one object
+            command=["sh", "-c", _IN_DOCKER],
+            local=_LocalBundling(source),  # type: ignore[arg-type]  # jsii passes the options as one object
         ),
     )
 
 
-def build(target: Path, *packages: str) -> None:
+def build(target: Path, source: Path) -> None:
     """Write the content of the asset to the folder ``target``. Raises CalledProcessError if pip fails."""
     subprocess.run(
         [
             *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"),
-            *("--no-compile", "--target", str(target), "--requirement", str(SOURCE / "requirements.txt")),
+            *("--no-compile", "--target", str(target), "--requirement", str(source / REQUIREMENTS)),
             # For the platform of the functions, whatever this machine is.
             *("--only-binary=:all:", "--platform=manylinux2014_aarch64", "--platform=any"),
             *("--implementation=cp", f"--python-version={RUNTIME.name.removeprefix('python')}", "--no-deps"),
@@ -59,27 +74,17 @@ def build(target: Path, *packages: str) -> None:
     )
     # The command line programs of the packages.
     shutil.rmtree(target / "bin", ignore_errors=True)
-    for package in ("lambdas", *packages):
-        shutil.copytree(PROJECT / package, target / package, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
-
-
-def _except(package: str) -> Iterator[str]:
-    """Return the patterns that keep a folder from being excluded, in the syntax of .gitignore: folder by folder."""
-    *parents, name = package.split("/")
-    for depth in range(len(parents)):
-        parent = "/".join(parents[: depth + 1])
-        yield from (f"!/{parent}", f"/{parent}/*")
-    yield f"!/{'/'.join((*parents, name))}"
+    shutil.copytree(source, target, dirs_exist_ok=True)
 
 
 @jsii.implements(ILocalBundling)
 class _LocalBundling:
-    def __init__(self, packages: Sequence[str]) -> None:
-        self._packages = packages
+    def __init__(self, source: Path) -> None:
+        self._source = source
 
     def try_bundle(self, output_dir: str, _options: BundlingOptions) -> bool:
         """Pack without Docker. Return False, which makes the CDK use Docker, if this interpreter has no pip."""
         if importlib.util.find_spec("pip") is None:
             return False
-        build(Path(output_dir), *self._packages)
+        build(Path(output_dir), self._source)
         return True

@@ -1,6 +1,7 @@
 """The stack of a saga, read top down: table, functions, state machine, stuck sagas, monitoring."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
@@ -11,10 +12,14 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from saga_stack.construct import packaging
+from saga_stack.construct.api import LOG_PREFIX, ApiSettings, SagaApi
+from saga_stack.construct.automatic_redrives import AutomaticRedrives
 from saga_stack.construct.definition import SagaDefinition
 from saga_stack.construct.encryption import EncryptionKey
 from saga_stack.construct.functions import SagaFunctions, allow_to_end_tasks, allow_to_read
 from saga_stack.construct.monitoring import Monitoring
+from saga_stack.construct.outcome_events import EventSettings, ExampleSubscriber, OutcomeEvents
+from saga_stack.construct.saga import Saga
 from saga_stack.construct.stages import Stage
 from saga_stack.construct.state_machine import SagaStateMachine
 from saga_stack.construct.steps import (
@@ -28,7 +33,7 @@ from saga_stack.construct.steps import (
 from saga_stack.construct.stuck_sagas import StuckSagas
 from saga_stack.construct.table import SagaTable
 
-# The function that receives answers makes up to four requests, each of which ends within 8 s (saga_runtime/barrier.py).
+# The function that receives answers makes up to four requests, each of which ends within 7 s (saga_runtime/own_table.py).
 RECEIVER_TIMEOUT = Duration.seconds(40)
 
 
@@ -41,9 +46,12 @@ class Completion(Protocol):
 
 
 class SagaStack(Stack):
-    """A saga of one stage. Its outputs are StateMachineArn, TableName and StuckSagasQueueUrl. Raises InvalidSagaError.
+    """A saga of one stage. Raises InvalidSagaError.
 
-    ``functions`` has the functions by name, to grant them more permissions.
+    Its outputs are StateMachineArn, TableName, StuckSagasQueueUrl and StuckSagasTableName.
+
+    ``functions`` has the functions by name, to grant them more permissions. ``steps``, ``handlers``, ``source`` and
+    ``settings`` are what they are made of, for checks.
 
     Args:
         stage: timeouts, retry policies and what differs from stage to stage.
@@ -54,12 +62,15 @@ class SagaStack(Stack):
         failed: the name of the Fail state, and its error.
         sensitive_fields: fields of the input that never appear in a report of a stuck saga. Default: none.
         completion: makes a state that completes the saga by a write to the table. Default: none.
-        packages: folders of the project that are packed with ``lambdas`` into the asset. Default: none.
+        packages: folders that are packed with ``lambdas`` into the asset. Default: none.
+        root: the folder that ``packages`` are in. Default: that of the library.
         handler: the path of a function in the asset, with ``{}`` for its name. Default: ``lambdas.{}.handler``.
         environment: further environment variables of the functions, such as the URL of a provider. Not for secrets.
             Default: none.
         receiver: the name of the function that receives the answers to the steps that wait; ``functions`` has it too.
             Default: none, no step waits.
+        api: adds the HTTP API. Default: none.
+        events: adds the event bus with the outcomes, and an example of a subscriber. Default: none.
     """
 
     def __init__(
@@ -76,19 +87,31 @@ class SagaStack(Stack):
         sensitive_fields: Sequence[str] = (),
         completion: Completion | None = None,
         packages: Sequence[str] = (),
+        root: Path | None = None,
         handler: str = "lambdas.{}.handler",
         environment: Mapping[str, str] = MappingProxyType({}),
         receiver: str | None = None,
+        api: ApiSettings | None = None,
+        events: EventSettings | None = None,
     ) -> None:
         require_saga(steps)
         _require_receiver(steps, receiver)
         super().__init__(scope, id_, description=description, termination_protection=stage.protected)
-        code = packaging.code(*packages)
+        self.steps = steps
+        self.settings = environment
+        self.source = packaging.source_of(packages, root)
+        self.handlers: Mapping[str, str] = {
+            name: handler.format(name) for step in single_steps(steps) for name in functions_of(step)
+        }
+        code = packaging.code(self.source)
 
         key = None
         if stage.customer_managed_key:
-            key = EncryptionKey(self, "Encryption", removal_policy=stage.removal_policy).key
-        table = SagaTable(self, "Table", partition_key=partition_key, stage=stage, key=key)
+            logs = (LOG_PREFIX,) if api else ()
+            key = EncryptionKey(self, "Encryption", removal_policy=stage.removal_policy, log_prefixes=logs).key
+        table = SagaTable(
+            self, "Table", partition_key=partition_key, stage=stage, key=key, has_stream=events is not None
+        )
         functions = SagaFunctions(
             self,
             "Functions",
@@ -139,12 +162,24 @@ class SagaStack(Stack):
             "StuckSagas",
             state_machine=machine,
             state_machine_name=state_machine_name,
+            key_field=partition_key,
             failed=failed,
             sensitive_fields=sensitive_fields,
             code=code,
             stage=stage,
         )
-        Monitoring(
+        redrives = None
+        if stage.automatic_redrives:
+            redrives = AutomaticRedrives(
+                self,
+                "AutomaticRedrives",
+                stuck=stuck,
+                state_machine_name=state_machine_name,
+                failed=failed,
+                code=code,
+                stage=stage,
+            )
+        monitoring = Monitoring(
             self,
             "Monitoring",
             stage=stage,
@@ -154,11 +189,67 @@ class SagaStack(Stack):
             state_machine=machine,
             table=table,
             stuck=stuck,
+            redrives=redrives,
         )
+        if api:
+            SagaApi(
+                self,
+                "Api",
+                settings=api,
+                state_machine=machine,
+                state_machine_name=state_machine_name,
+                failed=failed,
+                table=table,
+                code=code,
+                stage=stage,
+                key=key,
+            )
+        if events:
+            outcomes = OutcomeEvents(
+                self,
+                "Outcomes",
+                settings=events,
+                partition_key=partition_key,
+                table=table,
+                stuck=stuck,
+                topic=monitoring.topic,
+                code=code,
+                stage=stage,
+                key=key,
+            )
+            ExampleSubscriber(self, "ExampleSubscriber", bus=outcomes.bus)
 
         CfnOutput(self, "StateMachineArn", value=machine.state_machine_arn)
         CfnOutput(self, "TableName", value=table.table_name)
         CfnOutput(self, "StuckSagasQueueUrl", value=stuck.queue.queue_url)
+        CfnOutput(self, "StuckSagasTableName", value=stuck.table.table_name)
+
+
+class FolderSagaStack(SagaStack):
+    """The stack of a saga in a folder of its own.
+
+    Args:
+        stage: timeouts, retry policies and what differs from stage to stage.
+        saga: the saga.
+    """
+
+    def __init__(self, scope: Construct, id_: str, *, stage: Stage, saga: Saga) -> None:
+        context = scope.node.try_get_context
+        super().__init__(
+            scope,
+            id_,
+            stage=stage,
+            description=saga.description,
+            steps=saga.steps,
+            state_machine=saga.state_machine,
+            partition_key=saga.schema.key,
+            failed=saga.failed,
+            sensitive_fields=saga.schema.sensitive,
+            packages=(saga.functions,),
+            root=saga.root,
+            handler=saga.handler,
+            environment={name: context(name.lower()) or default for name, default in saga.settings.items()},
+        )
 
 
 def _require_receiver(steps: Sequence[StepOrGroup], receiver: str | None) -> None:

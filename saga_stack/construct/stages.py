@@ -24,12 +24,15 @@ class Stage:
         customer_managed_key: whether the table and the logs are encrypted with a key of this account.
         alert_email: an address that receives every alarm, after its owner has confirmed. Default: none.
         function_timeout: the timeout of a function, in seconds; longer than one write may take (``CLIENT_CONFIG`` in
-            lambdas/saga_runtime/barrier.py). Default: 10.
+            lambdas/saga_runtime/own_table.py). Default: 10.
         task_timeout: the timeout of a state, in seconds; longer than the function's, so that a late write is the
             exception. Default: 30.
         slow_after: an alarm is raised if one execution in a hundred takes longer, in seconds, the time in which answers
             may come not counted. Default: 60; an execution without failures takes a second or two.
         action_retry: how an action is retried. Default: 4 retries within 15 seconds.
+        automatic_redrives: how often a saga that failed is redriven without an operator. Default: 0, never.
+        first_redrive_after: the pause before the first automatic redrive, in seconds; three times as long before each
+            further one. Default: 900, so that five redrives take a day and a half.
         compensation_retry: how a compensation and a retriable step are retried. Default: 35 retries within 30 minutes.
     """
 
@@ -41,6 +44,8 @@ class Stage:
     function_timeout: int = 10
     task_timeout: int = 30
     slow_after: int = 60
+    automatic_redrives: int = 0
+    first_redrive_after: int = 900
     action_retry: RetryPolicy = ACTION_RETRY
     compensation_retry: RetryPolicy = COMPENSATION_RETRY
 
@@ -65,5 +70,6 @@ STAGES = {
         log_retention=logs.RetentionDays.ONE_YEAR,
         protected=True,
         customer_managed_key=True,
+        automatic_redrives=5,
     ),
 }

@@ -14,6 +14,7 @@ from lambdas.saga_runtime.names import state_name
 # An execution may run for a year (Step Functions Developer Guide, "Quotas").
 LONGEST_WAIT = timedelta(days=365)
 _SECOND = timedelta(seconds=1)
+LONGEST_FUNCTION_SECONDS = 900  # AWS Lambda Developer Guide, "Lambda quotas"
 
 
 class InvalidSagaError(ValueError):
@@ -99,11 +100,11 @@ class Step(Task):
 
     Args:
         compensation: the name of the function that compensates the action, whatever the outcome of the action was, and
-            rejects the action from then on.
+            rejects the action from then on. The list of steps is rejected without it.
         callback: how long the step waits for an answer after its action. Default: none, the action performs the step.
     """
 
-    compensation: str
+    compensation: str = ""
     callback: Callback | None = None
 
 
@@ -114,10 +115,10 @@ class Pivot(Task):
     Args:
         resolution: the name of the function that is called if the action fails. It finds out whether the action
             happened, and rejects it from then on if it did not. If it happened, the saga continues; otherwise it is
-            rolled back (docs/adr/0011).
+            rolled back (docs/adr/0011). The list of steps is rejected without it.
     """
 
-    resolution: str
+    resolution: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,6 +216,7 @@ def require_saga(steps: Sequence[StepOrGroup]) -> None:
         if isinstance(step_or_group, Parallel):
             _require_group(step_or_group)
         for step in single_steps([step_or_group]):
+            _require_complete(step)
             if point_of_no_return is not None and not isinstance(step, Retriable):
                 kind = "pivot" if isinstance(point_of_no_return, Pivot) else "retriable step"
                 raise InvalidSagaError(
@@ -224,6 +226,20 @@ def require_saga(steps: Sequence[StepOrGroup]) -> None:
             if not isinstance(step, Step):
                 point_of_no_return = point_of_no_return or step
     _require_different_names(steps)
+
+
+def _require_complete(step: SingleStep) -> None:
+    if isinstance(step, Step) and not step.compensation:
+        raise InvalidSagaError(
+            f"{step.action} has no compensation: name its function, or make it a Pivot or Retriable at the end"
+        )
+    if isinstance(step, Pivot) and not step.resolution:
+        raise InvalidSagaError(f"{step.action} has no resolution: name its function")
+    if step.function_timeout is not None and not 0 < step.function_timeout <= LONGEST_FUNCTION_SECONDS:
+        raise InvalidSagaError(
+            f"{step.action} has the function_timeout {step.function_timeout:,} s: "
+            f"Lambda allows 1 to {LONGEST_FUNCTION_SECONDS}"
+        )
 
 
 def _require_group(group: Parallel) -> None:

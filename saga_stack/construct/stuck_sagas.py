@@ -1,8 +1,9 @@
-"""Stuck sagas: a queue receives a message for every execution that neither succeeded nor failed cleanly."""
+"""Stuck sagas: a table has an entry, and a queue receives a message, for every execution that did not end cleanly."""
 
 from collections.abc import Mapping, Sequence
 
 from aws_cdk import ArnFormat, Duration, Stack
+from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
@@ -20,9 +21,10 @@ RETENTION = Duration.days(14)
 
 
 class StuckSagas(Construct):
-    """The queue of stuck sagas, and the function that sends its messages.
+    """The table and the queue of stuck sagas, and the function that writes both.
 
-    ``queue`` receives a message for each stuck saga: execution, state, time, error and cause, never the input.
+    ``table`` has an entry for each stuck saga: execution, key, state, times, error and cause, never the input.
+    ``queue`` receives a message for each, without the key: it notifies, and fires the alarm (docs/adr/0019).
     ``undelivered`` receives what the function could not report; ``rules`` call the function. Nothing here is encrypted
     with the stage's key, so that the reports arrive if the key is disabled.
 
@@ -32,10 +34,11 @@ class StuckSagas(Construct):
     Args:
         state_machine: the state machine.
         state_machine_name: its name.
+        key_field: the field of the input that is the saga's key.
         failed: the error of a clean failure, which is not reported.
         sensitive_fields: the fields of the input that never appear in a message.
         code: the asset.
-        stage: how long the log is kept.
+        stage: how long the log is kept, and what happens to the table when the stack is deleted.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class StuckSagas(Construct):
         *,
         state_machine: sfn.IStateMachine,
         state_machine_name: str,
+        key_field: str,
         failed: str,
         sensitive_fields: Sequence[str],
         code: lambda_.Code,
@@ -52,18 +56,21 @@ class StuckSagas(Construct):
     ) -> None:
         super().__init__(scope, id_)
         self._state_machine = state_machine
-        self.undelivered = _queue(self, "Undelivered")
-        self.queue = _queue(self, "Queue", dead_letters=self.undelivered)
+        self.table = _table(self, stage)
+        self.undelivered = saga_queue(self, "Undelivered")
+        self.queue = saga_queue(self, "Queue", dead_letters=self.undelivered)
         self.reporter = LoggedFunction(
             self,
             name="report_stuck_saga",
             code=code,
             stage=stage,
             key=None,
-            timeout=Duration.seconds(60),
+            timeout=Duration.seconds(75),
             handler="lambdas.saga_runtime.{}.handler",
             environment={
+                "STUCK_SAGAS_TABLE": self.table.table_name,
                 "QUEUE_URL": self.queue.queue_url,
+                "KEY_FIELD": key_field,
                 "CLEAN_ERROR": failed,
                 "SENSITIVE_FIELDS": ",".join(sensitive_fields),
             },
@@ -96,6 +103,7 @@ class StuckSagas(Construct):
             f"execution:{state_machine_name}:*]",
             reason="the names of executions are not known before they start; all are of this state machine",
         )
+        self.table.grant(role, "dynamodb:PutItem")
         role.add_to_principal_policy(iam.PolicyStatement(actions=["sqs:SendMessage"], resources=[self.queue.queue_arn]))
 
     def _call_on(self, outcome: str, detail: Mapping[str, object]) -> events.Rule:
@@ -121,13 +129,31 @@ class StuckSagas(Construct):
         return rule
 
 
-def _queue(scope: Construct, id_: str, *, dead_letters: sqs.Queue | None = None) -> sqs.Queue:
+def _table(scope: Construct, stage: Stage) -> dynamodb.Table:
+    return dynamodb.Table(
+        scope,
+        "Table",
+        partition_key=dynamodb.Attribute(name="execution_arn", type=dynamodb.AttributeType.STRING),
+        billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
+        # A key that AWS owns: it cannot be disabled.
+        encryption=dynamodb.TableEncryption.DEFAULT,
+        point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
+            point_in_time_recovery_enabled=True
+        ),
+        # Only closed entries have the attribute: an open one never expires.
+        time_to_live_attribute="expires_at",
+        removal_policy=stage.removal_policy,
+    )
+
+
+def saga_queue(scope: Construct, id_: str, *, dead_letters: sqs.Queue | None = None) -> sqs.Queue:
+    """Make a queue that keeps its messages for 14 days."""
     return sqs.Queue(
         scope,
         id_,
         encryption=sqs.QueueEncryption.SQS_MANAGED,
         enforce_ssl=True,
         retention_period=RETENTION,
-        # Listing the messages receives them: the maximum of SQS, so that listing does not move them.
+        # Removing a message receives others too: the maximum of SQS, so that this does not move them.
         dead_letter_queue=sqs.DeadLetterQueue(queue=dead_letters, max_receive_count=1000) if dead_letters else None,
     )

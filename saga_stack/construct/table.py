@@ -17,6 +17,7 @@ class SagaTable(dynamodb.Table):
         partition_key: the field that identifies an input. The sort key is ``entity``.
         stage: the removal policy and the deletion protection.
         key: the key of the table; None for a key that AWS manages.
+        has_stream: whether every change of a row is also put on a stream. Default: no.
     """
 
     def __init__(
@@ -27,6 +28,7 @@ class SagaTable(dynamodb.Table):
         partition_key: str,
         stage: Stage,
         key: kms.IKey | None,
+        has_stream: bool = False,
     ) -> None:
         super().__init__(
             scope,
@@ -41,4 +43,5 @@ class SagaTable(dynamodb.Table):
             ),
             deletion_protection=stage.protected,
             removal_policy=stage.removal_policy,
+            stream=dynamodb.StreamViewType.NEW_AND_OLD_IMAGES if has_stream else None,
         )

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -52,10 +52,16 @@ class Faults:
 @pytest.fixture(scope="session")
 def faulty_stack(cloud: LocalCloud) -> Faults:
     deployment = deploy(cloud, stage="faults", app=f"{sys.executable} -m tests.e2e.app")
-    file = cloud.folder / "faults.json"
+    return with_faults(deployment, (*FUNCTIONS, REPORTER))
+
+
+def with_faults(deployment: Deployment, names: Iterable[str]) -> Faults:
+    """Wrap these functions of the stack, so that they can have faults."""
+    cloud = deployment.cloud
+    file = cloud.folder / f"{deployment.stack.name}-faults.json"
     functions = cloud.session().client("lambda", endpoint_url=cloud.endpoint)
     wrapper = (Path(__file__).parent / "faulty.py").read_text()
-    for name in (*FUNCTIONS, REPORTER):
+    for name in names:
         full_name = f"{deployment.stack.name}-{name}"
         found = functions.get_function(FunctionName=full_name)
         configuration = found["Configuration"]

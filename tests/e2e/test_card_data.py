@@ -103,6 +103,9 @@ def _look_into_services(cloud: LocalCloud, deployment: Deployment, search: Searc
         search.look_into(name, lines)
         # The successful calls are logged too.
         assert name not in steps or any('"level":"INFO"' in line for line in lines)
+    entries = dynamodb.scan(TableName=deployment.stack.stuck_sagas_table)["Items"]
+    assert entries
+    search.look_into("entries", entries)
     received = sqs.receive_message(QueueUrl=deployment.stack.stuck_sagas_queue_url, MaxNumberOfMessages=10)
     search.look_into("stuck", received.get("Messages"))
     search.look_into("metrics", cloudwatch.list_metrics().get("Metrics"))

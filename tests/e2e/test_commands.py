@@ -14,17 +14,18 @@ import pytest
 from local.__main__ import main
 from local.cloud import HOST, LOOPBACK, free_port
 from local.order_demo import ORDER_DEMO
+from local.sagas import demo_names
 from tests.e2e.orders import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("commands")]
 
 
 @contextmanager
-def local(temporary: Path, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
-    """Run ``python -m local`` as a terminal does, with a temporary folder of its own."""
+def local(temporary: Path, *arguments: str, **settings: str) -> Iterator["subprocess.Popen[str]"]:
+    """Run ``python -m local`` as a terminal does, with a temporary folder and environment variables of its own."""
     process = subprocess.Popen(
         [sys.executable, "-m", "local", *arguments],
-        env={**os.environ, "TMPDIR": str(temporary), "COLUMNS": "100"},
+        env={**os.environ, "TMPDIR": str(temporary), "COLUMNS": "100", **settings},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -45,16 +46,22 @@ def responds(port: int) -> bool:
         return False
 
 
-def test_the_demo_shows_the_four_orders_and_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_the_demo_shows_the_orders_and_leaves_nothing_behind(tmp_path: Path) -> None:
     with local(tmp_path, "demo") as process:
         out, err = process.communicate(timeout=200)
     assert process.returncode == 0, out + err
     for name, expected in ORDER_DEMO.expected_ends().items():
         assert f"{name}: {ORDER_DEMO.title(name)}" in out
         assert " > ".join(expected.states) in " ".join(out.split())
+    assert "FAILED (ClientError)" in out
+    assert "a message in the queue of stuck sagas: RefundPayment failed" in out
+    assert "resumed 6-stuck-refund in RefundPayment" in out
     assert "123-1234" not in out
     assert "\x1b[" not in out, "no colour without a terminal"
     assert not list(tmp_path.iterdir())
+
+
+NAMES = " or ".join(demo_names())
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -105,7 +112,10 @@ def test_a_used_port_is_reported_in_one_line(used_port: str, capsys: pytest.Capt
             "PORT and CONSOLE_PORT are both 8080: choose another port with CONSOLE_PORT=\n",
         ),
         *(
-            (["demo", "--example", name], f"invalid example {name!r}: use EXAMPLE= with ticket_sale or trip_booking\n")
+            (
+                ["demo", "--example", name],
+                f"invalid example {name!r}: use EXAMPLE= with {NAMES}\n",
+            )
             for name in ("none", "..", "trip_booking/lambdas")
         ),
     ],

@@ -21,6 +21,7 @@ from local.cloud import HOST, LOOPBACK, free_port
 from local.deployment import Deployment
 from local.errors import LocalError
 from local.order_demo import ORDER_DEMO
+from local.outage import Outage
 from tests import browser as browsers
 from tests.consoles import console_of
 from tests.e2e.conftest import Faults
@@ -131,8 +132,7 @@ def page(driver: WebDriver, console: str) -> Page:
 
 def test_the_console_of_the_local_cloud_serves_until_it_is_interrupted(deployment: Deployment) -> None:
     port = free_port()
-    options = ["--stack", deployment.stack.name, "--port", str(port)]
-    command = [sys.executable, "-m", "local.console", str(os.getpid()), *options]
+    command = [sys.executable, "-m", "local.console", str(os.getpid()), deployment.stack.name, str(port)]
     environment = deployment.cloud.client_environment()
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -150,10 +150,10 @@ def test_the_console_of_the_local_cloud_serves_until_it_is_interrupted(deploymen
 def test_make_local_serves_the_console_until_it_ends(deployment: Deployment) -> None:
     port = free_port()
     with (
-        _web_console(deployment.cloud, deployment, port) as process,
-        LOOPBACK.open(f"http://{HOST}:{port}/", timeout=10) as answer,
+        _web_console(deployment.cloud, deployment, port, "refund_payment") as process,
+        LOOPBACK.open(f"http://{HOST}:{port}/api/outage", timeout=10) as answer,
     ):
-        assert answer.status == 200
+        assert json.load(answer) == {"broken": False}
     assert process is not None
     assert process.poll() is not None
 
@@ -276,13 +276,56 @@ def test_a_stuck_saga_is_on_top_and_resuming_asks_first(driver: WebDriver, fault
     page.until(item, "Stopped in RefundPayment", "injected")
     assert "stuck" in page.text("#stuck-summary")
     page.click(f"{item} button")
-    page.until("#resume-what", order_id, "resumes in RefundPayment, with its original input")
-    assert "the local cloud has no RedriveExecution" in page.text("#resume-note")
-    assert driver.switch_to.active_element.get_attribute("id") == "resume-no", "Enter changes nothing"
-    page.click("#resume-yes")
-    page.until("#resume-error", "has no RedriveExecution")
-    page.click("#resume-no")
-    assert not driver.find_element(By.ID, "resume").is_displayed()
+    page.until("#dialog-what", order_id, "resumes in RefundPayment, with its original input")
+    assert driver.switch_to.active_element.get_attribute("id") == "dialog-no", "Enter changes nothing"
+    faults.set({})
+    page.click("#dialog-yes")
+    page.until("#outcome", "rolled back")
+    assert page.states()["RefundPayment"] == "compensated"
+    page.until("#timeline", "3 times RuntimeError: injected")
+
+
+def test_a_saga_gets_stuck_on_purpose_and_is_resumed(driver: WebDriver, deployment: Deployment) -> None:
+    cloud = deployment.cloud
+    outage = Outage(cloud.session(), cloud.endpoint, stack=deployment.stack.name, function="refund_payment")
+    with console_of(deployment, outage) as url:
+        page = Page(driver, url)
+        page.problems()  # those of earlier tests
+        page.until("#outage", "Nothing is broken")
+        page.click("#outage-switch")
+        page.until("#outage", "RefundPayment may not write")
+        order_id = page.choose("5-failed-shipment")
+        page.until("#verdict", "will reject")
+        page.click("#submit")
+        page.until("#meaning", "it stopped in RefundPayment")
+        driver.get(url)
+        page.until("#outage", "RefundPayment may not write")
+        page.click("#outage-switch")
+        page.until("#outage", "Nothing is broken")
+        driver.get(f"{url}/execution?name={order_id}")
+        page.until("#outcome", "stuck")
+        page.click("#resume-button")
+        page.click("#dialog-yes")
+        page.until("#outcome", "rolled back")
+        assert page.problems() == []
+
+
+def test_only_the_local_console_has_the_switch(page: Page) -> None:
+    page.until("#stuck-summary", "stuck")
+    assert not page.driver.find_elements(By.ID, "outage")
+
+
+def test_a_preset_can_be_started_repeatedly(page: Page) -> None:
+    for _ in range(2):
+        page.driver.get(page.url)
+        page.click(".pair .run")
+        page.until("#outcome", "fulfilled")
+    page.click("#replay-button")
+    page.until("#timeline", "CreateOrder", "running")
+    WebDriverWait(page.driver, WITHIN).until(lambda _: page.texts("#replay-button"))
+    assert list(page.states().values()) == ["done"] * 4
+    page.click("#history summary")
+    page.until("#events", "ExecutionStarted", "TaskStateEntered CreateOrder")
 
 
 def test_the_list_is_paged_filtered_and_searched(page: Page, deployment: Deployment) -> None:
@@ -300,9 +343,13 @@ def test_the_list_is_paged_filtered_and_searched(page: Page, deployment: Deploym
     WebDriverWait(page.driver, WITHIN).until(lambda _: order_id not in page.text("#executions"))
     page.click("#newer")
     page.until("#executions", order_id)
-    page.driver.find_element(By.CSS_SELECTOR, "#status option:nth-child(3)").click()
+    page.driver.find_element(By.CSS_SELECTOR, "#outcome option:nth-child(3)").click()
     WebDriverWait(page.driver, WITHIN).until(lambda _: "rolled back" not in page.text("#executions"))
     assert order_id in page.text("#executions")
+    assert page.driver.current_url.endswith("?outcome=fulfilled")
+    page.driver.refresh()
+    page.until("#executions", order_id, "fulfilled")
+    assert "rolled back" not in page.text("#executions")
     page.write("#order-id", order_id + Keys.ENTER)
     page.until("#sagas", order_id, "CreateOrder → ProcessPayment → ProcessShipment → ConfirmOrder")
     page.until("#rows", "ORDER ✓ CONFIRMED", "PENDING")

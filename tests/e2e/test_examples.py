@@ -19,6 +19,8 @@ from examples.trip_booking.demo import DEMO
 from local.cloud import HOST, LocalCloud, free_port
 from local.demo import run
 from local.deployment import Deployment, deployment_of
+from local.executions import start_and_wait, statuses, wait
+from local.stuck_saga import no_writes
 from tests import browser as browsers
 from tests.e2e.orders import wait_until
 from tests.e2e.test_commands import local
@@ -66,7 +68,7 @@ class Trips:
 def trips(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trips]:
     folder, port, console = tmp_path_factory.mktemp("trips"), free_port(), free_port()
     options = ("--example", "trip_booking", "--port", str(port), "--console-port", str(console))
-    with local(folder, "serve", *options) as process:
+    with local(folder, "serve", *options, SFN_WAIT_SCALE="0") as process:
         wait_until(lambda: process.poll() is not None or is_used(console), "the console responds", within_seconds=120)
         commands = commands_printed_by(process)
         cloud = LocalCloud(port=port, folder=folder, process=cast("subprocess.Popen[bytes]", process))
@@ -93,6 +95,24 @@ def test_the_trips_of_the_demo_end_as_the_contract_says(trips: Trips, tmp_path: 
     assert not run(trips.deployment, Console(file=shown), replace(DEMO, folder=tmp_path), DEMO.expected_ends())
     assert "123-1234" not in shown.getvalue()
     assert not trips.deployment.client.stuck_by_scan().sagas
+
+
+def test_of_a_stuck_group_a_redrive_runs_only_the_compensation_that_failed(trips: Trips) -> None:
+    deployment = trips.deployment
+    trip = {**DEMO.input("4-failed-payment"), "trip_id": "stuck"}
+    with no_writes(deployment, "cancel_hotel"):
+        stuck = start_and_wait(deployment, trip)
+    assert (stuck.error, stuck.states[-1]) == ("ClientError", "UndoReservations")
+    compensated = DEMO.expected_ends()["4-failed-payment"].statuses
+    assert statuses(deployment, "stuck") == {**compensated, "HOTEL": "RESERVED"}
+    stepfunctions = deployment.stepfunctions
+    stepfunctions.redrive_execution(executionArn=stuck.arn)
+    ended = wait(deployment, stuck.arn)
+    assert (ended.error, ended.states[-2:]) == ("TripFailed", ("UndoReservations", "TripFailed"))
+    assert statuses(deployment, "stuck") == compensated
+    events = stepfunctions.get_execution_history(executionArn=stuck.arn, maxResults=1000)["events"]
+    types = [event["type"] for event in events]
+    assert types[types.index("ExecutionRedriven") :].count("TaskScheduled") == 1
 
 
 @pytest.mark.skipif(browsers.missing() is not None, reason=browsers.missing() or "")

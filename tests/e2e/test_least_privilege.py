@@ -48,6 +48,14 @@ def send(caller: Caller, url: str) -> object:
     return caller.client("sqs").send_message(QueueUrl=url, MessageBody='{"executionArn": "none"}')
 
 
+def put_entry(caller: Caller) -> object:
+    times = dict.fromkeys(("started_at", "stopped_at"), "2026-01-31T09:30:00.123Z")
+    texts = {"execution_arn": "none", "name": "none", "status": "FAILED", **times}
+    return caller.client("dynamodb").put_item(
+        TableName=caller.stack.stuck_sagas_table, Item={name: {"S": text} for name, text in texts.items()}
+    )
+
+
 def forbidden(caller: Caller, other: Deployment) -> dict[str, Call]:
     """Return the calls that no function may make, on its own stack and on another one."""
     own, others = caller.stack, other.stack
@@ -83,6 +91,13 @@ def forbidden(caller: Caller, other: Deployment) -> dict[str, Call]:
             FunctionName=f"{own.name}-create_order", Timeout=3
         ),
         "start an execution": lambda: states.start_execution(stateMachineArn=own.state_machine_arn, input="{}"),
+        "read the entries of stuck sagas": lambda: dynamodb.scan(TableName=own.stuck_sagas_table),
+        "remove an entry of a stuck saga": lambda: dynamodb.delete_item(
+            TableName=own.stuck_sagas_table, Key={"execution_arn": {"S": "x"}}
+        ),
+        "put an entry of another stack": lambda: dynamodb.put_item(
+            TableName=others.stuck_sagas_table, Item={"execution_arn": {"S": "x"}}
+        ),
         "read the queue of stuck sagas": lambda: sqs.receive_message(QueueUrl=own.stuck_sagas_queue_url),
         "empty the queue of stuck sagas": lambda: sqs.purge_queue(QueueUrl=own.stuck_sagas_queue_url),
         "send to the queue of another stack": lambda: send(caller, others.stuck_sagas_queue_url),
@@ -120,6 +135,7 @@ def test_a_function_may_update_rows_of_its_table_and_nothing_else(
         forbidden(caller, deployment)
         | {
             "send to the queue of stuck sagas": lambda: send(caller, caller.stack.stuck_sagas_queue_url),
+            "put an entry of a stuck saga": lambda: put_entry(caller),
             "list executions": lambda: caller.client("stepfunctions").list_executions(
                 stateMachineArn=caller.stack.state_machine_arn
             ),
@@ -127,7 +143,7 @@ def test_a_function_may_update_rows_of_its_table_and_nothing_else(
     )
 
 
-def test_the_reporter_may_send_to_its_queue_and_describe_executions_and_nothing_else(
+def test_the_reporter_may_put_entries_send_to_its_queue_describe_executions_and_nothing_else(
     faults: Faults, deployment: Deployment
 ) -> None:
     caller = Caller(faults, REPORTER)
@@ -135,6 +151,7 @@ def test_the_reporter_may_send_to_its_queue_and_describe_executions_and_nothing_
     wait(faults.deployment, arn)
     caller.client("stepfunctions").describe_execution(executionArn=arn)
     send(caller, caller.stack.stuck_sagas_queue_url)
+    put_entry(caller)
     assert not not_denied(
         forbidden(caller, deployment)
         | {

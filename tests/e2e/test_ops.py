@@ -2,70 +2,18 @@
 
 import json
 import subprocess
-import sys
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from local.executions import path, start, start_and_wait, wait
 from tests.e2e.conftest import Faults
+from tests.e2e.operator_commands import CARD, Operator
 from tests.e2e.orders import valid, wait_until
 
-if TYPE_CHECKING:
-    from mypy_boto3_sqs import SQSClient
-    from mypy_boto3_sqs.type_defs import MessageTypeDef
-
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("cloud")]
-
-CARD = valid()["card_no"]
-
-
-class Operator:
-    """An operator of the stack with faults."""
-
-    def __init__(self, faults: Faults) -> None:
-        self.faults = faults
-        self.deployment = faults.deployment
-        self.command = [sys.executable, "-m", "ops", "--stack", self.deployment.stack.name]
-        self.environment = self.deployment.cloud.client_environment()
-
-    def __call__(self, *arguments: str, status: int = 0) -> "subprocess.CompletedProcess[str]":
-        """Run a command that ends with this exit status."""
-        done = subprocess.run(
-            [*self.command, *arguments],
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == status, done.stdout + done.stderr
-        assert CARD not in done.stdout + done.stderr
-        assert "Traceback" not in done.stderr
-        return done
-
-    def document(self, *arguments: str) -> Any:
-        """Return the JSON that a command prints."""
-        return json.loads(self(*arguments, "--json").stdout)
-
-    def stuck(self, *arguments: str) -> dict[str, Any]:
-        """Return the stuck sagas by execution."""
-        return {saga["execution_arn"]: saga for saga in self.document("stuck", *arguments)["stuck"]}
-
-    def messages(self) -> list[str]:
-        """Return the messages of the queue."""
-        cloud = self.deployment.cloud
-        sqs: SQSClient = cloud.session().client("sqs", endpoint_url=cloud.endpoint)
-        url = self.deployment.stack.stuck_sagas_queue_url
-        found: list[MessageTypeDef] = []
-        while received := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
-            found += received
-        for message in found:
-            sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0)
-        return [message["Body"] for message in found]
 
 
 @pytest.fixture(scope="module")
@@ -100,9 +48,9 @@ def test_the_stack_reports_stuck_and_aborted_sagas_and_no_clean_failure(
     (stuck_arn, order), aborted_arn = stuck, aborted(ops)
 
     def reported() -> set[str]:
-        return {saga.execution.arn for saga in ops.deployment.client.stuck(keep=True).sagas}
+        return {saga.execution.arn for saga in ops.deployment.client.stuck().sagas}
 
-    wait_until(lambda: {stuck_arn, aborted_arn} <= reported(), "both stuck sagas are in the queue")
+    wait_until(lambda: {stuck_arn, aborted_arn} <= reported(), "both stuck sagas have an entry")
     found = ops.stuck()
     assert clean not in found
     saga = found[stuck_arn]
@@ -111,7 +59,7 @@ def test_the_stack_reports_stuck_and_aborted_sagas_and_no_clean_failure(
     saga = found[aborted_arn]
     assert (saga["state"], saga["status"], saga["error"]) == ("ProcessPayment", "ABORTED", "Operator")
     assert saga["cause"] == "stopped by hand"
-    assert list(found).index(stuck_arn) < list(found).index(aborted_arn), "oldest first"
+    assert list(found).index(aborted_arn) < list(found).index(stuck_arn), "newest first"
 
     scanned = ops.stuck("--scan")
     assert {stuck_arn, aborted_arn} <= set(scanned)
@@ -149,13 +97,61 @@ def test_list_and_show_describe_a_stuck_saga(ops: Operator, stuck: tuple[str, di
     assert "\x1b[" not in out, "no colour without a terminal"
 
 
-def test_resume_reports_that_the_local_cloud_cannot_redrive(ops: Operator, stuck: tuple[str, dict[str, Any]]) -> None:
-    arn, _ = stuck
-    done = ops("resume", arn, "--yes", status=2)
-    assert (done.stdout, done.stderr.count("\n")) == ("", 1)
-    name = ops.deployment.stack.name
-    assert done.stderr.startswith(f"error: the service that {name} runs on has no RedriveExecution: ")
-    assert arn in ops.stuck("--scan")
+def reports_of(ops: Operator, arn: str) -> int:
+    """Return the number of reports of a saga in the queue."""
+    return sum(json.loads(message)["executionArn"] == arn for message in ops.messages())
+
+
+def test_a_saga_is_reported_again_when_it_gets_stuck_again_and_rolled_back_once_its_cause_is_fixed(
+    ops: Operator, stuck: tuple[str, dict[str, Any]]
+) -> None:
+    arn, order = stuck
+    wait_until(lambda: reports_of(ops, arn) == 1, "it is in the queue")
+    ops.deployment.stepfunctions.redrive_execution(executionArn=arn)
+    wait_until(lambda: reports_of(ops, arn) == 2, "it is in the queue again")
+    assert (ops.stuck()[arn]["redrive_count"], ops.stuck()[arn]["redrive_status"]) == (1, "REDRIVABLE")
+
+    ops.faults.set({}, order_id=order["order_id"])
+    document = ops.document("resume", arn, "--yes", "--wait")
+    assert (document["resumed"]["state"], document["ended"]["outcome"]) == ("RefundPayment", "rolled_back")
+    assert (document["ended"]["redrive_count"], document["ended"]["error"]) == (2, "OrderFailed")
+    assert arn not in ops.stuck()
+    assert (reports_of(ops, arn), arn in ops.stuck("--scan")) == (0, False)
+    (saga,) = ops.document("show", order["order_id"])["sagas"]
+    assert [step["state"] for step in saga["path"]][-3:] == ["RefundPayment", "DeleteOrder", "OrderFailed"]
+    assert [attempt["error"] for attempt in saga["path"][-3]["attempts"]] == ["RuntimeError"] * 6 + [None]
+    assert {row["status"] for row in ops.document("show", order["order_id"])["rows"]} == {
+        *("DELETED", "REFUNDED", "CANCELLED")
+    }
+    assert "has failed cleanly" in ops("resume", arn, "--yes", status=2).stderr
+
+
+def test_an_aborted_saga_is_fulfilled_when_it_is_resumed(ops: Operator) -> None:
+    arn = aborted(ops)
+    order_id = ops.document("list")["executions"][0]["order_id"]
+    ops.faults.set({}, order_id=order_id)
+    document = ops.document("resume", arn, "--yes", "--wait")
+    assert (document["resumed"]["state"], document["ended"]["outcome"]) == ("ProcessPayment", "fulfilled")
+    assert path(ops.deployment, arn) == ("CreateOrder", "ProcessPayment", "ProcessShipment", "ConfirmOrder")
+
+
+def test_a_closed_saga_is_listed_no_more_and_its_message_is_removed(ops: Operator) -> None:
+    arn = aborted(ops)
+    wait_until(lambda: arn in ops.stuck() and arn in str(ops.messages()), "the saga is reported")
+    assert ops.document("close", arn, "--reason", "settled by hand")["closed"]["execution_arn"] == arn
+    assert arn not in ops.stuck()
+    assert arn not in ops.stuck("--scan")
+    assert arn not in str(ops.messages())
+    (saga,) = ops.document("show", arn)["sagas"]
+    assert saga["closed"]["reason"] == "settled by hand"
+
+
+def test_show_finds_a_rejected_saga_of_an_order(ops: Operator) -> None:
+    order = valid()
+    owner = start_and_wait(ops.deployment, order).arn
+    rejected = start_and_wait(ops.deployment, order).arn
+    shown = ops.document("show", order["order_id"], "--all")
+    assert [saga["saga_id"] for saga in shown["sagas"]] == [rejected, owner]
 
 
 @pytest.mark.parametrize(

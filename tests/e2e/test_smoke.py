@@ -42,6 +42,7 @@ def test_a_stack_that_keeps_the_contract_passes_the_smoke_test_and_keeps_no_row_
     assert (done.returncode, done.stderr) == (0, "")
     assert "no checks failed" in done.stdout
     assert "FAILED  " not in done.stdout
+    assert "ok      stopped execution: redriven to" in done.stdout
     assert rows(deployment, deployment.stack) == 0
 
 

@@ -9,6 +9,7 @@ Template = dict[str, Any]
 # The actions, then their compensations.
 FUNCTIONS = (*(step.action for step in STEPS), *(step.compensation for step in STEPS))
 REPORTER = "report_stuck_saga"
+REDRIVER = "redrive_stuck_sagas"  # in stages with automatic redrives
 REPORTER_HANDLER = f"lambdas.saga_runtime.{REPORTER}.handler"
 
 
@@ -34,6 +35,18 @@ def functions(template: Template) -> dict[str, dict[str, Any]]:
         function["FunctionName"].split("-")[-1]: function
         for function in of_type(template, "AWS::Lambda::Function").values()
     }
+
+
+def saga_table(template: Template) -> tuple[str, dict[str, Any]]:
+    """Return the logical id and the properties of the table of the saga: its sort key is ``entity``."""
+    (found,) = (item for item in of_type(template, "AWS::DynamoDB::Table").items() if len(item[1]["KeySchema"]) > 1)
+    return found
+
+
+def stuck_table(template: Template) -> tuple[str, dict[str, Any]]:
+    """Return the logical id and the properties of the table of stuck sagas."""
+    (found,) = (item for item in of_type(template, "AWS::DynamoDB::Table").items() if len(item[1]["KeySchema"]) == 1)
+    return found
 
 
 def as_list(value: Any) -> list[Any]:

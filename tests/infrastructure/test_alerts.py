@@ -26,6 +26,7 @@ from tests.infrastructure.templates import (
     only,
     plain,
     resources,
+    stuck_table,
 )
 
 
@@ -73,12 +74,12 @@ def test_the_rules_do_not_pass_on_the_input_of_an_execution(template: Template) 
 
 
 def test_the_requests_of_the_reporter_end_before_its_timeout(template: Template) -> None:
-    """It asks for the execution and for its history, and sends a message."""
+    """It asks for the execution and for its history, stores an entry and sends a message."""
     config: Any = report_stuck_saga.CLIENT_CONFIG  # its options are attributes that its stubs do not know
     attempts = config.retries["total_max_attempts"]
     # botocore waits up to a second between two attempts.
     request = attempts * (config.connect_timeout + config.read_timeout) + attempts - 1
-    assert 3 * request < functions(template)[REPORTER]["Timeout"]
+    assert 4 * request < functions(template)[REPORTER]["Timeout"]
 
 
 def test_what_the_reporter_could_not_report_goes_to_the_other_queue(template: Template) -> None:
@@ -91,8 +92,8 @@ def test_the_reporter_sends_to_the_queue_whose_messages_fire_the_alarm(template:
     assert plain(queue) == dimensions(alarms(template)["StuckSagas"])["QueueName"]
 
 
-def test_a_message_may_be_listed_as_often_as_sqs_allows_before_it_moves(template: Template) -> None:
-    """Listing the messages receives them."""
+def test_a_message_may_be_received_as_often_as_sqs_allows_before_it_moves(template: Template) -> None:
+    """Removing a message receives others too."""
     found = of_type(template, "AWS::SQS::Queue")
     (policy,) = (queue["RedrivePolicy"] for queue in found.values() if "RedrivePolicy" in queue)
     assert policy["maxReceiveCount"] == 1000
@@ -115,6 +116,8 @@ def test_the_reports_and_alerts_do_not_depend_on_the_key_of_the_stage(stage: str
     template = synthesized(stage)
     assert all(queue["SqsManagedSseEnabled"] for queue in of_type(template, "AWS::SQS::Queue").values())
     assert "KmsMasterKeyId" not in str(resources(template, "AWS::SNS::Topic"))
+    # DynamoDB then encrypts with a key that AWS owns and nobody can disable.
+    assert stuck_table(template)[1]["SSESpecification"] == {"SSEEnabled": False}
     assert "EncryptionConfiguration" not in only(template, "AWS::StepFunctions::StateMachine")
     (log,) = (
         group for group in of_type(template, "AWS::Logs::LogGroup").values() if group["LogGroupName"].endswith(REPORTER)
@@ -183,6 +186,11 @@ def test_there_is_an_alarm_for_everything_that_an_operator_must_know(template: T
     }
 
 
+def test_prod_has_alarms_for_its_automatic_redrives(template: Template) -> None:
+    prod = {name.removeprefix("OrderSaga-prod-") for name in alarms(synthesized("prod"))}
+    assert prod - set(alarms(template)) == {"RedrivesExhausted", "Errors-redrive_stuck_sagas"}
+
+
 def test_one_stuck_saga_fires_an_alarm(template: Template) -> None:
     alarm = alarms(template)["StuckSagas"]
     assert (alarm["ComparisonOperator"], alarm["Threshold"], alarm["EvaluationPeriods"]) == (
@@ -220,10 +228,10 @@ def test_a_fault_alarm_watches_the_metric_that_the_functions_count(
     assert dimensions(alarm) == {"step": spec.name, "kind": "fault"}
 
 
-def test_the_handbook_has_a_section_for_every_alarm(template: Template) -> None:
+def test_the_handbook_has_a_section_for_every_alarm() -> None:
     handbook = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
     headings = [name for line in handbook.splitlines() if line.startswith("### ") for name in line[4:].split(", ")]
-    assert sorted(headings) == sorted(alarms(template))
+    assert sorted(headings) == sorted(name.removeprefix("OrderSaga-prod-") for name in alarms(synthesized("prod")))
 
 
 def test_the_dashboard_shows_the_alarms_and_every_function(template: Template) -> None:
@@ -241,3 +249,12 @@ def test_only_a_configured_e_mail_address_is_subscribed(template: Template) -> N
     stack = OrderSagaStack(app, "OrderSaga-dev", stage=stage)
     subscription = only(dict(Assertions.from_stack(stack).to_json()), "AWS::SNS::Subscription")
     assert (subscription["Protocol"], subscription["Endpoint"]) == ("email", "saga@example.com")
+
+
+def test_the_entries_of_stuck_sagas_can_be_restored_and_only_closed_ones_expire(template: Template) -> None:
+    table = stuck_table(template)[1]
+    assert table["KeySchema"] == [{"AttributeName": "execution_arn", "KeyType": "HASH"}]
+    assert table["BillingMode"] == "PAY_PER_REQUEST"
+    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
+    assert "expires_at" not in Path(report_stuck_saga.__file__).read_text()

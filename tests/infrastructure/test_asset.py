@@ -27,9 +27,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def asset_hash() -> str:
     stack = Stack(App(context={"aws:cdk:bundling-stacks": []}), "Any")
-    lambda_.Function(
-        stack, "Function", runtime=packaging.RUNTIME, handler="a.b", code=packaging.code("examples/trip/lambdas")
-    )
+    code = packaging.code(packaging.source_of(["examples/trip/lambdas"]))
+    lambda_.Function(stack, "Function", runtime=packaging.RUNTIME, handler="a.b", code=code)
     resources = Template.from_stack(stack).to_json()["Resources"].values()
     (function,) = (r["Properties"] for r in resources if r["Type"] == "AWS::Lambda::Function")
     found: str = function["Code"]["S3Key"]
@@ -40,7 +39,7 @@ def asset_hash() -> str:
     ("changed", "updates"),
     [
         ("lambdas/saga_runtime/a.py", True),
-        ("lambdas/requirements.txt", True),
+        (packaging.REQUIREMENTS, True),
         ("examples/trip/lambdas/b.py", True),
         ("examples/trip/lambdas/deep/c.py", True),
         ("examples/trip/app.py", False),

@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 
 from lambdas import order_steps
-from lambdas.saga_runtime.barrier import CLIENT_CONFIG
 from lambdas.saga_runtime.errors import BUSINESS_ERRORS
 from lambdas.saga_runtime.names import state_name
+from lambdas.saga_runtime.own_table import CLIENT_CONFIG
 from saga_stack.construct.stages import STAGES
 from saga_stack.order_saga import STEPS
 from tests.fixtures import definition_in, synthesized
-from tests.infrastructure.templates import REPORTER, functions
+from tests.infrastructure.templates import FUNCTIONS, functions
 from tests.shape import shape_of
 
 ACTIONS = tuple(state_name(step.action) for step in STEPS)
@@ -77,7 +77,7 @@ def test_a_call_ends_before_its_function_and_the_function_before_its_task(stage:
     # botocore's standard mode waits at most 1 s before the second attempt, 2 s before the third, and so on.
     waits = sum(2**n for n in range(attempts - 1))
     call = attempts * (client.connect_timeout + client.read_timeout) + waits
-    called = [function for name, function in functions(template).items() if name != REPORTER]
+    called = [function for name, function in functions(template).items() if name in FUNCTIONS]
     tasks = [state for state in definition_in(template)["States"].values() if state["Type"] == "Task"]
     assert call < min(function["Timeout"] for function in called)
     assert max(function["Timeout"] for function in called) < min(task["TimeoutSeconds"] for task in tasks)

@@ -10,6 +10,7 @@ import pytest
 PROJECT = Path(__file__).parents[2]
 PACKAGES = ("app", "benchmarks", "examples", "lambdas", "local", "ops", "saga_stack", "tests")
 EXAMPLES = sorted(path.parent.name for path in (PROJECT / "examples").glob("*/app.py"))
+DEMOS = ("local.demo", "local.sagas")
 CONSTRUCT, RUNTIME = "saga_stack.construct", "lambdas.saga_runtime"
 
 
@@ -37,10 +38,7 @@ def project_imports(path: Path) -> Iterator[str]:
         ("lambdas/saga_runtime", (RUNTIME,)),
         ("lambdas", ("lambdas",)),
         ("saga_stack", ("saga_stack", "lambdas")),
-        *(
-            (f"examples/{name}", (CONSTRUCT, RUNTIME, f"examples.{name}", "local.demo", "local.deployment"))
-            for name in EXAMPLES
-        ),
+        *((f"examples/{name}", (CONSTRUCT, RUNTIME, f"examples.{name}", *DEMOS)) for name in EXAMPLES),
     ],
 )
 def test_a_folder_imports_only_what_it_may_know(folder: str, allowed: tuple[str, ...]) -> None:

@@ -10,14 +10,16 @@ from saga_stack.construct.stages import STAGES
 from tests.fixtures import synthesized
 from tests.infrastructure.templates import (
     FUNCTIONS,
+    REDRIVER,
     REPORTER,
-    REPORTER_HANDLER,
     Template,
     as_list,
     functions,
     of_type,
     plain,
     resources,
+    saga_table,
+    stuck_table,
 )
 
 Permissions = dict[str, set[str]]
@@ -76,11 +78,6 @@ def log_of(function: Mapping[str, Any]) -> str:
     return plain(function["LoggingConfig"]["LogGroup"])
 
 
-def one(template: Template, type_: str) -> str:
-    (logical_id,) = resources(template, type_)
-    return f"<{logical_id}>"
-
-
 def with_key(template: Template, expected: Permissions, actions: set[str]) -> Permissions:
     """Add the use of the stage's key, if it has one."""
     return expected | {f"<{key}>": actions for key in resources(template, "AWS::KMS::Key")}
@@ -90,7 +87,7 @@ def with_key(template: Template, expected: Permissions, actions: set[str]) -> Pe
 def test_every_function_has_a_role_of_its_own(stage: str) -> None:
     template = synthesized(stage)
     roles = [role_of(function) for function in functions(template).values()]
-    assert len(set(roles)) == len(FUNCTIONS) + 1
+    assert len(set(roles)) == len(functions(template))
     assert not any("ManagedPolicyArns" in role for role in of_type(template, "AWS::IAM::Role").values())
 
 
@@ -99,12 +96,12 @@ def test_every_function_has_a_role_of_its_own(stage: str) -> None:
 def test_a_function_may_update_items_of_the_table_and_write_its_own_log(stage: str, name: str) -> None:
     template = synthesized(stage)
     function = functions(template)[name]
-    expected = {one(template, "AWS::DynamoDB::Table"): {"dynamodb:UpdateItem"}, log_of(function): WRITE_LOG, "*": TRACE}
+    expected = {f"<{saga_table(template)[0]}>": {"dynamodb:UpdateItem"}, log_of(function): WRITE_LOG, "*": TRACE}
     assert permissions(template, role_of(function)) == with_key(template, expected, USE_KEY)
 
 
 @each_stage
-def test_the_reporter_may_read_executions_of_the_state_machine_and_send_to_its_queues(stage: str) -> None:
+def test_the_reporter_may_read_executions_and_write_its_table_and_queues(stage: str) -> None:
     template = synthesized(stage)
     function = functions(template)[REPORTER]
     executions = (
@@ -112,11 +109,25 @@ def test_the_reporter_may_read_executions_of_the_state_machine_and_send_to_its_q
     )
     expected = {
         log_of(function): WRITE_LOG,
+        f"<{stuck_table(template)[0]}>": {"dynamodb:PutItem"},
         executions: {"states:DescribeExecution", "states:GetExecutionHistory"},
         "*": TRACE,
         **{f"<{queue}>": {"sqs:SendMessage"} for queue in resources(template, "AWS::SQS::Queue")},
     }
     assert permissions(template, role_of(function)) == expected
+
+
+def test_the_function_that_redrives_may_redrive_executions_of_this_machine_only() -> None:
+    template = synthesized("prod")
+    function = functions(template)[REDRIVER]
+    executions = "arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution:OrderSaga-prod-OrderFulfilment:*"
+    assert permissions(template, role_of(function)) == {
+        log_of(function): WRITE_LOG,
+        f"<{stuck_table(template)[0]}>": {"dynamodb:Scan", "dynamodb:DeleteItem"},
+        executions: {"states:DescribeExecution", "states:RedriveExecution"},
+        plain(function["Environment"]["Variables"]["QUEUE_URL"]): {"sqs:ReceiveMessage", "sqs:DeleteMessage"},
+        "*": TRACE,
+    }
 
 
 @each_stage
@@ -141,10 +152,10 @@ def test_the_state_machine_may_invoke_the_functions_and_update_items_of_the_tabl
     invoked = {
         f"<{logical_id}>": {"lambda:InvokeFunction"}
         for logical_id, function in of_type(template, "AWS::Lambda::Function").items()
-        if function["Handler"] != REPORTER_HANDLER
+        if not function["Handler"].startswith("lambdas.saga_runtime.")
     }
     assert len(invoked) == len(FUNCTIONS)
-    expected = {one(template, "AWS::DynamoDB::Table"): {"dynamodb:UpdateItem"}, "*": DELIVER_LOGS_AND_TRACE, **invoked}
+    expected = {f"<{saga_table(template)[0]}>": {"dynamodb:UpdateItem"}, "*": DELIVER_LOGS_AND_TRACE, **invoked}
     assert permissions(template, role) == with_key(template, expected, USE_KEY)
 
 

@@ -20,7 +20,7 @@ IN_THE_RUNTIME = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "si
 @pytest.fixture(scope="module")
 def asset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("asset")
-    packaging.build(target)
+    packaging.build(target, packaging.source_of(()))
     return target
 
 
@@ -33,7 +33,11 @@ def test_the_functions_import_from_the_asset_and_the_runtime_only(asset: Path, t
         origin = Path(spec.origin)
         found = origin.parent if origin.name == "__init__.py" else origin
         (runtime / found.name).symlink_to(found)
-    handlers = [*(f"lambdas.{name}.handler" for name in FUNCTIONS), REPORTER_HANDLER]
+    handlers = [
+        *(f"lambdas.{name}.handler" for name in FUNCTIONS),
+        REPORTER_HANDLER,
+        "lambdas.saga_runtime.redrive_stuck_sagas.handler",
+    ]
     program = "; ".join(
         [
             f"import sys; sys.path += [{str(asset)!r}, {str(runtime)!r}]",
@@ -48,7 +52,11 @@ def test_the_functions_import_from_the_asset_and_the_runtime_only(asset: Path, t
         env={
             "TABLE_NAME": "orders",
             "QUEUE_URL": "stuck",
+            "STUCK_SAGAS_TABLE": "stuck",
+            "KEY_FIELD": "order_id",
             "CLEAN_ERROR": "OrderFailed",
+            "AUTOMATIC_REDRIVES": "5",
+            "FIRST_PAUSE_SECONDS": "900",
             "SENSITIVE_FIELDS": "card_no",
             "POWERTOOLS_METRICS_NAMESPACE": "OrderSaga-dev",
             "AWS_DEFAULT_REGION": "us-east-1",

@@ -24,7 +24,8 @@ TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULT
 def documents() -> Iterator[Path]:
     yield from ROOT.glob("*.md")
     for folder in sorted(ROOT.iterdir()):
-        if folder.is_dir() and folder.name not in GENERATED and (folder.name == ".github" or folder.name[0] != "."):
+        is_ours = folder.name not in GENERATED and not (folder / "pyvenv.cfg").exists()
+        if folder.is_dir() and is_ours and (folder.name == ".github" or folder.name[0] != "."):
             yield from folder.rglob("*.md")
 
 
@@ -108,6 +109,41 @@ def test_make_rejects_an_install_of_another_python(tmp_path: Path, version: str,
     for named, rejected in ((["PYTHON=named/python"], not accepted), ([], False)):
         done = subprocess.run([*command, *named], cwd=tmp_path, env=path, capture_output=True, text=True, check=False)
         assert (done.returncode != 0, why in done.stderr) == (rejected, rejected), done.stderr
+
+
+@pytest.mark.parametrize("deleted", [".venv/bin/node", "node_modules/aws-cdk/bin/cdk"])
+def test_make_installs_again_what_was_deleted(tmp_path: Path, deleted: str) -> None:
+    for name in ("Makefile", "requirements.txt", "requirements-dev.txt", "constraints.txt", "package.json"):
+        shutil.copy(ROOT / name, tmp_path)
+    files = ("lambdas/saga_runtime/requirements.txt", "package-lock.json", ".venv/bin/node")
+    for name in (*files, "node_modules/aws-cdk/bin/cdk", ".venv/installed", "node_modules/installed"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    command = ["make", "--dry-run", "install"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "install --" not in done.stdout and "npm ci" not in done.stdout
+    (tmp_path / deleted).unlink()
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "npm ci" in done.stdout, "node_modules depends on .venv"
+    assert ("--force-reinstall" in done.stdout) == (deleted == ".venv/bin/node")
+
+
+@pytest.mark.parametrize("target", ["synth", "diff", "demo", "local"])
+def test_make_rejects_an_example_that_does_not_exist(target: str) -> None:
+    command = ["make", "--dry-run", target, "EXAMPLE=nosuch"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "invalid EXAMPLE 'nosuch': use one of " in done.stderr
+
+
+def test_the_documents_of_installed_packages_are_not_the_projects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    for name in ("docs/page.md", "v/lib/package/README.md", "v/pyvenv.cfg", "node_modules/a/README.md"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert list(documents()) == [tmp_path / "docs/page.md"]
 
 
 def test_the_image_copies_files_and_calls_targets_that_exist() -> None:

@@ -9,7 +9,17 @@ from saga_stack.construct.stages import STAGES
 from saga_stack.construct.steps import RetryPolicy
 from saga_stack.order_saga import OrderSagaStack
 from tests.fixtures import synthesized
-from tests.infrastructure.templates import REPORTER, Template, functions, of_type, only, plain, resources
+from tests.infrastructure.templates import (
+    REDRIVER,
+    REPORTER,
+    Template,
+    functions,
+    of_type,
+    only,
+    plain,
+    resources,
+    saga_table,
+)
 
 RETAINED = ("AWS::DynamoDB::Table", "AWS::Logs::LogGroup", "AWS::KMS::Key")
 
@@ -28,11 +38,11 @@ def test_prod_retains_its_table_its_logs_and_its_key(prod: Template) -> None:
 
 def test_dev_leaves_nothing_behind(template: Template) -> None:
     assert not [name for name, r in template["Resources"].items() if r.get("DeletionPolicy", "Delete") != "Delete"]
-    assert only(template, "AWS::DynamoDB::Table").get("DeletionProtectionEnabled", False) is False
+    assert saga_table(template)[1].get("DeletionProtectionEnabled", False) is False
 
 
 def test_prod_cannot_be_deleted_by_mistake(prod: Template) -> None:
-    assert only(prod, "AWS::DynamoDB::Table")["DeletionProtectionEnabled"] is True
+    assert saga_table(prod)[1]["DeletionProtectionEnabled"] is True
     stacks = {
         name: OrderSagaStack(App(context={"aws:cdk:bundling-stacks": []}), "Stack", stage=stage)
         for name, stage in STAGES.items()
@@ -44,11 +54,11 @@ def test_prod_encrypts_its_table_and_its_logs_with_its_own_key(prod: Template) -
     ((key, properties),) = of_type(prod, "AWS::KMS::Key").items()
     assert properties["EnableKeyRotation"] is True
     keys = [
-        only(prod, "AWS::DynamoDB::Table")["SSESpecification"]["KMSMasterKeyId"],
+        saga_table(prod)[1]["SSESpecification"]["KMSMasterKeyId"],
         *(
             group["KmsKeyId"]
             for group in of_type(prod, "AWS::Logs::LogGroup").values()
-            if not group["LogGroupName"].endswith(REPORTER)
+            if not group["LogGroupName"].endswith((REPORTER, REDRIVER))
         ),
     ]
     assert {plain(value) for value in keys} == {f"<{key}>"}
@@ -64,7 +74,7 @@ def test_only_cloudwatch_logs_may_use_the_key_without_a_role_for_log_groups_of_t
 
 def test_dev_encrypts_with_the_keys_that_aws_manages(template: Template) -> None:
     assert not resources(template, "AWS::KMS::Key")
-    assert only(template, "AWS::DynamoDB::Table")["SSESpecification"] == {"SSEEnabled": True}
+    assert saga_table(template)[1]["SSESpecification"] == {"SSEEnabled": True}
     assert all(queue["SqsManagedSseEnabled"] for queue in of_type(template, "AWS::SQS::Queue").values())
 
 
@@ -77,7 +87,8 @@ def test_logs_are_retained_for_a_week_in_dev_and_for_a_year_in_prod(template: Te
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_outputs_are_those_of_the_contract(stage: str) -> None:
-    assert {"StateMachineArn", "TableName", "StuckSagasQueueUrl"} <= set(synthesized(stage)["Outputs"])
+    expected = {"StateMachineArn", "TableName", "StuckSagasQueueUrl", "StuckSagasTableName"}
+    assert expected <= set(synthesized(stage)["Outputs"])
 
 
 def test_a_stage_whose_tasks_could_time_out_before_their_functions_is_rejected() -> None:

@@ -11,12 +11,13 @@ from tests.infrastructure.templates import (
     of_type,
     only,
     plain,
-    resources,
+    saga_table,
+    stuck_table,
 )
 
 
 def test_the_table_has_the_keys_of_the_contract_and_can_be_restored(template: Template) -> None:
-    table = only(template, "AWS::DynamoDB::Table")
+    table = saga_table(template)[1]
     assert table["KeySchema"] == [
         {"AttributeName": "order_id", "KeyType": "HASH"},
         {"AttributeName": "entity", "KeyType": "RANGE"},
@@ -42,15 +43,20 @@ def test_a_function_knows_the_table_and_the_namespace_of_its_metrics_only(templa
     for name in FUNCTIONS:
         variables = found[name]["Environment"]["Variables"]
         assert set(variables) == {"TABLE_NAME", "POWERTOOLS_METRICS_NAMESPACE"}
-        assert [plain(variables["TABLE_NAME"])] == [
-            f"<{table}>" for table in resources(template, "AWS::DynamoDB::Table")
-        ]
+        assert plain(variables["TABLE_NAME"]) == f"<{saga_table(template)[0]}>"
         assert variables["POWERTOOLS_METRICS_NAMESPACE"] == "OrderSaga-dev"
 
 
 def test_the_reporter_knows_its_queue_the_clean_error_and_the_sensitive_fields(template: Template) -> None:
     variables = functions(template)[REPORTER]["Environment"]["Variables"]
-    assert set(variables) == {"QUEUE_URL", "CLEAN_ERROR", "SENSITIVE_FIELDS", "POWERTOOLS_METRICS_NAMESPACE"}
+    assert set(variables) == {
+        *("STUCK_SAGAS_TABLE", "QUEUE_URL", "KEY_FIELD", "CLEAN_ERROR", "SENSITIVE_FIELDS"),
+        "POWERTOOLS_METRICS_NAMESPACE",
+    }
+    assert (variables["KEY_FIELD"], plain(variables["STUCK_SAGAS_TABLE"])) == (
+        "order_id",
+        f"<{stuck_table(template)[0]}>",
+    )
     assert (variables["CLEAN_ERROR"], variables["SENSITIVE_FIELDS"]) == ("OrderFailed", "card_no")
 
 

@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from examples.trip_booking.app import STEPS
+from examples.trip_booking.saga import STEPS
 from lambdas.saga_runtime.errors import BUSINESS_ERRORS
 from lambdas.saga_runtime.names import state_name
 from saga_stack.construct.stages import STAGES
 from saga_stack.construct.steps import functions_of, single_steps
 from tests.fixtures import definition_in
-from tests.infrastructure.templates import REPORTER_HANDLER, of_type, only
+from tests.infrastructure.templates import REPORTER_HANDLER, of_type, only, saga_table
 from tests.sagas import SAGAS
 
 ALL = ["States.ALL"]
@@ -21,7 +21,7 @@ Definition = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def trip() -> dict[str, Any]:
-    return dict(SAGAS["trip"].template())
+    return dict(SAGAS["trip_booking"].template())
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_there_is_one_function_for_each_name_and_a_table_by_trip(trip: dict[str,
     handlers = [function["Handler"] for function in of_type(trip, "AWS::Lambda::Function").values()]
     own = {f"examples.trip_booking.lambdas.handlers.{name}" for name in FUNCTIONS}
     assert set(handlers) == own | {REPORTER_HANDLER}
-    assert only(trip, "AWS::DynamoDB::Table")["KeySchema"][0] == {"AttributeName": "trip_id", "KeyType": "HASH"}
+    assert saga_table(trip)[1]["KeySchema"][0] == {"AttributeName": "trip_id", "KeyType": "HASH"}
 
 
 def test_the_state_machine_may_not_write_to_the_table(trip: dict[str, Any]) -> None:

@@ -1,7 +1,9 @@
 """A stack on moto: the synthesized definition with the real functions, a table and a queue, all in this process."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -9,9 +11,12 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 
+from lambdas.saga_runtime.clock import moment
+from lambdas.saga_runtime.names import state_name
+from lambdas.saga_runtime.redaction import message_in
 from ops import stuck_queue
 from ops.client import DeployedStack, SagaClient
-from tests.fixtures import TABLE
+from tests.fixtures import STUCK_TABLE, TABLE, create_stuck_table
 from tests.saga.interpreter import Execution, Interpreter, TaskFailed, interpreter
 from tests.sagas import SAGAS, SagaUnderTest
 
@@ -20,12 +25,18 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
 CARD = "123-1234"
-# The field without which a late step fails, and the compensation that can then fail.
-FAILURES = {
-    "OrderSaga": ("address", "RefundPayment"),
-    "TripSaga": ("card_no", "ResolvePayment"),
-    "TicketSaga": ("buyer", "RefundCard"),
-}
+
+
+def late_failure(machine: Interpreter) -> tuple[str, str]:
+    """Return the field without which a late step fails, and the compensation that can then fail."""
+    demo, shape = machine.demo, machine.shape
+    name, fails = [(name, one.fails) for name, one in demo.scenarios.items() if one.fails][-1]
+    (field,) = demo.input("1-success").keys() - demo.input(name).keys()
+    own = dict(shape.steps)[state_name(fails)]
+    # The compensation after the failed step's own one, if there is one outside of groups.
+    states = demo.expected_ends()[name].states
+    following = states[states.index(own) + 1] if own in states else own
+    return field, following if following in shape.functions else own
 
 
 class World:
@@ -37,16 +48,28 @@ class World:
         self.stepfunctions: SFNClient = boto3.client("stepfunctions")
         self.stepfunctions.meta.events.register("before-call.stepfunctions", self._answer)
         self._answers: list[tuple[str, str, Any]] = []
-        self.queue = self.sqs.create_queue(QueueName="stuck")["QueueUrl"]
+        self.undelivered = self.sqs.create_queue(QueueName="undelivered")["QueueUrl"]
+        policy = {"deadLetterTargetArn": "arn:aws:sqs:us-east-1:123456789012:undelivered", "maxReceiveCount": 1000}
+        self.queue = self.sqs.create_queue(QueueName="stuck", Attributes={"RedrivePolicy": json.dumps(policy)})[
+            "QueueUrl"
+        ]
         stack = DeployedStack(
             name=f"{machine.demo.stack}-dev",
             state_machine_arn=machine.arn,
             table=TABLE,
             key=machine.shape.key,
             stuck_sagas_queue_url=self.queue,
+            stuck_sagas_table=STUCK_TABLE,
         )
-        dynamodb = boto3.client("dynamodb")
-        self.client = SagaClient(stack=stack, stepfunctions=self.stepfunctions, dynamodb=dynamodb, sqs=self.sqs)
+        self.dynamodb = dynamodb = create_stuck_table()
+        functions: Any = machine
+        self.client = SagaClient(
+            stack=stack,
+            stepfunctions=self.stepfunctions,
+            dynamodb=dynamodb,
+            sqs=self.sqs,
+            functions=lambda: functions,
+        )
 
     def run(
         self,
@@ -70,18 +93,48 @@ class World:
 
     def run_into_a_stop(self, order_id: str = "1", **options: Any) -> Execution:
         """Run an execution that gets stuck: a late step fails, then a compensation."""
-        missing, compensation = FAILURES[self.machine.demo.stack]
+        missing, compensation = late_failure(self.machine)
         failing = {compensation: TaskFailed("RuntimeError", json.dumps({"errorMessage": "no network"}))}
         return self.run(order_id, failing=failing, **{missing: None}, **options)
 
     def run_into_a_failure(self, order_id: str = "1", **options: Any) -> Execution:
         """Run an execution that is rolled back: a late step fails."""
-        return self.run(order_id, **{FAILURES[self.machine.demo.stack][0]: None}, **options)
+        return self.run(order_id, **{late_failure(self.machine)[0]: None}, **options)
 
-    def report(self, arn: str, *, stopped: int | None = None) -> None:
-        """Send the message about a stuck saga that the stack's function sends."""
+    def report(self, arn: str, *, state: str | None = "RefundPayment", has_recovered: bool = False) -> None:
+        """Store the entry of a stuck saga and send its message, as the stack's function does.
+
+        With ``has_recovered``, the report is of a stop a minute before the end.
+        """
+        described = self.stepfunctions.describe_execution(executionArn=arn)
+        stopped = described["stopDate"] - timedelta(minutes=has_recovered)
+        texts = {
+            "execution_arn": arn,
+            "saga_key": json.loads(described["input"]).get(self.machine.shape.key),
+            "name": described["name"],
+            "status": described["status"],
+            "started_at": moment(described["startDate"]),
+            "stopped_at": moment(stopped),
+            "state": state,
+            "error": described.get("error"),
+            "cause": message_in(described.get("cause")),
+        }
+        item = {name: {"S": text} for name, text in texts.items() if text is not None}
+        self.dynamodb.put_item(TableName=STUCK_TABLE, Item=item)
+        self.send(arn, stopped=int(stopped.timestamp() * 1000))
+
+    def send(self, arn: str, *, stopped: int) -> None:
+        """Send the message of a report."""
         message = {"executionArn": arn, "name": arn.rsplit(":", 1)[-1], "stopDate": stopped, "state": None}
         self.sqs.send_message(QueueUrl=self.queue, MessageBody=json.dumps(message))
+
+    def entries(self) -> dict[str, dict[str, Any]]:
+        """Return the entries by execution."""
+        items = self.dynamodb.scan(TableName=STUCK_TABLE)["Items"]
+        plain: list[dict[str, Any]] = [
+            {name: next(iter(value.values())) for name, value in item.items()} for item in items
+        ]
+        return {entry["execution_arn"]: entry for entry in plain}
 
     def messages(self) -> list[str]:
         """Receive and hide all visible messages; return their executions."""
@@ -107,6 +160,42 @@ class World:
             parsed.update(left.pop(0) if len(left) > 1 else left[0])
 
         self.stepfunctions.meta.events.register("after-call.stepfunctions.DescribeExecution", change)
+
+    def redrive_to(self, end: Callable[[str], Mapping[str, Any]]) -> list[str]:
+        """Let Step Functions accept redrives; return the list of the executions, which grows.
+
+        ``end`` returns what DescribeExecution says of a redriven execution from then on.
+        """
+        redriven: list[str] = []
+
+        def accept(model: Any, params: Mapping[str, Any], **_: Any) -> Any:
+            if (rejection := self._answer(model, params)) is not None:
+                return rejection
+            redriven.append(json.loads(params["body"])["executionArn"])
+            return AWSResponse("", 200, HTTPHeaders(), None), {"redriveDate": datetime.now(UTC)}
+
+        def change(parsed: dict[str, Any], **_: Any) -> None:
+            if parsed.get("executionArn") in redriven:
+                parsed.update(end(parsed["executionArn"]))
+
+        def leave_out(parsed: dict[str, Any], **_: Any) -> None:
+            parsed["executions"] = [one for one in parsed["executions"] if one["executionArn"] not in redriven]
+
+        self.stepfunctions.meta.events.register_first("before-call.stepfunctions.RedriveExecution", accept)
+        self.stepfunctions.meta.events.register("after-call.stepfunctions.ListExecutions", leave_out)
+        self.stepfunctions.meta.events.register("after-call.stepfunctions.DescribeExecution", change)
+        return redriven
+
+    def requests(self) -> Counter[str]:
+        """Return the count of the requests from now on, by operation, which grows."""
+        counted: Counter[str] = Counter()
+
+        def count(model: Any, **_: Any) -> None:
+            counted[model.name] += 1
+
+        for client in (self.stepfunctions, self.dynamodb, self.sqs):
+            client.meta.events.register_first("before-parameter-build", count)
+        return counted
 
     def _answer(self, model: Any, params: Mapping[str, Any], **_: Any) -> Any:
         answers = (

@@ -2,14 +2,19 @@
 
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest import mock
 
 import pytest
+from botocore.exceptions import ClientError
 
-from ops.errors import NotResumable, UnknownExecution, UnknownOrder
+from lambdas.saga_runtime import report_stuck_saga
+from ops.errors import NotResumable, OpsError, UnknownExecution, UnknownOrder
 from ops.model import Outcome
+from ops.selection import Selection
+from tests.fixtures import STUCK_TABLE, TABLE
 from tests.histories import ABORTED_GROUP, FAILED_GROUP, history
 from tests.ops.conftest import CARD, World
 from tests.saga.interpreter import TaskFailed
@@ -49,10 +54,10 @@ def test_status_and_error_say_how_an_execution_ended(world: World) -> None:
     outcomes = [world.client.execution(ended.arn).outcome for ended in (fulfilled, rolled_back, stuck)]
     assert outcomes == [Outcome.FULFILLED, Outcome.ROLLED_BACK, Outcome.STUCK]
 
-    for ended in (rolled_back, stuck):
-        world.report(ended.arn)
+    world.report(rolled_back.arn, has_recovered=True)
+    world.report(stuck.arn)
     found = world.client.stuck()
-    assert ([saga.execution.arn for saga in found.sagas], found.removed) == ([stuck.arn], 1)
+    assert ([saga.execution.arn for saga in found.sagas], found.recovered) == ([stuck.arn], (rolled_back.arn,))
     assert [saga.execution.arn for saga in world.client.stuck_by_scan().sagas] == [stuck.arn]
     with pytest.raises(NotResumable, match=f"start a new execution for the {world.machine.demo.noun}"):
         world.client.stuck_saga("execution-2")
@@ -64,9 +69,12 @@ def test_status_and_error_say_how_an_execution_ended(world: World) -> None:
 
 @each_saga
 def test_any_saga_is_found_by_its_own_key(world: World) -> None:
-    for ended in (world.run("1"), world.run_into_a_failure("2")):
+    complete = world.run("1")
+    for ended in (complete, world.run_into_a_failure("2")):
         found = world.client.order(ended.input[world.machine.demo.key])
-        assert {row.entity for row in found.rows} == set(world.machine.demo.specs)
+        entities = {row.entity for row in found.rows}
+        # A failed one has no rows of the steps that it did not reach.
+        assert entities == set(world.machine.demo.specs) if ended is complete else entities
         assert [saga.saga_id for saga in found.sagas] == [ended.arn]
         assert world.client.execution(ended.arn).order_id == found.order_id
 
@@ -125,16 +133,16 @@ def test_causes_hide_every_value_of_the_input_except_its_key(world: World) -> No
     assert CARD not in repr(order)
 
 
-def test_an_order_has_all_its_sagas_in_their_order(world: World) -> None:
+def test_an_order_has_all_its_sagas_newest_first(world: World) -> None:
     first = world.run("1", address=None)
     second = world.run("1")
-    assert [saga.saga_id for saga in world.client.order("1").sagas] == [first.arn, second.arn]
+    assert [saga.saga_id for saga in world.client.order("1").sagas] == [second.arn, first.arn]
 
 
 def test_the_execution_named_like_the_order_belongs_to_it_even_if_it_wrote_nothing(world: World) -> None:
     first = world.run("1")
     rejected = world.run("1", name="1")
-    assert [saga.saga_id for saga in world.client.order("1").sagas] == [first.arn, rejected.arn]
+    assert [saga.saga_id for saga in world.client.order("1").sagas] == [rejected.arn, first.arn]
     own = world.run("2")
     world.run("3", name="2")
     assert [saga.saga_id for saga in world.client.order("2").sagas] == [own.arn], "the other one is of order 3"
@@ -181,14 +189,56 @@ def test_executions_come_newest_first_in_pages(world: World) -> None:
     assert [one.arn for one in world.client.newest(status="FAILED", count=9)] == [failed]
 
 
-def test_a_stuck_saga_is_listed_once_for_all_its_messages_which_stay(world: World) -> None:
-    first, second = (world.run_into_a_stop(str(i)).arn for i in (1, 2))
-    reports = [first, second] * 6  # more than one batch
-    for arn in reports:
+def test_any_number_of_looks_hides_and_changes_nothing(world: World) -> None:
+    arns = [world.run_into_a_stop(str(i)).arn for i in (1, 2)]
+    for arn in arns:
         world.report(arn)
-    for _ in range(2):
-        assert [saga.execution.arn for saga in world.client.stuck().sagas] == [first, second], "oldest first"
-    assert sorted(world.messages()) == sorted(reports)
+    before, requests = world.entries(), world.requests()
+    with ThreadPoolExecutor() as looks:
+        found = [look.result() for look in [looks.submit(world.client.stuck) for _ in range(8)]]
+    assert [[saga.execution.arn for saga in one.sagas] for one in found] == [arns[::-1]] * 8, "newest first"
+    assert requests.keys() == {"Scan", "ListExecutions", "GetQueueAttributes", "GetQueueUrl"}
+    assert (world.entries(), sorted(world.messages())) == (before, sorted(arns))
+
+
+def test_a_lost_message_hides_no_saga(world: World) -> None:
+    ended = world.run_into_a_stop("1")
+    world.report(ended.arn)
+    world.sqs.purge_queue(QueueUrl=world.queue)
+    assert [saga.execution.arn for saga in world.client.stuck().sagas] == [ended.arn]
+
+
+def test_what_the_stack_reports_is_what_is_listed(world: World) -> None:
+    ended = world.run_into_a_stop("1")
+    described = world.stepfunctions.describe_execution(executionArn=ended.arn)
+    times = {"startDate": described["startDate"], "stopDate": described["stopDate"]}
+    detail = {name: int(time.timestamp() * 1000) for name, time in times.items()}
+    names = {"executionArn": ended.arn, "name": described["name"], "status": "FAILED"}
+    assert report_stuck_saga.handler({"detail": detail | names}, None) == {"stuck": True}
+    requests = world.requests()
+    (saga,) = world.client.stuck().sagas
+    assert "DescribeExecution" not in requests
+    assert (saga.state, saga.execution.order_id, saga.execution.cause) == ("RefundPayment", "1", "no network")
+    (scanned,) = world.client.stuck_by_scan().sagas
+    assert scanned.state == saga.state
+    assert scanned.execution.outcome is saga.execution.outcome is Outcome.STUCK
+
+
+def test_a_listing_takes_no_request_for_each_saga(world: World) -> None:
+    for number in range(12):
+        world.report(world.run_into_a_stop(str(number)).arn)
+    requests = world.requests()
+    assert len(world.client.stuck().sagas) == 12
+    assert requests["ListExecutions"] == 3, "one a status"
+    assert requests.total() == 3 + 1 + 3, "one scan, and three requests for the undelivered reports"
+
+
+def test_undelivered_reports_are_counted_or_not_known(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.sqs.send_message(QueueUrl=world.undelivered, MessageBody="{}")
+    assert world.client.stuck().undelivered == 1
+    denied = ClientError({"Error": {"Code": "AccessDenied"}}, "GetQueueUrl")
+    monkeypatch.setattr(world.sqs, "get_queue_url", mock.Mock(side_effect=denied))
+    assert world.client.stuck().undelivered is None
 
 
 def test_a_stuck_saga_has_its_state_cause_and_deadline(world: World) -> None:
@@ -202,53 +252,161 @@ def test_a_stuck_saga_has_its_state_cause_and_deadline(world: World) -> None:
     assert saga.execution.redrivable_until == stopped + timedelta(days=14)
 
 
-def test_interrupted_reading_leaves_all_messages_visible(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    world.report("arn")
+def test_interrupted_reading_of_the_queue_leaves_all_messages_visible(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = world.run_into_a_stop("1")
+    world.report(ended.arn)
     received = mock.Mock(side_effect=[world.client._queue._receive(), KeyboardInterrupt])
     monkeypatch.setattr(world.client._queue, "_receive", received)
     with pytest.raises(KeyboardInterrupt):
-        world.client.stuck()
-    assert world.messages() == ["arn"]
+        world.client.forget((ended.arn,))
+    assert world.messages() == [ended.arn]
 
 
-def test_messages_of_sagas_that_have_ended_cleanly_are_removed_unless_kept(world: World) -> None:
+def test_sagas_that_have_recovered_are_not_stuck_and_their_entries_can_be_removed(world: World) -> None:
+    stuck = world.run_into_a_stop("0")
+    world.report(stuck.arn)
     for ended in (world.run("1"), world.run("2", total=None)):
-        world.report(ended.arn)
-    kept = world.client.stuck(keep=True)
-    assert (kept.sagas, kept.removed, kept.outdated) == ((), 0, 2)
+        world.report(ended.arn, has_recovered=True)
     found = world.client.stuck()
-    assert (found.sagas, found.removed, found.outdated) == ((), 2, 0)
-    assert world.messages() == []
+    assert ([saga.execution.arn for saga in found.sagas], len(found.recovered)) == ([stuck.arn], 2)
+    assert len(world.entries()) == 3, "a look removes nothing"
+    world.client.forget(found.recovered)
+    assert (list(world.entries()), world.messages()) == ([stuck.arn], [stuck.arn])
 
 
-def test_the_message_of_a_saga_that_runs_again_stays_but_the_saga_is_not_stuck(world: World) -> None:
+def test_a_saga_that_runs_again_is_not_stuck_and_its_entry_stays(world: World) -> None:
     ended = world.run_into_a_stop("1")
     world.report(ended.arn)
+    world.answer("ListExecutions", {"executions": []})
     world.describe_with({"status": "RUNNING"})
     found = world.client.stuck()
-    assert (found.sagas, found.removed, found.outdated) == ((), 0, 1)
-    assert world.messages() == [ended.arn]
+    assert (found.sagas, found.recovered, found.resumed) == ((), (), 1)
+    assert list(world.entries()) == [ended.arn]
 
 
-def test_the_message_of_an_earlier_stop_is_removed(world: World) -> None:
+def test_a_saga_that_got_stuck_again_is_listed_as_it_is_now(world: World) -> None:
     ended = world.run_into_a_stop("1")
-    stopped = world.client.execution(ended.arn).stopped_at
-    assert stopped is not None
-    now = int(stopped.timestamp() * 1000)
-    world.report(ended.arn, stopped=now - 60_000)
-    world.report(ended.arn, stopped=now)
-    found = world.client.stuck()
-    assert (len(found.sagas), found.removed) == (1, 1)
-    assert world.messages() == [ended.arn]
+    world.report(ended.arn, state="CancelShipment")
+    later = datetime.now(UTC) + timedelta(hours=1)
+    world.answer("ListExecutions", {"executions": []})
+    world.describe_with({"stopDate": later})
+    (saga,) = world.client.stuck().sagas
+    assert (saga.state, saga.execution.stopped_at) == ("RefundPayment", later)
 
 
-def test_messages_that_are_no_reports_of_this_stack_are_counted_and_stay(world: World) -> None:
+def test_a_stuck_saga_that_step_functions_has_forgotten_is_still_listed(world: World) -> None:
+    ended = world.run_into_a_stop("1")
+    world.report(ended.arn)
+    world.answer("ListExecutions", {"executions": []})
+    world.reject("DescribeExecution", "ExecutionDoesNotExist")
+    assert [saga.execution.arn for saga in world.client.stuck().sagas] == [ended.arn]
+
+
+def test_a_message_is_removed_only_if_the_stop_it_reports_is_over(world: World) -> None:
+    stuck, unreported, clean = world.run_into_a_stop("1"), world.run_into_a_stop("2"), world.run("3")
+    world.report(stuck.arn)
+    world.send(stuck.arn, stopped=0)
+    for ended in (unreported, clean):
+        world.send(ended.arn, stopped=0)
+    other = "arn:aws:states:us-east-1:123456789012:execution:another:1"
+    world.send(other, stopped=0)
     world.sqs.send_message(QueueUrl=world.queue, MessageBody="nonsense")
-    world.sqs.send_message(QueueUrl=world.queue, MessageBody='{"executionArn": 5}')
-    world.report("arn:aws:states:us-east-1:123456789012:execution:another:1")
-    for _ in range(2):
-        found = world.client.stuck()
-        assert (found.sagas, found.removed, found.unreadable) == ((), 0, 3)
+    world.client.forget(())
+    received = world.sqs.receive_message(QueueUrl=world.queue, MaxNumberOfMessages=10)["Messages"]
+    bodies = [message["Body"] for message in received if message["Body"] != "nonsense"]
+    assert sorted(json.loads(body)["executionArn"] for body in bodies) == sorted([stuck.arn, unreported.arn, other])
+    assert len(received) == 4
+
+
+def test_a_closed_saga_is_listed_no_more_and_keeps_its_reason(world: World) -> None:
+    ended, other = world.run_into_a_stop("1"), world.run_into_a_stop("2")
+    for one in (ended, other):
+        world.report(one.arn)
+    saga = world.client.closable("1")
+    world.client.close(saga, "refunded by hand")
+    for found in (world.client.stuck(), world.client.stuck_by_scan()):
+        assert ([one.execution.arn for one in found.sagas], found.closed) == ([other.arn], 1)
+    assert world.messages() == [other.arn]
+    (run,) = world.client.order("1").sagas
+    assert run.closure is not None
+    assert run.closure.reason == "refunded by hand"
+    expires = datetime.fromtimestamp(int(world.entries()[ended.arn]["expires_at"]), UTC)
+    assert expires - run.closure.at > timedelta(days=364)
+    with pytest.raises(OpsError, match="is closed already"):
+        world.client.close(saga, "again")
+
+
+def test_a_saga_that_was_never_reported_can_be_closed(world: World) -> None:
+    ended = world.run_into_a_stop("1")
+    world.client.close(world.client.closable(ended.arn), "settled")
+    assert world.client.stuck_by_scan().sagas == ()
+
+
+def test_only_a_stuck_saga_can_be_closed(world: World) -> None:
+    world.run("1", name="mine")
+    with pytest.raises(NotResumable, match="mine is not stuck"):
+        world.client.closable("mine")
+
+
+def test_rejected_sagas_and_those_that_stopped_before_their_first_state_belong_to_their_order(world: World) -> None:
+    owner = world.run("1")
+    rejected = [world.run("1").arn for _ in range(2)]
+    world.run("2", total=None)
+    world.run("3")
+    stopped = world.run_into_a_stop("4")
+    world.report(stopped.arn, state=None)
+    for row in world.client.rows("4"):
+        world.dynamodb.delete_item(TableName=TABLE, Key={"order_id": {"S": "4"}, "entity": {"S": row.entity}})
+    found = world.client.order("1", search=None)
+    assert [saga.saga_id for saga in found.sagas] == [*rejected[::-1], owner.arn]
+    assert found.searched_since is None
+    assert [saga.saga_id for saga in world.client.order("4").sagas] == [stopped.arn], "by its entry"
+    partly = world.client.order("1", search=3)
+    assert [saga.saga_id for saga in partly.sagas] == [rejected[1], owner.arn]
+    assert partly.searched_since is not None
+
+
+def test_an_execution_names_its_order_and_an_order_its_stuck_execution(world: World) -> None:
+    stuck = world.run_into_a_stop("1", name="first")
+    assert world.client.order("first").order_id == "1"
+    assert world.client.order(stuck.arn).order_id == "1"
+    assert world.client.find("1").arn == world.client.find("first").arn == stuck.arn
+    again = world.run("1", name="rejected")
+    world.report(again.arn, state=None)
+    assert world.client.find("1").arn == stuck.arn, "the stuck one, not the newest"
+    second = world.run_into_a_stop("2", name="another")
+    world.report(second.arn)
+    world.dynamodb.update_item(
+        TableName=STUCK_TABLE,
+        Key={"execution_arn": {"S": second.arn}},
+        UpdateExpression="SET saga_key = :key",
+        ExpressionAttributeValues={":key": {"S": "1"}},
+    )
+    with pytest.raises(NotResumable, match="order 1 has 2 stuck sagas: name one of another, first"):
+        world.client.find("1")
+    with pytest.raises(UnknownExecution):
+        world.client.find("none of these")
+
+
+def test_the_newest_executions_can_be_selected(world: World) -> None:
+    stuck = world.run_into_a_stop("1")
+    rolled_back = [world.run(str(i), total=None).arn for i in range(2, 12)]
+    middle = world.client.execution(rolled_back[4]).started_at
+    world.run("12")
+
+    def arns(**options: Any) -> list[str]:
+        return [one.arn for one in world.client.newest(count=100, **options)]
+
+    assert arns(outcome=Outcome.STUCK) == [stuck.arn]
+    assert arns(outcome=Outcome.ROLLED_BACK) == rolled_back[::-1]
+    assert arns(selection=Selection(error="OrderFailed")) == rolled_back[::-1]
+    assert arns(selection=Selection(state="RefundPayment")) == [stuck.arn]
+    assert arns(selection=Selection(state="DeleteOrder")) == []
+    assert arns(selection=Selection(state="RefundPayment"), outcome=Outcome.FULFILLED) == []
+    assert arns(selection=Selection(since=middle), outcome=Outcome.ROLLED_BACK) == rolled_back[:3:-1]
+    assert arns(selection=Selection(until=middle), outcome=Outcome.ROLLED_BACK) == rolled_back[4::-1]
 
 
 def test_in_a_group_a_saga_is_stuck_in_the_branch_that_failed_or_was_entered_last(
@@ -265,17 +423,22 @@ def test_a_scan_finds_stuck_sagas_without_a_message(world: World) -> None:
     world.run("2", total=None)
     arns = [world.run_into_a_stop(str(i)).arn for i in (3, 4)]
     assert world.client.stuck().sagas == ()
-    assert [saga.execution.arn for saga in world.client.stuck_by_scan().sagas] == arns
+    assert [saga.execution.arn for saga in world.client.stuck_by_scan().sagas] == arns[::-1]
 
 
-def test_resuming_a_saga_removes_its_messages(world: World) -> None:
+def test_the_messages_of_a_resumed_saga_are_removed_and_its_entry_stays(world: World) -> None:
     resumed, other = world.run_into_a_stop("1"), world.run_into_a_stop("2")
     for ended in (resumed, resumed, other):
         world.report(ended.arn)
     world.answer("RedriveExecution", {"redriveDate": REDRIVEN_AT})
     name = resumed.arn.rsplit(":", 1)[-1]
-    assert world.client.resume(world.client.stuck_saga(name)) == REDRIVEN_AT
-    assert world.messages() == [other.arn]
+    saga = world.client.stuck_saga(name)
+    assert world.client.resume(saga) == REDRIVEN_AT
+    later = int(datetime.now(UTC).timestamp() * 1000) + 60_000
+    world.send(resumed.arn, stopped=later)
+    world.client.forget((), running=(saga.execution,))
+    assert sorted(world.messages()) == sorted([other.arn, resumed.arn]), "the message of a later stop stays"
+    assert set(world.entries()) == {resumed.arn, other.arn}
 
 
 UNRESUMABLE: tuple[tuple[dict[str, Any], str], ...] = (

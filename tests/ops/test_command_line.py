@@ -20,6 +20,7 @@ from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from ops import __main__ as command_line
+from ops import bulk, resuming
 from ops.__main__ import main
 from ops.client import SagaClient
 from ops.connection import Target, connect, read_stack
@@ -30,7 +31,12 @@ from tests.histories import FAILED_GROUP, history
 from tests.ops.conftest import CARD, World
 from tests.sagas import each_saga
 
-OUTPUTS = {"StateMachineArn": "arn:machine", "TableName": "table", "StuckSagasQueueUrl": "https://queue"}
+OUTPUTS = {
+    "StateMachineArn": "arn:machine",
+    "TableName": "table",
+    "StuckSagasQueueUrl": "https://queue",
+    "StuckSagasTableName": "stuck",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +116,7 @@ def test_any_saga_is_shown_in_its_own_words(world: World, ops: Ops) -> None:
     assert [line.split()[-1] for line in lines] == ["2", "1"]
     assert ["stuck" in lines[0], "rolled back" in lines[1]] == [True, True]
     assert ops("show", "1").out.startswith(f"{noun} 1\n")
-    assert f"{stuck.arn} {noun} 2 stopped in {stuck.states[-1]}," in ops("stuck", "--scan").words
+    assert f"{stuck.arn} {noun} 2 stopped in {stuck.states[-1]}," in ops("stuck", "--scan", "--all").words
     assert ops("show", "3").err.startswith(f"error: no {noun} 3 in {world.client.stack.name}: ")
     message = ops("resume", stuck.arn, "--yes").err
     assert f"try the {noun} again under another {world.machine.demo.key}\n" in message
@@ -134,22 +140,94 @@ def test_show_has_each_branch_of_a_group(world: World, ops: Ops, monkeypatch: py
     ]
 
 
-def test_stuck_has_state_cause_and_time_left(world: World, ops: Ops) -> None:
+def test_stuck_groups_by_state_and_error(world: World, ops: Ops) -> None:
+    arns = [world.run_into_a_stop(str(number)).arn for number in range(3)]
+    for arn, state in zip(arns, ("RefundPayment", "RefundPayment", "DeleteOrder"), strict=True):
+        world.report(arn, state=state)
+    oldest, _, third = (world.client.execution(arn).stopped_at for arn in arns)
+    assert oldest and third
+    head, columns, *groups = ops("stuck").out.splitlines()
+    assert head == "3 stuck sagas, newest first"
+    assert columns.split() == ["STATE", "ERROR", "COUNT", "OLDEST", "REDRIVABLE", "UNTIL"]
+
+    def line(state: str, count: int, stopped: datetime) -> str:
+        until = stopped + timedelta(days=14)
+        return f"{state} RuntimeError {count} {stopped:%Y-%m-%d %H:%M:%SZ} {until:%Y-%m-%d %H:%M:%SZ}"
+
+    assert [" ".join(group.split()) for group in groups[:2]] == [
+        line("RefundPayment", 2, oldest),
+        line("DeleteOrder", 1, third),
+    ]
+    document = ops("stuck", "--json", "--state", "DeleteOrder").document
+    assert [saga["execution_arn"] for saga in document["stuck"]] == [arns[2]]
+    assert [group["count"] for group in document["groups"]] == [1]
+
+
+def test_stuck_has_state_cause_and_time_left_of_each(world: World, ops: Ops) -> None:
     ended = world.run_into_a_stop("1")
     world.report(ended.arn)
-    for found in (ops("stuck"), ops("stuck", "--scan")):
-        assert "1 stuck saga, oldest first" in found.words
+    for found in (ops("stuck", "--all"), ops("stuck", "--scan", "--all")):
+        assert "1 stuck saga, newest first" in found.words
         assert "stopped in RefundPayment, FAILED (RuntimeError) stuck because no network since 2" in found.words
         assert "resume within 13 d 23 h, until 2" in found.words
 
 
-def test_stuck_without_a_stuck_saga_says_so_and_what_it_removed(world: World, ops: Ops) -> None:
-    world.report(world.run("1").arn)
-    assert ops("stuck", "--keep").out == (
-        "no saga is stuck\n\n1 message in the queue of sagas that run again or have ended\n"
-    )
-    assert ops("stuck").out == ("no saga is stuck\n\n1 message removed from the queue: the sagas have ended\n")
+def test_stuck_says_that_no_saga_is_stuck_only_when_it_is_true(world: World, ops: Ops) -> None:
     assert ops("stuck").out == "no saga is stuck\n"
+    world.report(world.run("1").arn, has_recovered=True)
+    recovered = ops("stuck").out
+    assert recovered.startswith("no saga is stuck\n\n1 saga recovered since the report: `python -m ops resume --all`")
+    world.sqs.send_message(QueueUrl=world.undelivered, MessageBody="{}")
+    undelivered = ops("stuck").out
+    assert undelivered.startswith("no reported saga is stuck\n")
+    assert undelivered.endswith("about 1 report undelivered: use --scan to check all executions\n")
+    world.report(world.run_into_a_stop("2").arn)
+    filtered = ops("stuck", "--error", "Other").out
+    assert filtered.startswith("no stuck saga matches, of 1 in all\n")
+
+
+def test_close_removes_a_saga_from_the_list_and_show_keeps_the_reason(world: World, ops: Ops) -> None:
+    world.report(world.run_into_a_stop("1", name="mine").arn)
+    assert ops("close", "1", "--reason", " refunded\x1b by hand ").out == r"closed mine: refunded\x1b by hand" + "\n"
+    assert ops("stuck").out == "no saga is stuck\n"
+    assert r"refunded\x1b by hand" in ops("show", "1").words
+    again = ops("close", "mine", "--reason", "again")
+    assert (again.status, again.err) == (
+        2,
+        "error: mine is closed already: `python -m ops show mine` says why\n",
+    )
+
+
+def test_show_names_how_far_it_searched(world: World, ops: Ops, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command_line, "SEARCHED", 1)
+    world.run("1")
+    for number in range(2, 4):
+        world.run(str(number), total=None)
+    assert "Z for rejected sagas: --all searches all\n" in ops("show", "1").out
+    assert "--all" not in ops("show", "1", "--all").out
+
+
+def test_list_has_filters(world: World, ops: Ops) -> None:
+    for number in range(2):
+        world.run_into_a_failure(f"rolled back {number}", name=f"rolled-back-{number}")
+    world.run_into_a_stop("stuck", name="stuck")
+
+    def names(*arguments: str) -> list[str]:
+        return [one["name"] for one in ops("list", "--json", *arguments).document["executions"]]
+
+    assert names("--outcome", "stuck") == names("--state", "RefundPayment") == ["stuck"]
+    assert names("--outcome=rolled-back") == names("--error", "OrderFailed") == ["rolled-back-1", "rolled-back-0"]
+    assert names("--until", "1h") == names("--since", "2999-01-01") == names("--outcome", "running") == []
+    assert len(names("--since", "1h")) == 3
+
+
+def test_of_990_rolled_back_the_10_stuck_are_found_without_describing_the_others(world: World, ops: Ops) -> None:
+    for number in range(20):
+        world.run_into_a_failure(str(number))
+    world.report(world.run_into_a_stop("stuck").arn)
+    requests = world.requests()
+    assert len(ops("stuck", "--json").document["stuck"]) == 1
+    assert requests["DescribeExecution"] == 0
 
 
 def keys_of(document: object) -> object:
@@ -180,23 +258,37 @@ DOCUMENTS: Mapping[str, object] = {
     "show 1": {
         "order_id": None,
         "rows": [ROW],
-        "sagas": [{"saga_id": None, "execution": EXECUTION, "path": [STEP]}],
+        "sagas": [{"saga_id": None, "execution": EXECUTION, "path": [STEP], "closed": None}],
+        "searched_since": None,
     },
     "stuck": {
         "stuck": [STUCK],
-        "messages": dict.fromkeys(("removed", "outdated", "unreadable", "complete")),
+        "groups": [dict.fromkeys(("state", "error", "count", "oldest", "redrivable_until"))],
+        "entries": dict.fromkeys(("resumed", "recovered", "closed", "undelivered")),
     },
     "resume mine --yes": {"resumed": STUCK, "redriven_at": None, "ended": None},
+    "resume --all --yes": {
+        "groups": [
+            {
+                "state": None,
+                "error": None,
+                "results": dict.fromkeys(("not started", "running", "recovered", "stuck again", "rejected")),
+            }
+        ],
+        "sagas": [dict.fromkeys(("execution_arn", "name", "order_id", "result", "reason"))],
+    },
+    "close mine --reason settled": {"closed": STUCK, "reason": None},
     "resume mine --yes --wait": {"resumed": STUCK, "redriven_at": None, "ended": EXECUTION},
 }
 
 
 @pytest.mark.parametrize("command", DOCUMENTS)
-def test_the_keys_of_each_document_are_stable(world: World, ops: Ops, command: str) -> None:
+def test_the_keys_of_each_document_are_stable(
+    world: World, ops: Ops, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
     world.report(world.run_into_a_stop("1", name="mine").arn)
-    world.answer("RedriveExecution", {"redriveDate": datetime.now(UTC)})
-    if "--wait" in command:
-        world.describe_with({}, {"status": "SUCCEEDED"})
+    monkeypatch.setattr(bulk, "FIRST_LOOK", 0)
+    world.redrive_to(lambda _arn: {"status": "SUCCEEDED"})
     result = ops(*command.split(), "--json")
     assert keys_of(result.document) == DOCUMENTS[command]
     assert (result.status, result.err) == (0, "")
@@ -258,7 +350,7 @@ def test_resume_shows_the_saga_and_asks(world: World, ops: Ops, monkeypatch: pyt
 def test_resume_can_wait_for_the_end(
     world: World, ops: Ops, monkeypatch: pytest.MonkeyPatch, end: dict[str, Any], status: int, message: str
 ) -> None:
-    monkeypatch.setattr(command_line, "POLL_SECONDS", 0)
+    monkeypatch.setattr(resuming, "POLL_SECONDS", 0)
     ended = world.run_into_a_stop("1")
     world.answer("RedriveExecution", {"redriveDate": datetime.now(UTC)})
     # At first Step Functions still describes the old stop.
@@ -281,7 +373,7 @@ def test_text_from_outside_cannot_steer_the_terminal_or_be_markup(world: World, 
 def test_no_arn_is_cut_or_wrapped_in_a_narrow_terminal(world: World, ops: Ops, monkeypatch: pytest.MonkeyPatch) -> None:
     ended = world.run_into_a_stop("1", name="x" * 80)
     monkeypatch.setenv("COLUMNS", "20")
-    for result in (ops("show", "1"), ops("stuck", "--scan")):
+    for result in (ops("show", "1"), ops("stuck", "--scan", "--all")):
         assert ended.arn in result.out.splitlines()
     assert "x" * 80 in ops("list").out
 
@@ -299,6 +391,16 @@ def test_no_arn_is_cut_or_wrapped_in_a_narrow_terminal(world: World, ops: Ops, m
         (("show", ""), "invalid id of 0 characters: must have 1 to 128"),
         (("show", "x" * 129), "invalid id of 129 characters: must have 1 to 128"),
         (("resume", " "), "invalid execution ' '"),
+        (("resume", "--all", "--rate=0"), "invalid rate '0': must be 1 to 150"),
+        (("resume", "--all", "--rate=151"), "invalid rate '151': must be 1 to 150"),
+        (("resume", "--all", "--rate=-1"), "invalid rate '-1'"),
+        (
+            ("stuck", "--since=yesterday"),
+            "invalid time 'yesterday': use one such as 2026-01-31T09:30Z, 30min, 2h or 3d",
+        ),
+        (("list", "--outcome=lost"), "invalid outcome 'lost': use one of running, fulfilled, rolled-back, stuck"),
+        (("close", "mine"), "required: --reason"),
+        (("close", "mine", "--reason", " "), "invalid reason: must have 1 to 1,000 characters"),
         ((), "required: command"),
     ],
 )
@@ -392,10 +494,13 @@ def test_a_stack_is_read_from_its_outputs_and_the_key_of_its_table() -> None:
         stub.add_response("describe_stacks", stack_with(OUTPUTS), {"StackName": "TripSaga-dev"})
         tables.add_response("describe_table", {"Table": {"KeySchema": KEYS}}, {"TableName": "table"})
         stack = read_stack(client, dynamodb, "TripSaga-dev")
-    assert (stack.name, stack.state_machine_arn, stack.table, stack.stuck_sagas_queue_url) == (
-        "TripSaga-dev",
-        *OUTPUTS.values(),
-    )
+    assert (
+        stack.name,
+        stack.state_machine_arn,
+        stack.table,
+        stack.stuck_sagas_queue_url,
+        stack.stuck_sagas_table,
+    ) == ("TripSaga-dev", *OUTPUTS.values())
     assert (stack.key, stack.noun) == ("trip_id", "trip")
 
 

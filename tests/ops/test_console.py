@@ -4,6 +4,7 @@ import ipaddress
 import json
 import re
 import socket
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -180,6 +181,7 @@ def test_the_check_names_the_owner_of_an_order(client: Client, world: World) -> 
         "accepted": False,
         "text": f"This order is owned by execution {owner}: a new saga will be rejected with SagaConflict and change "
         "nothing.",
+        "owned": True,
     }
     assert world.run("2", address=None).status == "FAILED"
     assert client.check(filled(order_id="2"))["accepted"], "its rows are compensated"
@@ -302,7 +304,7 @@ def test_another_saga_is_started_by_json_and_shown_in_its_own_words(client: Clie
     assert f"An execution named mine exists already, perhaps of this {demo.noun}." in response.text
 
 
-@pytest.mark.parametrize("saga", ["ticket"], indirect=True)
+@pytest.mark.parametrize("saga", ["ticket_sale"], indirect=True)
 def test_the_statuses_of_the_order_saga_do_not_apply_to_another_saga(client: Client, world: World) -> None:
     sale = world.machine.demo.input("1-success")
     world.machine.call("RefundCard", sale)
@@ -337,7 +339,7 @@ def test_an_invalid_input_of_another_saga_is_rejected_in_one_line(
     assert world.client.executions().executions == ()
 
 
-@pytest.mark.parametrize("saga", ["trip"], indirect=True)
+@pytest.mark.parametrize("saga", ["trip_booking"], indirect=True)
 def test_an_id_that_cannot_be_stored_has_no_owner(
     client: Client, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -367,23 +369,23 @@ def test_executions_that_have_ended_cleanly_are_described_once(client: Client, w
     assert len(described) == 2 + 3, "the stuck one may be resumed"
 
 
-def test_all_tabs_share_one_receive_of_the_queue(client: Client, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    ended = world.run_into_a_stop("1")
-    world.report(ended.arn)
-    clean = world.run("2")
-    world.report(clean.arn)
-    receives: list[object] = []
-    world.sqs.meta.events.register("before-call.sqs.ReceiveMessage", lambda **call: receives.append(call))
+def test_all_tabs_share_one_listing_of_the_stuck_sagas(
+    client: Client, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended, clean = world.run_into_a_stop("1"), world.run("2")
+    for one in (ended, clean):
+        world.report(one.arn)
+    requests = world.requests()
     first = client.document("/api/stuck")
     assert [saga["execution_arn"] for saga in first["stuck"]] == [ended.arn]
     assert client.document("/api/stuck") == first
-    assert len(receives) == 2, "the messages, then none"
+    assert requests["Scan"] == 1
     client.get("/api/stuck", refresh="yes")
-    assert len(receives) == 4
+    assert requests["Scan"] == 2
     monkeypatch.setattr(views, "STUCK_CACHE_SECONDS", 0)
     client.get("/api/stuck")
-    assert len(receives) == 6
-    assert set(world.messages()) == {ended.arn, clean.arn}, "the console removes no message"
+    assert requests["Scan"] == 3
+    assert (requests["ReceiveMessage"], set(world.messages())) == (0, {ended.arn, clean.arn})
 
 
 def test_resuming_without_redrive_is_rejected(client: Client, world: World) -> None:
@@ -401,13 +403,77 @@ def test_resuming_continues_in_the_state_that_stopped(client: Client, world: Wor
     assert body(response)["state"] == "RefundPayment"
 
 
+def test_only_a_running_saga_can_be_stopped(client: Client, world: World) -> None:
+    ended = world.run("1", name="1")
+    rejected = client.post("/api/stop", {"execution": ended.arn})
+    assert (rejected.status_code, body(rejected)) == (409, {"error": "1 has ended: nothing to stop"})
+    world.describe_with({"status": "RUNNING"})
+    world.answer("StopExecution", {"stopDate": datetime(2026, 1, 31, tzinfo=UTC)})
+    assert body(client.post("/api/stop", {"execution": ended.arn})) == {"stopped": ended.arn}
+
+
+def test_a_replay_enters_one_state_after_the_other(client: Client, world: World) -> None:
+    world.run("1", address=None, name="1")
+    frames = client.document("/api/replay", name="1")["frames"]
+    words = [{state["state"]: state["word"] for state in frame["states"]} for frame in frames]
+    assert [word["ProcessPayment"] for word in words[:3]] == ["not yet", "running", "done"]
+    assert words[-1]["OrderFailed"] == "failed"
+    shown = client.document("/api/execution", name="1")
+    assert frames[-1] == {"states": shown["states"], "graphs": shown["graphs"]}
+
+
+def test_the_history_has_the_events_without_their_data(client: Client, world: World) -> None:
+    world.run("1", name="1")
+    events = client.document("/api/history", name="1")["events"]
+    assert (events[0]["type"], events[0]["state"]) == ("ExecutionStarted", None)
+    entered = [event["state"] for event in events if event["type"].endswith("Entered")]
+    assert entered == ["CreateOrder", "ProcessPayment", "ProcessShipment", "ConfirmOrder"]
+    assert set(events[0]) == {"id", "previous", "type", "at", "state"}
+
+
+def test_executions_are_filtered_by_outcome_error_state_and_time(client: Client, world: World) -> None:
+    world.run("1", name="good")
+    world.run_into_a_failure("2", name="failed")
+    world.run_into_a_stop("3", name="stuck")
+
+    def named(**filters: str) -> set[str]:
+        return {one["name"] for one in client.document("/api/executions", **filters)["executions"]}
+
+    assert named() == {"good", "failed", "stuck"}
+    assert named(outcome="rolled_back") == {"failed"}
+    assert named(error="RuntimeError") == named(state="RefundPayment") == {"stuck"}
+    assert named(until="2026-01-01T00:00") == set()
+
+
+def test_an_outcome_takes_one_request(client: Client, world: World) -> None:
+    world.run("1", name="1")
+    outcome = client.document("/api/outcome", name="1")
+    assert (outcome["outcome"], set(outcome)) == ("fulfilled", {"outcome", "stopped_at"})
+
+
+def test_an_execution_on_aws_has_links_and_one_on_a_local_cloud_has_none(client: Client, world: World) -> None:
+    ended = world.run("1", name="1")
+    world.describe_with({"traceHeader": "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1"})
+    links = client.document("/api/execution", name="1")["links"]
+    assert set(links) == {"Execution", "Log", "Dashboard", "Trace"}
+    assert links["Trace"].endswith("#xray:traces/1-5759e988-bd862e3fe1be46a994272793")
+    assert "$252Faws$252Fvendedlogs$252Fstates$252Fsaga-0" in links["Log"]
+    execution = world.client.execution(ended.arn)
+    local = replace(execution, arn=execution.arn.replace("123456789012", "000000000000"))
+    assert views.links(local, "OrderSaga-dev") == {}
+
+
 @pytest.mark.parametrize(
     ("path", "parameters", "status"),
     [
+        ("/api/history", {"name": "none"}, 404),
+        ("/api/replay", {"name": "none"}, 404),
         ("/api/execution", {}, 400),
         ("/api/execution", {"name": "none"}, 404),
         ("/api/order", {"id": "none"}, 404),
-        ("/api/executions", {"status": "GOOD"}, 400),
+        ("/api/executions", {"outcome": "GOOD"}, 400),
+        ("/api/executions", {"since": "yesterday"}, 400),
+        ("/api/executions", {"since": "2026-02-01", "until": "2026-01-01"}, 400),
         ("/no/such/page", {}, 404),
         ("/api/start", {}, 405),
     ],

@@ -168,7 +168,7 @@ def test_the_progress_of_a_running_execution(world: World, drawn: Definition) ->
 
 @pytest.fixture(scope="module")
 def trip() -> Definition:
-    return read_definition(json.dumps(SAGAS["trip"].shape().definition), where="the template")
+    return read_definition(json.dumps(SAGAS["trip_booking"].shape().definition), where="the template")
 
 
 def progress_in(trip: Definition, execution: Any, events: Any) -> dict[str, str]:
@@ -221,10 +221,10 @@ def test_the_branch_that_failed_is_stuck_and_the_others_are_stopped(trip: Defini
 @pytest.mark.parametrize("broken", ["CancelFlight", "CancelHotel"])
 @pytest.mark.parametrize("backwards", [False, True])
 def test_the_progress_of_a_trip_that_is_stuck_in_a_branch(trip: Definition, broken: str, *, backwards: bool) -> None:
-    with interpreter(SAGAS["trip"].shape()) as machine:
+    with interpreter(SAGAS["trip_booking"].shape()) as machine:
         machine.intercept = Injector(machine, {"TakePayment": (Fault.BROKEN,), broken: (Fault.BROKEN,)})
         machine.backwards = backwards
-        events = events_of(machine.run(SAGAS["trip"].demo.input("1-success")).arn)
+        events = events_of(machine.run(SAGAS["trip_booking"].demo.input("1-success")).arn)
     statuses = progress_in(trip, an_execution("FAILED"), events)
     assert {name for name, status in statuses.items() if status == "stuck"} == {"UndoReservations", broken}
     assert statuses["TakePayment"] == "failed"
@@ -233,8 +233,8 @@ def test_the_progress_of_a_trip_that_is_stuck_in_a_branch(trip: Definition, brok
 
 
 def test_the_transitions_that_were_taken_are_thick_in_groups_and_after_them(trip: Definition) -> None:
-    with interpreter(SAGAS["trip"].shape()) as machine:
-        events = events_of(machine.run({**SAGAS["trip"].demo.input("1-success"), "hotel": None}).arn)
+    with interpreter(SAGAS["trip_booking"].shape()) as machine:
+        events = events_of(machine.run({**SAGAS["trip_booking"].demo.input("1-success"), "hotel": None}).arn)
     saga = SagaRun(saga_id="x", execution=an_execution("FAILED"), path=path_of(events))
     taken = {line for line in arrows(mermaid(trip, progress=progress_of(trip, saga))) if "==>" in line}
     assert taken == {

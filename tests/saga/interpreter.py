@@ -32,7 +32,9 @@ from moto.stepfunctions.parser.asl.utils.encoding import to_json_str
 from moto.stepfunctions.parser.backend import execution_worker
 from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
-from lambdas.saga_runtime import barrier, callbacks
+from lambdas.saga_runtime import callbacks
+from lambdas.saga_runtime.handlers import Handler
+from lambdas.saga_runtime.own_table import OWN_TABLE
 from local.demo import Demo, Provider
 from local.order_demo import ORDER_DEMO
 from tests.fixtures import REGION, TABLE, create_table, local_aws, stored_rows
@@ -262,10 +264,10 @@ def never_answer(_state: str, _payload: Any) -> None:
     """Let the task time out; a ``sender``."""
 
 
-def function_of(shape: Shape, state: str) -> Callable[[Any, Any], Any]:
+def function_of(shape: Shape, state: str) -> Handler:
     """Return the handler that a state calls."""
     module, name = shape.functions[state].rsplit(".", 1)
-    found: Callable[[Any, Any], Any] = getattr(importlib.import_module(module), name)
+    found: Handler = getattr(importlib.import_module(module), name)
     return found
 
 
@@ -323,7 +325,7 @@ def interpreter(shape: Shape, demo: Demo = ORDER_DEMO) -> Iterator[Interpreter]:
         ),
     ):
         machine = Interpreter(shape, demo, provider)
-        counted = (barrier._dynamodb.meta.events, machine.dynamodb.meta.events)
+        counted = (OWN_TABLE.client.meta.events, machine.dynamodb.meta.events)
         for client in counted:
             client.register("before-call.dynamodb", machine.count)
         with (

@@ -3,10 +3,11 @@
 import pytest
 
 from lambdas.saga_runtime import clock
+from local.demo import no_provider
 from tests.saga.faults import Fault, Injector
 from tests.saga.interpreter import Interpreter
-from tests.saga.trial import expected_rows
-from tests.sagas import FAILING, SagaUnderTest, each_saga
+from tests.saga.trial import expected_row, expected_rows
+from tests.sagas import FAILING, SAGAS, SagaUnderTest, each_saga
 
 
 @each_saga
@@ -20,7 +21,9 @@ def test_a_success_costs_one_write_a_step_no_read_and_one_write_more_where_a_pro
 
 
 @pytest.mark.parametrize(
-    ("saga", "name"), [(saga, name) for saga, name in FAILING if saga != "ticket"], indirect=["saga"]
+    ("saga", "name"),
+    [(saga, name) for saga, name in FAILING if SAGAS[saga].demo.serving is no_provider],
+    indirect=["saga"],
 )
 def test_a_compensation_costs_one_write(saga: SagaUnderTest, machine: Interpreter, name: str) -> None:
     execution = machine.run(saga.demo.input(name))
@@ -29,7 +32,7 @@ def test_a_compensation_costs_one_write(saga: SagaUnderTest, machine: Interprete
     assert machine.requests == ["UpdateItem"] * (actions + compensations)
 
 
-@pytest.mark.parametrize("saga", ["ticket"], indirect=True)
+@pytest.mark.parametrize("saga", ["ticket_sale"], indirect=True)
 def test_a_compensation_that_calls_a_provider_costs_two_writes_and_a_rejected_one(
     saga: SagaUnderTest, machine: Interpreter
 ) -> None:
@@ -66,4 +69,7 @@ def test_a_repeated_retriable_step_changes_nothing(saga: SagaUnderTest, machine:
 @each_saga
 def test_the_output_has_the_key_and_the_status_only(saga: SagaUnderTest, machine: Interpreter) -> None:
     output = machine.run(saga.demo.input("1-success")).output
-    assert output == {machine.shape.key: "1", "status": "ISSUED" if saga.name == "ticket" else "CONFIRMED"}
+    # Without a write of its own at the end, the last answer is that of the last step, or of a group's first one.
+    shape = machine.shape
+    last = shape.actions[0] if shape.completion else shape.parts[-1].tasks[0][0]
+    assert output == {machine.shape.key: "1", "status": expected_row(shape, last).live[-1]}

@@ -14,8 +14,8 @@ from tests.sagas import SCENARIOS, SagaUnderTest, each_saga
 
 # The other sagas add little to the order saga: their sample is smaller, and their other scenarios have every third or
 # sixth fault. `make chaos` runs all of them.
-PAIRS_IN_THE_SAMPLE = {"order": 240, "ticket": 24}
-EVERY = {"order": 1, "ticket": 6}
+PAIRS_IN_THE_SAMPLE = {"order": 240, "ticket_sale": 24}
+EVERY = {"order": 1, "ticket_sale": 6}
 
 
 @pytest.mark.parametrize(("saga", "name"), SCENARIOS, indirect=["saga"])
@@ -51,7 +51,7 @@ def test_no_fault_leaves_a_saga_of_the_largest_input_half_done(saga: SagaUnderTe
                 assert not problems, (task, fault, problems)
 
 
-@pytest.mark.parametrize("saga", ["trip"], indirect=True)
+@pytest.mark.parametrize("saga", ["trip_booking"], indirect=True)
 def test_a_step_of_a_group_that_fails_while_another_one_is_in_flight_leaves_nothing_half_done(
     saga: SagaUnderTest, machine: Interpreter
 ) -> None:

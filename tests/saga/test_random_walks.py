@@ -24,7 +24,8 @@ from hypothesis.stateful import (
 )
 
 from lambdas.saga_runtime.errors import BUSINESS_ERRORS, SagaConflict
-from tests.invariants import ExpectedRow, Rows, is_stuck, violations
+from ops.invariants import ExpectedRow, Rows
+from tests.invariants import is_stuck, violations
 from tests.saga.faults import Fault, Faults, Injector
 from tests.saga.interpreter import Deliver, Execution, Intercept, TaskFailed, interpreter
 from tests.saga.trial import expected_rows, ledger_violations
@@ -42,7 +43,7 @@ WALKS = settings(
     database=None,
 )
 # The ticket saga has the graph of the order saga; it adds the provider.
-FEWER = {"ticket": settings(WALKS, max_examples=3)}
+FEWER = {"ticket_sale": settings(WALKS, max_examples=3)}
 
 
 @dataclass(frozen=True, kw_only=True)

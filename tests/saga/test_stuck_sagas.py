@@ -1,4 +1,4 @@
-"""The reporter of stuck sagas: its messages about executions as Step Functions describes them."""
+"""The reporter of stuck sagas: its entries and messages about executions as Step Functions describes them."""
 
 import json
 from collections.abc import Iterator
@@ -12,6 +12,7 @@ from botocore.stub import Stubber
 
 from lambdas.saga_runtime import report_stuck_saga
 from local.order_demo import ORDER_DEMO
+from tests.fixtures import STUCK_TABLE, create_stuck_table
 from tests.histories import ABORTED_GROUP, ABORTED_LOCALLY, FAILED_GROUP, IN_LINE, history
 from tests.saga.faults import Fault, Faults, Injector
 from tests.saga.interpreter import Deliver, Execution, Interpreter, TaskFailed
@@ -22,15 +23,20 @@ ARN = "arn:aws:states:us-east-1:123456789012:execution:saga:1"
 
 
 class Messages:
-    """The queue of stuck sagas, in memory."""
+    """The queue and the table of stuck sagas, in memory."""
 
     def __init__(self) -> None:
+        self.dynamodb = create_stuck_table()
         self._sqs = boto3.client("sqs")
         self._url = self._sqs.create_queue(QueueName="stuck")["QueueUrl"]
 
     def received(self) -> list[dict[str, Any]]:
         found = self._sqs.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10).get("Messages", [])
         return [json.loads(message["Body"]) for message in found]
+
+    def entries(self) -> list[dict[str, str]]:
+        found = self.dynamodb.scan(TableName=STUCK_TABLE)["Items"]
+        return [{name: value["S"] for name, value in item.items()} for item in found]
 
 
 @pytest.fixture
@@ -45,9 +51,9 @@ def stepfunctions() -> Iterator[Stubber]:
         yield stubber
 
 
-def event(arn: str, status: str = "FAILED") -> dict[str, Any]:
+def event(arn: str, status: str = "FAILED", *, stopped: int = 2_000) -> dict[str, Any]:
     """Return what the rules pass on of an event."""
-    return {"detail": {"executionArn": arn, "name": "1", "status": status, "startDate": 1_000, "stopDate": 2_000}}
+    return {"detail": {"executionArn": arn, "name": "1", "status": status, "startDate": 1_000, "stopDate": stopped}}
 
 
 def run(machine: Interpreter, name: str, faults: Faults) -> Execution:
@@ -70,6 +76,50 @@ def test_a_stuck_saga_is_reported_with_its_state_error_and_cause(machine: Interp
             "cause": "injected",
         }
     ]
+    assert messages.entries() == [
+        {
+            "execution_arn": stuck.arn,
+            "saga_key": stuck.input["order_id"],
+            "name": "1",
+            "status": "FAILED",
+            "started_at": "1970-01-01T00:00:01.000Z",
+            "stopped_at": "1970-01-01T00:00:02.000Z",
+            "state": "RefundPayment",
+            "error": "RuntimeError",
+            "cause": "injected",
+        }
+    ]
+
+
+def test_a_repeated_event_sends_again_and_a_late_one_does_not_replace_the_entry(
+    messages: Messages, stepfunctions: Stubber
+) -> None:
+    """EventBridge and Lambda repeat events, and a report may have failed between its entry and its message."""
+    stops = (2_000, 2_000, 1_500, 2_500)
+    for stop in stops:
+        report_stuck_saga.handler(described(stepfunctions, "ABORTED", history(IN_LINE), stopped=stop), None)
+    assert [message["stopDate"] for message in messages.received()] == list(stops)
+    assert [entry["stopped_at"] for entry in messages.entries()] == ["1970-01-01T00:00:02.500Z"]
+
+
+def test_an_entry_that_was_closed_is_reopened_by_a_later_stop_only(messages: Messages, stepfunctions: Stubber) -> None:
+    key = {"execution_arn": {"S": ARN}}
+    closed = {"stopped_at": {"S": "1970-01-01T00:00:02.000Z"}, "closed_at": {"S": "later"}}
+    messages.dynamodb.put_item(TableName=STUCK_TABLE, Item={**key, **closed})
+    event = described(stepfunctions, "ABORTED", history(IN_LINE))
+    assert report_stuck_saga.handler(event, None) == {"stuck": False}
+    assert ("closed_at" in messages.entries()[0], messages.received()) == (True, [])
+    event = described(stepfunctions, "ABORTED", history(IN_LINE), stopped=2_500)
+    assert report_stuck_saga.handler(event, None) == {"stuck": True}
+    assert ("closed_at" in messages.entries()[0], len(messages.received())) == (False, 1)
+
+
+def test_without_its_entry_no_message_is_sent(messages: Messages, stepfunctions: Stubber) -> None:
+    """Lambda calls the function again."""
+    messages.dynamodb.delete_table(TableName=STUCK_TABLE)
+    with pytest.raises(ClientError, match="ResourceNotFound"):
+        report_stuck_saga.handler(described(stepfunctions, "ABORTED", history(IN_LINE)), None)
+    assert messages.received() == []
 
 
 @pytest.mark.parametrize("name", ["1-success", "3-failed-payment"])
@@ -92,6 +142,9 @@ def test_a_sensitive_value_of_the_input_is_never_reported(machine: Interpreter, 
     report_stuck_saga.handler(event(stuck.arn), None)
     (message,) = messages.received()
     assert message["cause"] == "no refund to (hidden)"
+    (entry,) = messages.entries()
+    assert entry["cause"] == "no refund to (hidden)"
+    assert "123-1234" not in str(entry)
 
 
 RUNNING = {"executionArn": ARN, "stateMachineArn": ARN, "status": "RUNNING", "startDate": 1}
@@ -137,14 +190,14 @@ def test_no_content_of_an_execution_prevents_its_report(messages: Messages, step
     assert messages.received()[0]["cause"] == text[:32_000]
 
 
-def described(stepfunctions: Stubber, status: str, *pages: Any) -> dict[str, Any]:
+def described(stepfunctions: Stubber, status: str, *pages: Any, stopped: int = 2_000) -> dict[str, Any]:
     """Have Step Functions describe an execution with these pages of history; return its event."""
     execution = {"executionArn": ARN, "stateMachineArn": ARN, "status": status, "startDate": 1}
     stepfunctions.add_response("describe_execution", execution)
     for number, page in enumerate(pages, start=1):
         token = {"nextToken": str(number)} if number < len(pages) else {}
         stepfunctions.add_response("get_execution_history", {"events": page, **token})
-    return event(ARN, status)
+    return event(ARN, status, stopped=stopped)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +233,7 @@ def test_the_state_is_found_on_any_page_of_the_history(messages: Messages, stepf
     assert message["state"] == "CancelFlight"
 
 
-@pytest.mark.parametrize("saga", ["trip"], indirect=True)
+@pytest.mark.parametrize("saga", ["trip_booking"], indirect=True)
 @pytest.mark.parametrize("backwards", [False, True])
 @pytest.mark.parametrize("failed", ["CancelFlight", "CancelHotel"])
 def test_of_a_stuck_group_the_branch_that_failed_is_reported(
@@ -188,7 +241,7 @@ def test_of_a_stuck_group_the_branch_that_failed_is_reported(
 ) -> None:
     machine.intercept = Injector(machine, {"TakePayment": (Fault.BROKEN,), failed: (Fault.BROKEN,)})
     machine.backwards = backwards
-    stuck = machine.run(SAGAS["trip"].demo.input("1-success"))
+    stuck = machine.run(SAGAS["trip_booking"].demo.input("1-success"))
     report_stuck_saga.handler(event(stuck.arn), None)
     (message,) = messages.received()
     assert message["state"] == failed

@@ -8,9 +8,9 @@ from tests.saga.interpreter import Execution, Interpreter, deliver_at_once
 from tests.saga.trial import check, trial
 from tests.sagas import SAGAS
 
-pytestmark = pytest.mark.parametrize("saga", ["ticket"], indirect=True)
+pytestmark = pytest.mark.parametrize("saga", ["ticket_sale"], indirect=True)
 
-DEMO = SAGAS["ticket"].demo
+DEMO = SAGAS["ticket_sale"].demo
 SALE = DEMO.input("1-success")
 
 

@@ -7,9 +7,9 @@ from tests.saga.faults import Fault, Faults, Injector
 from tests.saga.interpreter import Deliver, Execution, Interpreter, deliver_at_once
 from tests.sagas import SAGAS
 
-pytestmark = pytest.mark.parametrize("saga", ["trip"], indirect=True)
+pytestmark = pytest.mark.parametrize("saga", ["trip_booking"], indirect=True)
 
-TRIP = SAGAS["trip"].demo.input("1-success")
+TRIP = SAGAS["trip_booking"].demo.input("1-success")
 BEFORE_THE_PIVOT = ("Reservations", "ReservationsComplete", "TakePayment")
 RESOLVED = (*BEFORE_THE_PIVOT, "ResolvePayment", "TakePaymentCommitted")
 

@@ -1,7 +1,6 @@
 """A trial: one execution under faults, then all late calls, then a redrive if it is stuck. All of it is checked."""
 
 import functools
-import inspect
 import itertools
 import json
 from collections.abc import Mapping, Sequence
@@ -9,14 +8,15 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from lambdas.saga_runtime.errors import BUSINESS_ERRORS, StepCompensated
-from tests.invariants import ExpectedRow, imbalances, is_stuck, violations
+from ops.invariants import ExpectedRow
+from tests.invariants import imbalances, is_stuck, violations
 from tests.saga.answers import answer
 from tests.saga.faults import Faults, Injector
 from tests.saga.interpreter import Execution, Interpreter, TaskFailed, deliver_at_once, function_of
 from tests.shape import Shape
 
 if TYPE_CHECKING:
-    from lambdas.saga_runtime.steps import Schema, StepSpec
+    from lambdas.saga_runtime.steps import Schema
 
 _numbers = itertools.count(1)
 
@@ -27,22 +27,15 @@ def expected_rows(shape: Shape) -> tuple[ExpectedRow, ...]:
     rows: dict[str, ExpectedRow] = {}
     for action in (*shape.actions, *shape.retriables):
         if action in shape.functions:
-            row = _expected_row(shape, action)
+            row = expected_row(shape, action)
             # A confirmation has the row of its action.
             rows.setdefault(row.entity, row)
     return tuple(rows.values())
 
 
-def _expected_row(shape: Shape, action: str) -> ExpectedRow:
-    step: StepSpec = inspect.getclosurevars(function_of(shape, action)).nonlocals["step"]
-    return ExpectedRow(
-        action=action,
-        entity=step.entity,
-        live=tuple(status for status in (step.in_progress, step.live, step.confirmed) if status),
-        compensating=step.compensating,
-        rejected=step.rejected,
-        compensated=step.compensated,
-    )
+def expected_row(shape: Shape, action: str) -> ExpectedRow:
+    """Return the row of an action, from the step that its function is made of."""
+    return ExpectedRow.of(function_of(shape, action).step)
 
 
 def fresh(input_: Mapping[str, Any], key: str = "order_id") -> dict[str, Any]:

@@ -16,6 +16,7 @@ from lambdas.saga_runtime.barrier import Row, SagaIdentity
 from lambdas.saga_runtime.callbacks import receiver
 from lambdas.saga_runtime.errors import AnswerTooEarly, InvalidInput, SagaConflict, StepCompensated, StepRejected
 from lambdas.saga_runtime.handlers import action, compensation
+from lambdas.saga_runtime.own_table import OWN_TABLE
 from lambdas.saga_runtime.provider_calls import idempotency_key
 from lambdas.saga_runtime.steps import Attributes
 from lambdas.saga_runtime.validation import Input
@@ -60,7 +61,7 @@ def cancel(saga_id: str = "s", at: str = NOW) -> Any:
 
 def request_id(saga_id: str = "s", at: str = NOW) -> str:
     saga = SagaIdentity(id=saga_id, started_at=at)
-    return idempotency_key(Row(step=PICKUP, key=("parcel_id", "1"), saga=saga))
+    return idempotency_key(Row(step=PICKUP, key=("parcel_id", "1"), saga=saga, table=OWN_TABLE))
 
 
 def answer(result: str = "accepted", saga_id: str = "s", at: str = NOW, **fields: object) -> dict[str, str]:

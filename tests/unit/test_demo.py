@@ -12,12 +12,13 @@ from rich.console import Console
 
 from examples.parcel_pickup.demo import DEMO as PARCEL_DEMO
 from examples.ticket_sale.demo import DEMO
-from local import demo
+from local import demo, stuck_saga
 from local.executions import EndedExecution
 from local.expectations import ExpectedEnd
 from local.order_demo import ORDER_DEMO
 
 ENDED = EndedExecution(arn="arn", status="SUCCEEDED", error=None, cause=None, output=None, states=("A", "B"))
+STUCK = replace(ENDED, status="FAILED", error="Broken")
 EXPECTED = ExpectedEnd(status="SUCCEEDED", error=None, states=("A", "B"), statuses={"ROW": "LIVE"})
 
 
@@ -81,6 +82,24 @@ def test_a_demo_names_a_response_other_than_the_expected_one(
     expected = {"4-late-answer": ExpectedEnd(status=ended.status, error=ended.error, states=(), statuses={})}
     differences = demo.run(deployment, Console(file=io.StringIO()), parcels, expected)
     assert differences == [f"4-late-answer: {problem}" for problem in found]
+
+
+@pytest.mark.parametrize(
+    ("ended", "alert", "found"),
+    [
+        (STUCK, {"executionArn": "arn", "state": "B"}, []),
+        (replace(STUCK, status="SUCCEEDED"), {"executionArn": "arn", "state": "B"}, ["its end is SUCCEEDED"]),
+        (replace(STUCK, states=("A",)), {"executionArn": "arn", "state": "B"}, ["its last state is A"]),
+        (STUCK, {"executionArn": "other", "state": "B"}, ["the execution of the alert is other"]),
+        (STUCK, {"executionArn": "arn", "state": "A"}, ["the state of the alert is A"]),
+        (STUCK, {}, ["the execution of the alert is None", "the state of the alert is None"]),
+    ],
+)
+def test_a_demo_names_a_saga_that_is_not_stuck_or_not_reported(
+    ended: EndedExecution, alert: dict[str, str], found: list[str]
+) -> None:
+    problems = stuck_saga.wrong_stop(ended, alert, "B")
+    assert [problem.partition(", expected ")[0] for problem in problems] == found
 
 
 def test_the_expected_ends_of_the_orders_are_those_of_the_contract() -> None:

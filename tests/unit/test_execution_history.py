@@ -216,3 +216,15 @@ def test_an_execution_stops_in_the_last_state_that_was_entered(lines: str, state
 def test_events_of_a_task_after_the_end_of_its_execution_are_ignored() -> None:
     (step,) = path_of(history(ABORTED_LOCALLY, linked=False))
     assert (step.end, step.left_at) == (End.HELD, START + timedelta(seconds=3))
+
+
+def test_the_message_of_a_cause_is_redacted() -> None:
+    events = history(IN_LINE)
+    events[3]["taskFailedEventDetails"]["cause"] = '{"errorMessage": "no seat for 1234", "stackTrace": []}'
+    first, _ = path_of(events, redact=lambda text: text.replace("1234", "(hidden)"))
+    assert first.attempts[0].cause == "no seat for (hidden)"
+
+
+def test_the_success_of_an_execution_ends_its_last_state() -> None:
+    events = history("1 0 ExecutionStarted\n2 0 TaskStateEntered One\n3 0 TaskSucceeded\n4 0 ExecutionSucceeded")
+    assert [(step.end, step.took) for step in path_of(events)] == [(End.LEFT, timedelta(seconds=2))]

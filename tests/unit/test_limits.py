@@ -16,7 +16,7 @@ from examples.ticket_sale.lambdas import provider
 from examples.ticket_sale.lambdas.sale_steps import SCHEMA as SALE_SCHEMA
 from examples.trip_booking.lambdas.trip_steps import SCHEMA as TRIP_SCHEMA
 from lambdas.order_steps import SCHEMA, STEPS
-from lambdas.saga_runtime import barrier, clock
+from lambdas.saga_runtime import clock, own_table
 from lambdas.saga_runtime.errors import InvalidInput, SagaConflict, StepCompensated, StepFailed
 from lambdas.saga_runtime.handlers import action, compensation
 from lambdas.saga_runtime.redaction import HIDDEN, redacted
@@ -119,7 +119,7 @@ def test_an_action_rejects_what_would_leave_its_compensation_no_room_in_the_row(
 
 def test_a_function_writes_to_the_table_that_its_environment_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TABLE_NAME", "another")
-    assert runpy.run_path(barrier.__file__)["_TABLE_NAME"] == "another"
+    assert runpy.run_path(own_table.__file__)["OWN_TABLE"].name == "another"
 
 
 def test_an_attribute_may_have_the_name_of_a_value_of_the_barrier(table: "DynamoDBClient") -> None:

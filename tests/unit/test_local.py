@@ -115,6 +115,7 @@ def printed_commands(saga: SagaUnderTest) -> str:
         table=f"table-{saga.name}",
         key=saga.demo.key,
         stuck_sagas_queue_url="https://queue",
+        stuck_sagas_table="stuck",
     )
     return _commands(cloud, stack, saga.demo)
 

@@ -19,6 +19,7 @@ from lambdas.saga_runtime import barrier
 from lambdas.saga_runtime.barrier import Row, SagaIdentity
 from lambdas.saga_runtime.errors import BusinessError, InvalidInput, SagaConflict, StepCompensated
 from lambdas.saga_runtime.handlers import action, compensation, resolution
+from lambdas.saga_runtime.own_table import OWN_TABLE
 from lambdas.saga_runtime.provider_calls import idempotency_key
 from lambdas.saga_runtime.validation import Input
 from tests.fixtures import create_table, local_aws, store_item, stored_item
@@ -93,7 +94,7 @@ def history() -> list[str]:
 
 def key_of(saga_id: str, started_at: str = NOW) -> str:
     return idempotency_key(
-        Row(step=PAYMENT, key=("sale_id", "1"), saga=SagaIdentity(id=saga_id, started_at=started_at))
+        Row(step=PAYMENT, key=("sale_id", "1"), saga=SagaIdentity(id=saga_id, started_at=started_at), table=OWN_TABLE)
     )
 
 
@@ -317,7 +318,7 @@ def test_the_key_depends_on_saga_sale_and_step_and_never_changes() -> None:
     )
     saga = SagaIdentity(id="s", started_at=LATER)
     keys = [
-        idempotency_key(Row(step=step, key=("sale_id", sale_id), saga=one))
+        idempotency_key(Row(step=step, key=("sale_id", sale_id), saga=one, table=OWN_TABLE))
         for step in (SEAT, PAYMENT)
         for sale_id in ("1", "2")
         for one in (saga, replace(saga, id="t"), replace(saga, started_at=EARLIER))

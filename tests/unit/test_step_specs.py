@@ -38,7 +38,7 @@ def test_steps_are_found_by_entity() -> None:
 
 
 def test_two_steps_with_one_entity_are_rejected() -> None:
-    with pytest.raises(ValueError, match="two steps have the same entity: ROOM, ROOM"):
+    with pytest.raises(ValueError, match="book_room and clean_room have one row, ROOM: give each its own entity"):
         by_entity(step("book_room", "ROOM"), step("clean_room", "ROOM"))
 
 

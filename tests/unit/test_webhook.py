@@ -14,6 +14,7 @@ from examples.parcel_pickup.lambdas.signatures import signature
 from examples.parcel_pickup.lambdas.webhook import TOLERANCE
 from lambdas.saga_runtime import callbacks
 from lambdas.saga_runtime.barrier import Row, SagaIdentity
+from lambdas.saga_runtime.own_table import OWN_TABLE
 from lambdas.saga_runtime.provider_calls import idempotency_key
 from tests.fixtures import create_table, local_aws, stored_item
 from tests.tasks import Tasks
@@ -43,7 +44,7 @@ def request(tasks: Tasks) -> None:
 
 
 def answer(**fields: object) -> bytes:
-    row = Row(step=handlers.PICKUP, key=("parcel_id", "1"), saga=SagaIdentity(**SAGA))
+    row = Row(step=handlers.PICKUP, key=("parcel_id", "1"), saga=SagaIdentity(**SAGA), table=OWN_TABLE)
     common = {"parcel_id": "1", "step": "request_pickup", "request": idempotency_key(row)}
     return json.dumps({**common, "result": "accepted", "details": {"driver": "Ada"}, **fields}).encode()
 

@@ -11,9 +11,9 @@ from typing import Any
 import boto3
 
 from examples.parcel_pickup.lambdas.signatures import is_signed
-from lambdas.saga_runtime.barrier import CLIENT_CONFIG
 from lambdas.saga_runtime.errors import AnswerTooEarly, BusinessError, InvalidInput
 from lambdas.saga_runtime.observability import logger
+from lambdas.saga_runtime.own_table import CLIENT_CONFIG
 
 # A signature is valid for so many seconds, so that a request that somebody recorded cannot be sent again for long.
 TOLERANCE = 300

@@ -27,12 +27,19 @@ export function between(start, end) {
   return end ? duration((Date.parse(end) - Date.parse(start)) / 1000) : "";
 }
 
+// How long an execution took, or has been running.
+export function elapsed({ started_at: start, stopped_at: end }) {
+  return end ? `took ${between(start, end)}` : `running for ${between(start, new Date().toISOString())}`;
+}
+
+// The date and the time with its zone.
+export function timeText(moment) {
+  return new Date(moment).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "long" });
+}
+
 export function time(moment) {
   if (!moment) return element("span", { text: "unknown" });
-  const at = new Date(moment);
-  const isToday = at.toDateString() === new Date().toDateString();
-  const text = isToday ? at.toLocaleTimeString() : at.toLocaleString();
-  return element("time", { text, datetime: moment, title: moment });
+  return element("time", { text: timeText(moment), datetime: moment, title: moment });
 }
 
 export function orderLink(orderId) {

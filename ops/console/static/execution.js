@@ -1,19 +1,21 @@
 // The page of one execution, live.
 
 import { byId, element, get, repeat, showError } from "./api.js";
-import { badge, between, duration, orderLink, outcomeBadge, showRows, time } from "./display.js";
+import { badge, between, duration, elapsed, orderLink, outcomeBadge, showRows, time, timeText } from "./display.js";
 import { Graph } from "./graph.js";
-import { askToResume } from "./resume.js";
+import { askToResume, askToStop } from "./dialog.js";
 
 const RUNNING_MS = 400;
 const STUCK_MS = 5000;
 const FAILED_MS = 3000;
+const FRAME_MS = 900;
 
 const name = byId("name").textContent;
 const narrow = matchMedia("(max-width: 50rem)");
 const graph = new Graph(byId("graph"));
 let last = null;
 let announced = "";
+let replays = false;
 
 const refresh = repeat(async () => {
   try {
@@ -29,8 +31,11 @@ const refresh = repeat(async () => {
 narrow.addEventListener("change", draw);
 byId("resume-button").addEventListener("click", () => {
   const { execution_arn: arn, order_id: orderId } = last.execution;
-  askToResume({ name, arn, state: last.stopped_in.join(" and "), orderId, reportsRedrive: last.reports_redrive }, refresh);
+  askToResume({ name, arn, state: last.stopped_in.join(" and "), orderId }, refresh);
 });
+byId("stop-button").addEventListener("click", () => askToStop({ name, arn: last.execution.execution_arn }, refresh));
+byId("replay-button").addEventListener("click", () => replay().catch((error) => showError(error.message)));
+byId("history").addEventListener("toggle", () => showEvents().catch((error) => showError(error.message)));
 
 function show() {
   const { execution, rows } = last;
@@ -39,9 +44,12 @@ function show() {
   byId("meaning").textContent = last.meaning;
   byId("cause").textContent = execution.cause ?? execution.error ?? "";
   byId("cause").hidden = !byId("cause").textContent;
-  const took = between(execution.started_at, execution.stopped_at);
-  byId("times").replaceChildren("Started ", time(execution.started_at), took ? `, took ${took}. ` : ". ", redrives(execution));
+  byId("times").replaceChildren("Started ", time(execution.started_at), `, ${elapsed(execution)}. `, redrives(execution));
   byId("resume-button").hidden = execution.outcome !== "stuck";
+  byId("stop-button").hidden = execution.outcome !== "running";
+  byId("replay-button").hidden = execution.outcome === "running" || replays;
+  const links = Object.entries(last.links).flatMap(([text, href]) => [" ", element("a", { text, href, rel: "noreferrer" })]);
+  byId("links").replaceChildren(...links);
   const link = byId("order-link");
   link.hidden = !execution.order_id;
   if (execution.order_id && link.textContent !== execution.order_id) {
@@ -49,18 +57,50 @@ function show() {
     link.href = orderLink(execution.order_id).href;
   }
   showRows(rows, byId("rows"), byId("no-rows"));
-  showTimeline();
+  if (replays) return;
+  showTimeline(last.states, last.path);
   draw();
   announce();
 }
 
+// Shows the execution again, state by state, slowly enough to watch.
+async function replay() {
+  const { frames } = await get("/api/replay", { name });
+  replays = byId("replay-button").hidden = true;
+  for (const [index, { states, graphs }] of frames.entries()) {
+    showTimeline(states, last.path.slice(0, index + 1));
+    await graph.show(graphs[narrow.matches ? "TD" : "LR"]);
+    await new Promise((resolve) => setTimeout(resolve, FRAME_MS));
+  }
+  replays = false;
+  show();
+}
+
+async function showEvents() {
+  if (!byId("history").open) return;
+  const { events } = await get("/api/history", { name });
+  const cell = (label, ...content) => element("td", { "data-label": label }, ...content);
+  const rows = events.map((event) =>
+    element(
+      "tr",
+      {},
+      element("th", { scope: "row", "data-label": "Event", text: event.id }),
+      cell("After", String(event.previous ?? "")),
+      cell("Time", time(event.at)),
+      cell("Type", event.type),
+      cell("State", event.state ?? ""),
+    ),
+  );
+  byId("events").replaceChildren(...rows);
+}
+
 function redrives({ redrive_count: count }) {
-  const until = last.redrivable_until ? `Can be resumed until ${new Date(last.redrivable_until).toLocaleString()}.` : "";
+  const until = last.redrivable_until ? `Can be resumed until ${timeText(last.redrivable_until)}.` : "";
   return `${count ? `Resumed ${count === 1 ? "once" : `${count} times`}. ` : ""}${until}`;
 }
 
 function draw() {
-  if (!last) return;
+  if (!last || replays) return;
   const entered = last.states.filter((state) => state.number).map((state) => `${state.state} ${state.word}`);
   byId("graph").setAttribute("aria-label", `The graph of the state machine. ${entered.join(", ") || "No state entered"}.`);
   graph.show(last.graphs[narrow.matches ? "TD" : "LR"]).catch((error) => showError(error.message));
@@ -73,9 +113,9 @@ function announce() {
   if (text !== announced) byId("live").textContent = announced = text;
 }
 
-function showTimeline() {
-  const states = new Map(last.states.map((state) => [state.state, state]));
-  const items = last.path.map((step, index) => {
+function showTimeline(states, path) {
+  states = new Map(states.map((state) => [state.state, state]));
+  const items = path.map((step, index) => {
     const { status, icon, word } = states.get(step.state) ?? {};
     const took = element("span", { className: "help", text: step.seconds === null ? "running" : duration(step.seconds) });
     const group = step.within ? ` in ${step.within} ` : " ";

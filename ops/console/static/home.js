@@ -1,13 +1,12 @@
-// The home page: the stuck sagas and the list of executions. start.js has the form.
+// The home page: the stuck sagas (stuck.js), the form (start.js), and the list of executions.
 
 import { byId, element, get, noun, repeat, showError } from "./api.js";
-import { between, executionLink, orderLink, outcomeBadge, time } from "./display.js";
-import { askToResume } from "./resume.js";
+import { elapsed, executionLink, orderLink, outcomeBadge, time } from "./display.js";
+import { showGroups } from "./stuck.js";
 
 const LIST_MS = 2000;
 const FAILED_MS = 5000;
-// SQS counts each receive, and moves a message to the dead-letter queue after 1,000.
-const STUCK_MS = 300_000;
+const STUCK_MS = 10_000;
 
 // The stuck sagas
 
@@ -20,47 +19,48 @@ async function readStuck(refresh) {
   return STUCK_MS;
 }
 
-function showStuck({ stuck, messages }) {
+function showStuck({ stuck, entries: { undelivered } }) {
   const count = stuck.length === 1 ? "1 saga is stuck." : `${stuck.length || "No"} sagas are stuck.`;
-  byId("stuck-summary").textContent = messages.complete ? count : `${count} The queue has more messages than could be read.`;
-  byId("stuck-summary").closest("section").classList.toggle("alarm", stuck.length > 0);
-  byId("stuck").replaceChildren(...stuck.map(stuckItem));
+  const lost = `${undelivered} reports were not delivered: \`python -m ops stuck --scan\` finds their sagas.`;
+  // With undelivered reports it is not true that no saga is stuck.
+  byId("stuck-summary").textContent = undelivered ? `${stuck.length ? count : ""} ${lost}` : count;
+  byId("stuck-summary").closest("section").classList.toggle("alarm", stuck.length + undelivered > 0);
+  showGroups(stuck, byId("stuck"), refreshStuck);
 }
 
-function stuckItem(saga) {
-  const { name, execution_arn: arn, state, order_id: orderId } = saga;
-  const button = element("button", { type: "button", text: "Resume …", "aria-label": `Resume ${name} …` });
-  button.addEventListener("click", () =>
-    askToResume({ name, arn, state, orderId, reportsRedrive: saga.redrive_status !== null }, () =>
-      location.assign(executionLink(name).href),
-    ),
-  );
-  const head = element("p", { className: "row-head" }, outcomeBadge("stuck"), " ", executionLink(name));
-  if (orderId) head.append(` of ${noun} `, orderLink(orderId));
-  const where = element("p", {}, `Stopped ${state ? `in ${state}` : "before its first state"}, `, time(saga.stopped_at), ".");
-  const cause = element("p", { className: "cause", text: saga.cause ?? saga.error ?? "No cause was given." });
-  return element("li", { "data-execution": name }, head, where, cause, button);
-}
-
-byId("refresh").addEventListener("click", () => readStuck(true));
+const refreshStuck = () => readStuck(true);
+byId("refresh").addEventListener("click", refreshStuck);
 repeat(() => readStuck(false));
 
 // The list of executions
 
+const FILTERED_MS = 10_000;
 const tokens = [null]; // of the pages up to the present one
+const filters = [...document.querySelectorAll("[data-filter]")];
+
+// The filters are in the address, so that a link keeps them.
+const address = new URLSearchParams(location.search);
+for (const filter of filters) filter.value = address.get(filter.name) ?? "";
+byId("more-filters").open = filters.some((filter) => filter.id !== "outcome" && filter.value);
+
+function chosen() {
+  return Object.fromEntries(filters.filter(({ value }) => value).map(({ name, value }) => [name, value]));
+}
 
 const refreshList = repeat(async () => {
   const page = tokens.length;
-  const status = byId("status").value;
+  const asked = new URLSearchParams(chosen()).toString();
+  const isFiltered = asked !== "";
   try {
-    const found = await get("/api/executions", { status, token: tokens.at(-1) });
-    if (page !== tokens.length || status !== byId("status").value) return LIST_MS;
+    const found = await get("/api/executions", isFiltered ? chosen() : { token: tokens.at(-1) });
+    if (page !== tokens.length || asked !== new URLSearchParams(chosen()).toString()) return LIST_MS;
     showError(null);
     showPage(found);
   } catch (error) {
     showError(error.message);
     return FAILED_MS;
   }
+  if (isFiltered) return FILTERED_MS;
   return tokens.length === 1 ? LIST_MS : null;
 });
 
@@ -84,7 +84,7 @@ function executionRow(execution) {
     element("th", { scope: "row", "data-label": label }, execution.order_id ? orderLink(execution.order_id) : "unknown"),
     cell("Outcome", outcomeBadge(execution.outcome)),
     cell("Started", time(execution.started_at)),
-    cell("Took", between(execution.started_at, execution.stopped_at) || "–"),
+    cell("Took", elapsed(execution).replace("took ", "")),
     cell("Execution", executionLink(execution.name)),
   );
 }
@@ -95,7 +95,13 @@ function turn(change) {
 }
 
 byId("newer").onclick = () => turn(() => tokens.pop());
-byId("status").addEventListener("change", () => turn(() => tokens.splice(1)));
+for (const filter of filters) {
+  filter.addEventListener("change", () => {
+    const asked = new URLSearchParams(chosen()).toString();
+    history.replaceState(null, "", asked ? `?${asked}` : location.pathname);
+    turn(() => tokens.splice(1));
+  });
+}
 byId("search").addEventListener("submit", (event) => {
   event.preventDefault();
   if (byId("order-id").value) location.assign(orderLink(byId("order-id").value).href);

@@ -75,8 +75,19 @@ for (const button of presets) {
   button.addEventListener("click", () => choose(button));
   button.parentElement.querySelector(".run").addEventListener("click", () => {
     choose(button);
-    form.requestSubmit();
+    startAnew();
   });
+}
+
+// Starts the preset under an id that no saga owns: a preset can be started repeatedly.
+async function startAnew() {
+  const field = fields.find((one) => one.name === form.dataset.key);
+  const first = field?.value;
+  for (let number = 2; (await post("/api/check", filled()).catch(() => ({}))).owned; number += 1) {
+    field.value = `${first}-${number}`;
+    suggestName();
+  }
+  form.requestSubmit();
 }
 
 form.addEventListener("input", (event) => {
@@ -95,6 +106,7 @@ form.addEventListener("submit", async (event) => {
   } catch (error) {
     checks += 1;
     showVerdict(error.message, null);
+    byId("verdict").scrollIntoView({ block: "nearest" });
     if (error.answer?.existing) byId("verdict").append(" ", executionLink(error.answer.existing));
   } finally {
     byId("submit").disabled = false;

@@ -1,0 +1,316 @@
+"""The functions of the HTTP API of a saga: start it by an input, and read its outcome.
+
+No input starts two sagas. The name of an execution is derived from the key of the input and from the attempt, and Step
+Functions accepts a name once (API Reference, StartExecution). So concurrent requests, and a request that is repeated
+because its response was lost, arrive at the same execution. Nothing else is stored: there is nothing that a crash
+could leave behind.
+
+The attempt is one more than the number of sagas that have claimed the row of the first step, which is read
+consistently. An attempt that failed before it claimed the row is not counted; its name is used up, and the next one is
+taken.
+
+A saga that was started by other means is treated alike, because the row names its execution.
+"""
+
+import hashlib
+import json
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+from urllib.parse import quote
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from lambdas.saga_runtime.errors import InvalidInput
+from lambdas.saga_runtime.http_messages import (
+    Event,
+    Function,
+    ProblemError,
+    Response,
+    UnavailableError,
+    cacheable,
+    function_of,
+    json_body,
+    json_response,
+    path_parameter,
+)
+from lambdas.saga_runtime.observability import logger
+from lambdas.saga_runtime.redaction import message_in, parsed_json, redacted
+from lambdas.saga_runtime.steps import Key, Schema, StepSpec
+from lambdas.saga_runtime.validation import Input
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_stepfunctions import SFNClient
+    from mypy_boto3_stepfunctions.type_defs import DescribeExecutionOutputTypeDef
+
+    # An execution as DescribeExecution returns it.
+    Execution = DescribeExecutionOutputTypeDef
+
+# Each request of a function ends well within the 30 s that API Gateway waits for its response.
+CLIENT_CONFIG = Config(connect_timeout=1, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 3})
+# The longest that a client may have a response delayed, in seconds.
+MAX_WAIT = 20
+POLL_SECONDS = 0.5
+# How many attempts in a row may have failed before they claimed the row.
+MAX_UNCLAIMED = 10
+
+PENDING, CONFIRMED, FAILED, STUCK = "pending", "confirmed", "failed", "stuck"
+
+_TABLE_NAME = os.environ["TABLE_NAME"]
+_STATE_MACHINE_ARN = os.environ["STATE_MACHINE_ARN"]
+_CLEAN_ERROR = os.environ["CLEAN_ERROR"]
+_EXECUTIONS = _STATE_MACHINE_ARN.replace(":stateMachine:", ":execution:")
+_dynamodb: "DynamoDBClient" = boto3.client("dynamodb", config=CLIENT_CONFIG)
+_stepfunctions: "SFNClient" = boto3.client("stepfunctions", config=CLIENT_CONFIG)
+
+# Short, and without the characters that Step Functions rejects in a name (API Reference, StartExecution).
+_SAFE_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SagaApi:
+    """The HTTP API of a saga.
+
+    Args:
+        steps: the steps by entity. The first one's row says how far the saga is.
+        path: where the inputs are, such as ``/bookings``.
+    """
+
+    steps: Mapping[str, StepSpec]
+    path: str
+
+    def start_function(self) -> Function:
+        """Make the function that starts a saga by the input in the body of the request."""
+        return function_of(self._start)
+
+    def outcome_function(self) -> Function:
+        """Make the function that returns the outcome of a saga, and rejects unknown paths and methods."""
+        return function_of(self._outcome)
+
+    def _start(self, event: Event) -> Response:
+        input_ = _validated(self.steps, json_body(event, max_size=self._schema.max_size))
+        key = self._schema.key_of(input_)
+        logger.append_keys(**{key[0]: key[1]})
+        _start_once(self._first, key, input_)
+        location = f"{self.path}/{quote(key[1], safe='')}"
+        return json_response(202, {key[0]: key[1], "location": location}, {"Location": location})
+
+    def _outcome(self, event: Event) -> Response:
+        if event["routeKey"] == "$default":
+            raise _unknown_route(self.path, event)
+        key = self._key_of(event)
+        deadline = time.monotonic() + _wait_of(event)
+        while True:
+            found = _outcome_of(self._first, key)
+            remaining = deadline - time.monotonic()
+            if found is None:
+                raise self._unknown()
+            if found["status"] != PENDING or remaining <= 0:
+                return cacheable(json_response(200, {key[0]: key[1], **found}), event)
+            time.sleep(min(POLL_SECONDS, remaining))
+
+    def _key_of(self, event: Event) -> Key:
+        """Return the key that the path names. Raises ProblemError if no input can have it."""
+        try:
+            return self._schema.key_of({self._schema.key: path_parameter(event, "id")})
+        except InvalidInput:
+            raise self._unknown() from None
+
+    def _unknown(self) -> ProblemError:
+        return ProblemError(404, f"unknown {self._schema.noun}")
+
+    @property
+    def _first(self) -> StepSpec:
+        return next(iter(self.steps.values()))
+
+    @property
+    def _schema(self) -> Schema:
+        return self._first.schema
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Row:
+    """The row of the first step: its status, its owner, and how many sagas have claimed it."""
+
+    status: str
+    saga_id: str
+    claims: int
+    reason: str | None
+
+
+def execution_name(key: str, attempt: int) -> str:
+    """Return the name of the execution of an attempt. Different keys never give the same name."""
+    if _SAFE_KEY.fullmatch(key):
+        return f"id-{key}-{attempt}"
+    return f"sha-{hashlib.sha256(key.encode()).hexdigest()}-{attempt}"
+
+
+def _validated(steps: Mapping[str, StepSpec], value: object) -> Input:
+    """Return the input if every step accepts it. Raises ProblemError, which names all invalid fields, never a value."""
+    schema = next(iter(steps.values())).schema
+    try:
+        input_ = schema.validated(value)
+    except InvalidInput as error:
+        raise _invalid(schema, [str(error)]) from None
+    # A dict keeps each message once, in order: several steps may use a field.
+    messages: dict[str, None] = {}
+    for check in (schema.key_of, *(rule for step in steps.values() for rule in step.stores.values())):
+        try:
+            check(input_)
+        except InvalidInput as error:
+            messages[str(error)] = None
+    if not messages:
+        try:
+            for step in steps.values():
+                step.attributes(input_)
+        except InvalidInput as error:
+            messages[str(error)] = None
+    if messages:
+        raise _invalid(schema, list(messages))
+    return input_
+
+
+def _invalid(schema: Schema, messages: list[str]) -> ProblemError:
+    errors = []
+    for message in messages:
+        field = message.partition(" ")[0]
+        errors.append({"detail": message} | ({"field": field} if field in schema.fields else {}))
+    return ProblemError(422, "; ".join(messages), errors=errors)
+
+
+def _start_once(first: StepSpec, key: Key, input_: Input) -> None:
+    """Start the saga of the input unless it was started. Raises ProblemError if another input has its key.
+
+    An input whose saga was rolled back is started again.
+    """
+    row = _row(first, key)
+    if row is not None and row.status != first.compensated:
+        _require_same(first, _described(row.saga_id), input_)
+        return
+    # In one form: Step Functions accepts a name again while it runs, with the very same input.
+    text = json.dumps(input_, sort_keys=True)
+    for name in _names(row, key):
+        try:
+            _stepfunctions.start_execution(stateMachineArn=_STATE_MACHINE_ARN, name=name, input=text)
+        except _stepfunctions.exceptions.ExecutionAlreadyExists:
+            execution = _described(f"{_EXECUTIONS}:{name}")
+            if execution is None:
+                raise UnavailableError("the execution has just been started: repeat the request") from None
+            if _outcome_in(execution) != FAILED:
+                _require_same(first, execution, input_)
+                return
+        else:
+            logger.info("started", extra={"execution": name})
+            return
+    raise UnavailableError("the last attempts failed before they began: repeat the request")
+
+
+def _require_same(first: StepSpec, execution: "Execution | None", input_: Input) -> None:
+    noun, key = first.schema.noun, first.schema.key
+    if execution is None:
+        raise ProblemError(409, f"a {noun} with this {key} exists, and its execution is not known: read its outcome")
+    if parsed_json(execution.get("input")) != input_:
+        raise ProblemError(409, f"a different {noun} with this {key} exists: use another {key}, or read its outcome")
+
+
+def _outcome_of(first: StepSpec, key: Key) -> dict[str, str | None] | None:
+    """Return the status and, of a failed saga, the reason; None if no saga was started."""
+    row = _row(first, key)
+    if row is not None and row.status == first.confirmed:
+        return {"status": CONFIRMED}
+    if row is not None and row.status != first.compensated:
+        return _as_outcome(first, _described(row.saga_id))
+    execution = _newest_of(row, key)
+    if execution is not None:
+        return _as_outcome(first, execution)
+    return None if row is None else {"status": FAILED, "reason": row.reason}
+
+
+def _as_outcome(first: StepSpec, execution: "Execution | None") -> dict[str, str | None]:
+    status = PENDING if execution is None else _outcome_in(execution)
+    if execution is None or status != FAILED:
+        return {"status": status}
+    private = first.schema.private_values(parsed_json(execution.get("input")))
+    return {"status": FAILED, "reason": redacted(message_in(execution.get("cause")) or "", private)}
+
+
+def _outcome_in(execution: "Execution") -> str:
+    match execution["status"]:
+        case "SUCCEEDED":
+            return CONFIRMED
+        case "RUNNING" | "PENDING_REDRIVE":
+            return PENDING
+    return FAILED if execution.get("error") == _CLEAN_ERROR else STUCK
+
+
+def _newest_of(row: _Row | None, key: Key) -> "Execution | None":
+    """Return the newest attempt that has not claimed the row, or not yet."""
+    newest = None
+    for name in _names(row, key):
+        execution = _described(f"{_EXECUTIONS}:{name}")
+        if execution is None:
+            return newest
+        newest = execution
+    return newest
+
+
+def _names(row: _Row | None, key: Key) -> Iterator[str]:
+    """Return the names of the executions that may follow those that have claimed the row."""
+    claims = row.claims if row is not None else 0
+    return (execution_name(key[1], claims + number) for number in range(1, MAX_UNCLAIMED + 1))
+
+
+def _described(arn: str) -> "Execution | None":
+    """Return an execution; None if Step Functions does not know it, or if it is none of this state machine."""
+    if not arn.startswith(f"{_EXECUTIONS}:"):
+        return None
+    try:
+        return _stepfunctions.describe_execution(executionArn=arn)
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") != "ExecutionDoesNotExist":
+            raise
+        return None
+
+
+def _row(first: StepSpec, key: Key) -> _Row | None:
+    """Return the row of the first step by a consistent read. None if it does not exist."""
+    item = _dynamodb.get_item(
+        TableName=_TABLE_NAME,
+        Key={key[0]: {"S": key[1]}, "entity": {"S": first.entity}},
+        ConsistentRead=True,
+        ProjectionExpression="#status, saga_id, attempts, #history",
+        ExpressionAttributeNames={"#status": "status", "#history": "history"},
+    ).get("Item")
+    if item is None:
+        return None
+    last = cast("Mapping[str, Mapping[str, str]]", item["history"]["L"][-1]["M"])
+    return _Row(
+        status=item["status"]["S"],
+        saga_id=item["saga_id"]["S"],
+        claims=int(item.get("attempts", {"N": "0"})["N"]),
+        reason=last.get("reason", {}).get("S"),
+    )
+
+
+def _wait_of(event: Event) -> int:
+    """Return for how many seconds the response may be delayed until the saga has ended. Raises ProblemError."""
+    text = (event.get("queryStringParameters") or {}).get("wait", "0")
+    if not re.fullmatch("[0-9]{1,2}", text) or int(text) > MAX_WAIT:
+        raise ProblemError(400, f"invalid wait: expected a number of seconds, at most {MAX_WAIT}")
+    return int(text)
+
+
+def _unknown_route(path: str, event: Event) -> ProblemError:
+    """Return 405 for a known path, and 404 for any other one."""
+    requested = event["rawPath"]
+    if requested == path:
+        return ProblemError(405, "expected POST", headers={"Allow": "POST"})
+    if requested.startswith(f"{path}/"):
+        return ProblemError(405, "expected GET", headers={"Allow": "GET"})
+    return ProblemError(404, f"unknown path: expected {path} or {path}/ID")

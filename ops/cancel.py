@@ -1,0 +1,102 @@
+"""Cancels a running saga: rejects an action that has not run yet, so that the saga rolls back by itself.
+
+The action that decides is the last one that can still fail: the pivot, or else the last compensatable step. One
+conditional write, which no read precedes, either rejects that action for this saga from now on, or finds that it has
+begun. Then the saga is about to be confirmed, and it is too late.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from lambdas.saga_runtime import barrier
+from lambdas.saga_runtime.barrier import Row, Table
+from ops.client import MAX_PAGE, SagaClient
+from ops.display import printable
+from ops.errors import NotCancellable
+from ops.model import Execution, Outcome
+from ops.rows import identity_of, known_execution, owners, stored_rows
+from ops.saga_steps import DeployedStep
+
+POLL_SECONDS = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cancellation:
+    """The answer to a request to cancel a saga.
+
+    Args:
+        is_accepted: whether the saga will be rolled back; False if it is too late.
+        rejected: the states whose actions are rejected from now on.
+        too_late: the states whose actions have begun, if it is too late.
+    """
+
+    is_accepted: bool
+    rejected: tuple[str, ...]
+    too_late: tuple[str, ...] = ()
+
+
+def cancellable(client: SagaClient, name: str) -> Execution:
+    """Return the running or stopped execution of an order, or of its own name or ARN. Raises NotCancellable."""
+    found = {one.arn: one for one in _candidates(client, name)}
+    running = [execution for execution in found.values() if execution.outcome is Outcome.RUNNING]
+    stuck = [execution for execution in found.values() if execution.outcome is Outcome.STUCK]
+    match running or stuck:
+        case [execution] if execution.order_id is not None:
+            return execution
+        case [execution]:
+            raise NotCancellable(f"the input of {execution.name} has no valid {client.stack.key}: it rolls back anyway")
+        case [_, _, *_] as several:
+            names = ", ".join(sorted(execution.name for execution in several))
+            raise NotCancellable(f"several sagas of {client.stack.noun} {printable(name)} run: name one of {names}")
+    ended = "".join(f"{one.name} has ended ({one.status}), " for one in found.values())
+    raise NotCancellable(
+        f"no saga of {client.stack.noun} {printable(name)} runs: {ended}see `python -m ops list --status RUNNING`"
+    )
+
+
+def cancel(client: SagaClient, steps: Sequence[DeployedStep], execution: Execution) -> Cancellation:
+    """Reject the action that decides, and then the earlier ones that have not run, so that the saga stops soon."""
+    rows = list(_rows(client, steps, execution))
+    last = rows[-1][0].part
+    deciding = [(step, row) for step, row in rows if step.part == last]
+    # One member of a parallel group is enough.
+    rejected = next((step for step, row in deciding if not barrier.resolve(row)), None)
+    if rejected is None:
+        return Cancellation(is_accepted=False, rejected=(), too_late=tuple(step.action.state for step, _ in deciding))
+    earlier = [step.action.state for step, row in rows if step.part != last and not barrier.resolve(row)]
+    return Cancellation(is_accepted=True, rejected=(*earlier, rejected.action.state))
+
+
+def wait_for_end(client: SagaClient, execution: Execution) -> Execution:
+    """Return the execution once it has ended."""
+    while (now := client.execution(execution.arn)).outcome is Outcome.RUNNING:
+        time.sleep(POLL_SECONDS)
+    return now
+
+
+def _candidates(client: SagaClient, name: str) -> list[Execution]:
+    """Return the executions of an order that own rows or run; if none is active, the execution of this name."""
+    if name.startswith("arn:"):
+        return [client.execution(name)]
+    arns = {saga.id for saga in owners(stored_rows(client, name)) if saga.id.startswith("arn:")}
+    found = [execution for arn in sorted(arns) if (execution := known_execution(client, arn))]
+    if not any(execution.outcome is Outcome.RUNNING for execution in found):
+        # Its first action has not run yet.
+        found += [one for one in client.newest(status="RUNNING", count=MAX_PAGE) if one.order_id == name]
+    if not any(execution.outcome in (Outcome.RUNNING, Outcome.STUCK) for execution in found):
+        namesake = known_execution(client, name)
+        found += [namesake] if namesake else []
+    return found
+
+
+def _rows(
+    client: SagaClient, steps: Sequence[DeployedStep], execution: Execution
+) -> Iterator[tuple[DeployedStep, Row]]:
+    """Yield the steps that can fail, each with its row as the saga addresses it."""
+    order_id = execution.order_id or ""
+    saga = identity_of(execution, stored_rows(client, order_id))
+    table = Table(name=client.stack.table, client=client.dynamodb)
+    for step in steps:
+        if step.compensation and step.spec:
+            yield step, Row(step=step.spec, key=(client.stack.key, order_id), saga=saga, table=table)

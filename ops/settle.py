@@ -1,0 +1,189 @@
+"""Settles a saga that can no longer be redriven: calls the functions that its execution would have called.
+
+It calls the deployed compensations of the saga's live rows, last step first, with the saga's own identity. A saga whose
+pivot happened is completed instead: its retriable steps are called. All of them are idempotent, so settling can be
+repeated.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from lambdas.saga_runtime.barrier import SagaIdentity
+from lambdas.saga_runtime.redaction import message_in, parsed_json
+from ops.client import SagaClient
+from ops.display import printable
+from ops.errors import NotSettleable, OpsError
+from ops.invariants import ExpectedRow, incomplete_rows, owned_rows
+from ops.model import Execution, Outcome
+from ops.rows import Rows, identity_of, is_execution, known_execution, owner, stored_rows
+from ops.saga_steps import DeployedStep, Function, Kind, read_steps
+
+# How long Step Functions may not know yet that an execution has started.
+NEW_FOR = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settlement:
+    """A plan to settle a saga. ``calls`` are the functions to call, in order; none if nothing is half done.
+
+    Args:
+        order_id: the order.
+        saga: the saga.
+        completes: whether the calls complete the order; False if they compensate it.
+        calls: the functions.
+        rows: the rows that the saga owns, by entity, each with its status.
+    """
+
+    order_id: str
+    saga: SagaIdentity
+    completes: bool
+    calls: tuple[Function, ...]
+    rows: Mapping[str, str]
+
+
+class Settler:
+    """Settles one saga.
+
+    Args:
+        client: the client of the stack.
+        module: the module with the steps of its functions.
+        name: the execution's name or ARN, or the order's id.
+        input_: the input of an execution that Step Functions no longer knows. Default: the order's id alone.
+
+    The constructor raises NotSettleable if the saga runs, can be resumed, or is not the only one, and OpsError for
+    steps of another saga.
+    """
+
+    def __init__(self, client: SagaClient, *, module: str, name: str, input_: Mapping[str, Any] | None = None) -> None:
+        self._client = client
+        self._steps: Sequence[DeployedStep] = read_steps(client, module)
+        self._execution = known_execution(client, name)
+        self._order_id, self._saga = self._found(name, input_)
+        if self._execution is None and self._saga.id.startswith("arn:"):
+            self._execution = _same(known_execution(client, self._saga.id), self._saga)
+        self._require_over()
+        if self._execution:
+            self._steps = read_steps(client, module, execution=self._execution.arn)
+        self._input = self._whole_input(input_)
+
+    def plan(self) -> Settlement:
+        """Return what is to be done now."""
+        rows = self._rows()
+        owned = owned_rows(self._expected, self._saga.id, rows)
+        complete = not incomplete_rows(self._expected, self._saga.id, rows)
+        completes = any(step.kind is Kind.PIVOT and step.spec and step.spec.entity in owned for step in self._steps)
+        calls: Iterator[Function] = iter(())
+        if owned and not complete:
+            calls = self._completions() if completes else self._compensations(rows)
+        return Settlement(
+            order_id=self._order_id,
+            saga=self._saga,
+            completes=completes,
+            calls=tuple(calls),
+            rows={entity: str(rows[entity]["status"]) for entity in owned},
+        )
+
+    def run(self, plan: Settlement) -> None:
+        """Make the calls. Raises OpsError if one fails; what was done before stays done."""
+        functions = self._client.functions()
+        for call in plan.calls:
+            answer = functions.invoke(FunctionName=call.name, Payload=json.dumps(self._payload(call, plan)).encode())
+            payload = answer["Payload"].read().decode()
+            result = parsed_json(payload)
+            if "FunctionError" in answer:
+                kind = result.get("errorType") if isinstance(result, dict) else None
+                message = printable(f"{kind or 'an error'}: {message_in(payload)}")
+                raise OpsError(f"{call.state} failed: {message}: fix the cause, then settle again")
+            if isinstance(result, dict) and result.get("committed") is True:
+                raise OpsError(f"{call.state} found that the pivot happened: settle again to complete the saga")
+
+    @property
+    def _expected(self) -> list[ExpectedRow]:
+        return [ExpectedRow.of(step.spec) for step in self._steps if step.spec]
+
+    def _found(self, name: str, input_: Mapping[str, Any] | None) -> tuple[str, SagaIdentity]:
+        """Return the order and the saga that the name means."""
+        execution = self._execution
+        if execution:
+            if execution.order_id is None:
+                raise NotSettleable(
+                    f"the input of {execution.name} has no valid {self._client.stack.key}: no row is its"
+                )
+            return execution.order_id, identity_of(execution, stored_rows(self._client, execution.order_id))
+        order_id = str(input_[self._client.stack.key]) if input_ else name
+        rows = {entity: row for entity, row in stored_rows(self._client, order_id).items() if "history" in row}
+        live = {owner(row) for row in rows.values() if self._is_live(row)}
+        if input_ and order_id != name:
+            live = {saga for saga in live if name in (saga.id, saga.id.rsplit(":", 1)[-1])}
+        if len(live) > 1:
+            names = ", ".join(sorted(saga.id for saga in live))
+            raise NotSettleable(f"several sagas own rows of {printable(order_id)}: name one of {printable(names)}")
+        if not rows:
+            raise NotSettleable(
+                f"no execution and no {self._client.stack.noun} {printable(name)}: name the {self._client.stack.noun}, "
+                "or pass the input of an execution that is gone with --input"
+            )
+        return order_id, next(iter(live), owner(next(iter(rows.values()))))
+
+    def _is_live(self, row: Mapping[str, Any]) -> bool:
+        return any(row["entity"] == one.entity and row["status"] != one.compensated for one in self._expected)
+
+    def _require_over(self) -> None:
+        execution, noun = self._execution, self._client.stack.noun
+        if execution is None:
+            is_new = datetime.fromisoformat(self._saga.started_at) > datetime.now(UTC) - NEW_FOR
+            if is_new and self._saga.id.startswith("arn:"):
+                raise NotSettleable(f"{self._saga.id} has just started: try again in {NEW_FOR.seconds // 60} minutes")
+            return
+        if execution.outcome is Outcome.RUNNING:
+            raise NotSettleable(f"{execution.name} still runs: wait for its end, or cancel it: python -m ops cancel")
+        if execution.outcome is Outcome.FULFILLED:
+            raise NotSettleable(f"{execution.name} has succeeded: the {noun} is confirmed, nothing to settle")
+        if can_be_redriven(execution):
+            raise NotSettleable(f"{execution.name} can be resumed: python -m ops resume {execution.name}")
+
+    def _whole_input(self, input_: Mapping[str, Any] | None) -> Any:
+        if self._execution is None:
+            return dict(input_ or {self._client.stack.key: self._order_id})
+        if input_:
+            raise NotSettleable(f"Step Functions knows the input of {self._execution.name}: omit --input")
+        described = self._client.stepfunctions.describe_execution(executionArn=self._execution.arn)
+        return json.loads(described["input"])
+
+    def _rows(self) -> Rows:
+        """Return the rows. Those of another saga with the same ARN appear without an owner."""
+        rows = stored_rows(self._client, self._order_id)
+        return {name: row if owner(row) == self._saga else {**row, "saga_id": None} for name, row in rows.items()}
+
+    def _compensations(self, rows: Rows) -> Iterator[Function]:
+        expected = {row.entity: row for row in self._expected}
+        for step in reversed(self._steps):
+            if step.compensation and step.spec:
+                row = expected[step.spec.entity]
+                # A pivot whose outcome is unknown is rejected first, so that it cannot happen afterwards.
+                is_open = step.kind is Kind.PIVOT and not row.has(row.compensated, self._saga.id, rows)
+                if is_open or row.is_owned(self._saga.id, rows):
+                    yield step.compensation
+
+    def _completions(self) -> Iterator[Function]:
+        return (step.action for step in self._steps if step.kind is Kind.RETRIABLE)
+
+    def _payload(self, call: Function, plan: Settlement) -> dict[str, object]:
+        """Return what the state machine sends."""
+        payload: dict[str, object] = {"saga": asdict(self._saga), "input": self._input}
+        if not plan.completes:
+            payload["failure"] = {"step": call.state, "error": "Settled", "reason": "an operator settled the saga"}
+        return payload
+
+
+def can_be_redriven(execution: Execution) -> bool:
+    """Return whether AWS can redrive a stuck execution."""
+    until = execution.redrivable_until
+    return until is not None and until > datetime.now(UTC) and execution.redrive_status != "NOT_REDRIVABLE"
+
+
+def _same(execution: Execution | None, saga: SagaIdentity) -> Execution | None:
+    return execution if execution and is_execution(saga, execution.started_at) else None

@@ -1,0 +1,196 @@
+"""The HTTP API of a saga: other systems start it and read its outcome. docs/api.md has its contract."""
+
+import json
+from dataclasses import dataclass, field
+
+from aws_cdk import ArnFormat, CfnOutput, Duration, Stack
+from aws_cdk import aws_apigatewayv2 as apigateway
+from aws_cdk import aws_apigatewayv2_authorizers as authorizers
+from aws_cdk import aws_apigatewayv2_integrations as integrations
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+from saga_stack.construct.encryption import allow_key_for_table
+from saga_stack.construct.functions import LoggedFunction, log_group_of, role_of
+from saga_stack.construct.nag import acknowledge
+from saga_stack.construct.stages import Stage
+
+# Log groups with this prefix need no resource policy, of which an account may have ten only.
+LOG_PREFIX = "/aws/vendedlogs/apis"
+# What is logged of each request: no body, no header, and no path, which has the key of an input.
+LOGGED = (
+    *("requestId", "requestTime", "routeKey", "status", "protocol", "responseLength", "responseLatency"),
+    *("integrationLatency", "integrationErrorMessage", "error.message", "authorizer.error", "identity.userArn"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Jwt:
+    """What accepts bearer tokens instead of IAM signatures.
+
+    Args:
+        issuer: the URL of the issuer.
+        audience: the audience that a token must name.
+    """
+
+    issuer: str
+    audience: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Throttling:
+    """How many requests the API accepts; it answers others with 429.
+
+    Args:
+        rate: requests a second. Default: 100, below the StartExecution quota of most regions (150).
+        burst: requests at once. Default: 200.
+    """
+
+    rate: int = 100
+    burst: int = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiSettings:
+    """What a saga says of its API, and what a deployment may choose.
+
+    Args:
+        path: where the inputs are, such as ``/bookings``.
+        start: the name of the function that starts a saga.
+        outcome: the name of the function that reads an outcome.
+        handler: the path of the two functions in the asset, with ``{}`` for the name.
+        jwt: accepts the tokens of an issuer. Default: none, requests are signed with IAM credentials.
+        throttling: the limits of requests. Default: those of Throttling.
+    """
+
+    path: str
+    start: str
+    outcome: str
+    handler: str
+    jwt: Jwt | None = None
+    throttling: Throttling = field(default_factory=Throttling)
+
+
+class SagaApi(Construct):
+    """The HTTP API ``<stack>-api`` with ``POST /path`` and ``GET /path/{id}``. Its output is ApiUrl.
+
+    Every route needs an IAM signature, or a token if the settings name an issuer. No route allows CORS.
+
+    Args:
+        settings: the path, the functions, and who may call the API how often.
+        state_machine: the state machine.
+        state_machine_name: its name.
+        failed: the error of a clean failure.
+        table: the table.
+        code: the asset.
+        stage: how long logs are kept.
+        key: the key of the logs and of the table; None for keys that AWS manages.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        settings: ApiSettings,
+        state_machine: sfn.IStateMachine,
+        state_machine_name: str,
+        failed: str,
+        table: dynamodb.ITable,
+        code: lambda_.Code,
+        stage: Stage,
+        key: kms.IKey | None,
+    ) -> None:
+        super().__init__(scope, id_)
+        self._table = table
+        self._key = key
+        self._state_machine_name = state_machine_name
+        starter, reader = (
+            LoggedFunction(
+                self,
+                name=name,
+                handler=settings.handler,
+                code=code,
+                stage=stage,
+                key=key,
+                # As long as API Gateway waits for a response.
+                timeout=Duration.seconds(30),
+                environment={
+                    "TABLE_NAME": table.table_name,
+                    "STATE_MACHINE_ARN": state_machine.state_machine_arn,
+                    "CLEAN_ERROR": failed,
+                },
+            )
+            for name in (settings.start, settings.outcome)
+        )
+        self._allow_reading(starter)
+        self._allow_reading(reader)
+        role_of(starter).add_to_principal_policy(
+            iam.PolicyStatement(actions=["states:StartExecution"], resources=[state_machine.state_machine_arn])
+        )
+        reading = integrations.HttpLambdaIntegration("Read", reader)
+        self.api = apigateway.HttpApi(
+            self,
+            "Api",
+            api_name=f"{Stack.of(self).stack_name}-api",
+            create_default_stage=False,
+            default_authorizer=_authorizer(settings.jwt),
+            # Answers unknown paths and methods.
+            default_integration=reading,
+        )
+        self.api.add_routes(
+            path=settings.path,
+            methods=[apigateway.HttpMethod.POST],
+            integration=integrations.HttpLambdaIntegration("Start", starter),
+        )
+        # A key may contain slashes.
+        self.api.add_routes(path=f"{settings.path}/{{id+}}", methods=[apigateway.HttpMethod.GET], integration=reading)
+        self._add_stage(stage, settings.throttling)
+        CfnOutput(self, "ApiUrl", value=self.api.api_endpoint).override_logical_id("ApiUrl")
+
+    def _add_stage(self, stage: Stage, throttling: Throttling) -> None:
+        name = f"{LOG_PREFIX}/{Stack.of(self).stack_name}-api"
+        log_group = log_group_of(self, "Log", name, stage=stage, key=self._key)
+        apigateway.CfnStage(
+            self,
+            "Stage",
+            api_id=self.api.api_id,
+            stage_name="$default",
+            auto_deploy=True,
+            default_route_settings=apigateway.CfnStage.RouteSettingsProperty(
+                throttling_rate_limit=throttling.rate, throttling_burst_limit=throttling.burst
+            ),
+            access_log_settings=apigateway.CfnStage.AccessLogSettingsProperty(
+                destination_arn=log_group.log_group_arn,
+                format=json.dumps({name: f"$context.{name}" for name in LOGGED}),
+            ),
+        )
+
+    def _allow_reading(self, function: lambda_.IFunction) -> None:
+        """Allow to read an item of the table and to describe executions of the state machine."""
+        role = role_of(function)
+        self._table.grant(role, "dynamodb:GetItem")
+        allow_key_for_table(role, self._key)
+        executions = Stack.of(self).format_arn(
+            service="states",
+            resource="execution",
+            resource_name=f"{self._state_machine_name}:*",
+            arn_format=ArnFormat.COLON_RESOURCE_NAME,
+        )
+        role.add_to_principal_policy(iam.PolicyStatement(actions=["states:DescribeExecution"], resources=[executions]))
+        acknowledge(
+            role,
+            finding="AwsSolutions-IAM5[Resource::arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:"
+            f"execution:{self._state_machine_name}:*]",
+            reason="the names of executions are not known before they start; all are of this state machine",
+        )
+
+
+def _authorizer(jwt: Jwt | None) -> apigateway.IHttpRouteAuthorizer:
+    if jwt is None:
+        return authorizers.HttpIamAuthorizer()
+    return authorizers.HttpJwtAuthorizer("Jwt", jwt.issuer, jwt_audience=[jwt.audience])

@@ -1,0 +1,162 @@
+"""Checks a saga when it is synthesized, so that a mistake is reported before anything is deployed.
+
+Each error names the step and the file.
+"""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lambdas.saga_runtime.names import state_name
+from saga_stack.construct.saga import Saga, module_of, root_of
+from saga_stack.construct.steps import InvalidSagaError, Retriable, StepOrGroup, functions_of, single_steps
+
+IMPORT_WITHIN_SECONDS = 60
+
+PROBE = Path(__file__).parent / "import_handlers.py"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FunctionMade:
+    """What a function is made of: the action and the row of its StepSpec. None if it is made of no StepSpec."""
+
+    action: str | None
+    entity: str | None
+
+
+def require_functions(
+    steps: Sequence[StepOrGroup], handlers: Mapping[str, str], source: Path, settings: Mapping[str, str]
+) -> None:
+    """Raise InvalidSagaError unless every function imports from the asset and has the row of its step.
+
+    Args:
+        steps: the steps.
+        handlers: the path of each function's handler in the asset, by its name.
+        source: the folder that the asset is made of.
+        settings: environment variables of the functions.
+    """
+    made = _import_handlers(handlers, source, settings)
+    owners: dict[str, str] = {}
+    for step in single_steps(steps):
+        action, *others = functions_of(step)
+        file = _file_of(handlers[action])
+        spec = made[action]
+        if spec.entity is None:
+            continue
+        for other in others:
+            if made[other].entity != spec.entity:
+                raise InvalidSagaError(
+                    f"{file}: {other} has the row {made[other].entity}, its action {action} has {spec.entity}: "
+                    "make both of the same StepSpec"
+                )
+        # A retriable step may confirm the row of an earlier one.
+        if isinstance(step, Retriable) and spec.action != action:
+            continue
+        if owner := owners.get(spec.entity):
+            raise InvalidSagaError(
+                f"{file}: {owner} and {action} have one row, {spec.entity}: give each step a StepSpec of its own"
+            )
+        owners[spec.entity] = action
+
+
+def import_saga(file: str) -> Saga:
+    """Import ``SAGA`` of the module ``saga`` beside a file. Raises InvalidSagaError with the line that fails."""
+    root, path = root_of(file), Path(file).with_name("saga.py")
+    try:
+        found: Saga = importlib.import_module(module_of(str(path))).SAGA
+    except Exception as error:  # noqa: BLE001 (whatever a module raises)
+        frames = [one for one in traceback.extract_tb(error.__traceback__) if Path(one.filename).is_relative_to(root)]
+        # The library may be in the same folder; the last line of the saga's own is where the mistake is.
+        own = [one for one in frames if Path(one.filename).is_relative_to(path.parent)] or frames
+        at = f"{Path(own[-1].filename).relative_to(root)}:{own[-1].lineno}" if own else str(path.relative_to(root))
+        raise InvalidSagaError(f"{at}: {one_line(error)}") from None
+    return found
+
+
+def require_scenarios(saga: Saga) -> None:
+    """Raise InvalidSagaError if an input of the demo is not a JSON object."""
+    for file in sorted((saga.folder / "scenarios").glob("*.json")):
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise InvalidSagaError(f"{file.relative_to(saga.root)}: this is not JSON: {error}") from None
+        if not isinstance(content, dict):
+            raise InvalidSagaError(f"{file.relative_to(saga.root)}: the {saga.schema.noun} must be a JSON object")
+
+
+def require_own_stack(saga: Saga) -> None:
+    """Raise InvalidSagaError if a saga in a folder beside this one has the same stack.
+
+    A neighbour that cannot be imported is skipped: its own synthesis reports why.
+    """
+    package = saga.module.split(".")[:-2]
+    for file in sorted(saga.folder.parent.glob("*/saga.py")):
+        if file.parent == saga.folder:
+            continue
+        try:
+            other = importlib.import_module(".".join((*package, file.parent.name, "saga"))).SAGA
+        except Exception:  # noqa: BLE001, S112 (any mistake of a neighbour)
+            continue
+        if isinstance(other, Saga) and other.stack == saga.stack:
+            raise InvalidSagaError(
+                f"{file.relative_to(saga.root)} has the same stack {saga.stack}: give one of them another name="
+            )
+
+
+def _import_handlers(
+    handlers: Mapping[str, str], source: Path, settings: Mapping[str, str]
+) -> Mapping[str, FunctionMade]:
+    for name, handler in handlers.items():
+        if not (source / _file_of(handler)).exists():
+            raise InvalidSagaError(
+                f"{_file_of(handler)}: {name} ({state_name(name)}) is not in the asset: "
+                "write the file, or add its folder to packages="
+            )
+    # Only what is packed or installed can be imported on AWS.
+    hidden = ("AWS_", "PYTHONPATH")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+    environment |= {"AWS_DEFAULT_REGION": "us-east-1", "TABLE_NAME": "any", "POWERTOOLS_METRICS_NAMESPACE": "any"}
+    done = subprocess.run(
+        [sys.executable, "-B", "-P", str(PROBE), str(source)],
+        cwd=source,
+        env=environment | dict(settings),
+        input=json.dumps(dict(handlers)),
+        capture_output=True,
+        text=True,
+        timeout=IMPORT_WITHIN_SECONDS,
+        check=False,
+    )
+    if done.returncode != 0:
+        name, handler = next(iter(handlers.items()))
+        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise InvalidSagaError(
+            f"{_file_of(handler)}: the import of {name} ends Python with exit status {done.returncode}: {reason}"
+        )
+    # A function may print when it is imported; the last line is the probe's.
+    found = json.loads(done.stdout.splitlines()[-1])
+    for name, result in found.items():
+        if "error" in result:
+            raise InvalidSagaError(_import_error(name, handlers[name], source, result))
+    return {name: FunctionMade(**result) for name, result in found.items()}
+
+
+def _import_error(name: str, handler: str, source: Path, result: Mapping[str, str | None]) -> str:
+    at = result["at"]
+    if at is None:
+        return f"{_file_of(handler)}: {name} ({state_name(name)}) does not import: {result['error']}"
+    return f"{at.removeprefix(f'{source}/')}: {name} ({state_name(name)}) does not import: {result['error']}"
+
+
+def one_line(error: Exception) -> str:
+    """Return the type and the text of an error in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def _file_of(handler: str) -> str:
+    return f"{handler.rpartition('.')[0].replace('.', '/')}.py"

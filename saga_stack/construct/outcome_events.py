@@ -1,0 +1,226 @@
+"""The events by which other systems learn the outcome of a saga, on an event bus of the stack.
+
+The stream of the table calls a function, which publishes. A pipe would need no code, but the name of its events is
+fixed, and its templates cannot reach the last entry of a row's history (docs/adr/0025).
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from aws_cdk import CfnOutput, Duration, Stack
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_sns as sns
+from constructs import Construct
+
+from saga_stack.construct.encryption import allow_key_for_table
+from saga_stack.construct.functions import LoggedFunction, role_of
+from saga_stack.construct.nag import acknowledge
+from saga_stack.construct.stages import Stage
+from saga_stack.construct.stuck_sagas import StuckSagas, saga_queue
+
+# After this time a batch that cannot be published is given up; until then it delays the later events of its shard.
+GIVE_UP_AFTER = Duration.hours(6)
+LATE_AFTER = Duration.minutes(5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """A status of a row that ends a saga, and the event that reports it.
+
+    Args:
+        entity: the sort key of the row.
+        status: the status.
+        event: the name of the event, such as ``BookingConfirmed``.
+    """
+
+    entity: str
+    status: str
+    event: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventSettings:
+    """The events that a saga publishes.
+
+    Args:
+        outcomes: the statuses that end a saga.
+        stuck_event: the name of the event that reports a stuck saga.
+    """
+
+    outcomes: Sequence[Outcome]
+    stuck_event: str
+
+
+class OutcomeEvents(Construct):
+    """The event bus ``<stack>-outcomes``, and the function that publishes to it. Its output is EventBusName.
+
+    ``undelivered`` receives where the stream has the records that could not be published, never the records.
+
+    Args:
+        settings: the events.
+        partition_key: the field that identifies an input.
+        table: the table, with a stream.
+        stuck: the reporter of stuck sagas.
+        topic: where the alarms publish to.
+        code: the asset.
+        stage: how long the log is kept.
+        key: the key of the log and of the table; None for keys that AWS manages.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        settings: EventSettings,
+        partition_key: str,
+        table: dynamodb.ITable,
+        stuck: StuckSagas,
+        topic: sns.ITopic,
+        code: lambda_.Code,
+        stage: Stage,
+        key: kms.IKey | None,
+    ) -> None:
+        super().__init__(scope, id_)
+        self._topic = topic
+        self.bus = events.EventBus(self, "Bus", event_bus_name=f"{Stack.of(self).stack_name}-outcomes")
+        self.undelivered = saga_queue(self, "Undelivered")
+        acknowledge(
+            self.undelivered,
+            finding="AwsSolutions-SQS3",
+            reason="it is the dead-letter queue of the event source mapping, which the rule does not see",
+        )
+        variables = {"EVENT_BUS": self.bus.event_bus_name, "KEY_FIELD": partition_key}
+        self.publisher = LoggedFunction(
+            self,
+            name="publish_outcome",
+            code=code,
+            stage=stage,
+            key=key,
+            timeout=Duration.seconds(60),
+            handler="lambdas.saga_runtime.{}.handler",
+            environment={
+                **variables,
+                "EVENTS": json.dumps({f"{one.entity} {one.status}": one.event for one in settings.outcomes}),
+            },
+        )
+        self._allow_publishing(self.publisher)
+        self._call_on(table, settings.outcomes, key)
+        # An execution that is stuck writes nothing: its reporter publishes the event.
+        for name, value in {**variables, "STUCK_EVENT": settings.stuck_event}.items():
+            stuck.reporter.add_environment(name, value)
+        self._allow_publishing(stuck.reporter)
+        self._add_alarms()
+        CfnOutput(self, "EventBusName", value=self.bus.event_bus_name).override_logical_id("EventBusName")
+
+    def _allow_publishing(self, function: lambda_.IFunction) -> None:
+        role_of(function).add_to_principal_policy(
+            iam.PolicyStatement(actions=["events:PutEvents"], resources=[self.bus.event_bus_arn])
+        )
+
+    def _call_on(self, table: dynamodb.ITable, outcomes: Sequence[Outcome], key: kms.IKey | None) -> None:
+        """Call the publisher for every row that reaches one of the statuses."""
+        stream = table.table_stream_arn
+        assert stream is not None  # noqa: S101 (SagaStack makes the table with a stream)
+        role = role_of(self.publisher)
+        for permitted, resource in {
+            ("dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"): stream,
+            # This one supports no resource; LoggedFunction accepts the finding.
+            ("dynamodb:ListStreams",): "*",
+            ("sqs:SendMessage",): self.undelivered.queue_arn,
+        }.items():
+            role.add_to_principal_policy(iam.PolicyStatement(actions=list(permitted), resources=[resource]))
+        allow_key_for_table(role, key)
+        lambda_.CfnEventSourceMapping(
+            self,
+            "Stream",
+            event_source_arn=stream,
+            function_name=self.publisher.function_name,
+            # The mapping may be made after the first records.
+            starting_position="TRIM_HORIZON",
+            # One bad record must not hold the others back.
+            bisect_batch_on_function_error=True,
+            maximum_record_age_in_seconds=GIVE_UP_AFTER.to_seconds(),
+            destination_config=lambda_.CfnEventSourceMapping.DestinationConfigProperty(
+                on_failure=lambda_.CfnEventSourceMapping.OnFailureProperty(destination=self.undelivered.queue_arn)
+            ),
+            filter_criteria=lambda_.CfnEventSourceMapping.FilterCriteriaProperty(
+                filters=[
+                    lambda_.CfnEventSourceMapping.FilterProperty(pattern=json.dumps(pattern))
+                    for outcome in outcomes
+                    for pattern in _patterns(outcome)
+                ]
+            ),
+        ).node.add_dependency(role)
+
+    def _add_alarms(self) -> None:
+        self._alarm(
+            "UndeliveredOutcomes",
+            self.undelivered.metric_approximate_number_of_messages_visible(
+                period=Duration.minutes(1), statistic="Maximum"
+            ),
+            "Outcomes were not published: docs/api.md says how to publish them again",
+        )
+        self._alarm(
+            "LateOutcomes",
+            self.publisher.metric("IteratorAge", statistic="Maximum", period=Duration.minutes(5)),
+            "publish_outcome fails or falls behind; its events are late, not lost",
+            above=LATE_AFTER.to_milliseconds(),
+        )
+
+    def _alarm(self, name: str, metric: cloudwatch.IMetric, description: str, *, above: float = 0) -> None:
+        alarm = cloudwatch.Alarm(
+            self,
+            name,
+            alarm_name=f"{Stack.of(self).stack_name}-{name}",
+            alarm_description=description,
+            metric=metric,
+            threshold=above,
+            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
+            evaluation_periods=1,
+            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+        )
+        alarm.add_alarm_action(actions.SnsAction(self._topic))
+        alarm.add_ok_action(actions.SnsAction(self._topic))
+
+
+class ExampleSubscriber(Construct):
+    """An example of a subscriber: a rule of the bus sends every event to a queue. Its output is OutcomeQueueUrl.
+
+    Args:
+        bus: the event bus.
+    """
+
+    def __init__(self, scope: Construct, id_: str, *, bus: events.IEventBus) -> None:
+        super().__init__(scope, id_)
+        undelivered = saga_queue(self, "Undelivered")
+        self.queue = saga_queue(self, "Queue", dead_letters=undelivered)
+        events.Rule(
+            self,
+            "Rule",
+            event_bus=bus,
+            event_pattern=events.EventPattern(source=[Stack.of(self).stack_name]),
+            targets=[targets.SqsQueue(self.queue, dead_letter_queue=undelivered)],
+        )
+        CfnOutput(self, "OutcomeQueueUrl", value=self.queue.queue_url).override_logical_id("OutcomeQueueUrl")
+
+
+def _patterns(outcome: Outcome) -> Sequence[Mapping[str, object]]:
+    """Return the filters of the stream for rows that reach the status; other changes of such a row are not outcomes.
+
+    A compensation makes a new row if the action has made none.
+    """
+    reached = {"Keys": {"entity": {"S": [outcome.entity]}}, "NewImage": {"status": {"S": [outcome.status]}}}
+    before = {"status": {"S": [{"anything-but": [outcome.status]}]}}
+    return [
+        {"eventName": ["INSERT"], "dynamodb": reached},
+        {"eventName": ["MODIFY"], "dynamodb": {**reached, "OldImage": before}},
+    ]

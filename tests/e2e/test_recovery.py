@@ -1,0 +1,95 @@
+"""After an outage many sagas are stuck by two causes: they are resumed by groups, with a command and without one."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import pytest
+
+from local.executions import start
+from tests.e2e.conftest import Faults
+from tests.e2e.operator_commands import Operator
+from tests.e2e.orders import valid, wait_until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("cloud")]
+
+OF_EACH = 4
+# The functions that fail, by the state in which the sagas get stuck.
+CAUSES = {"RefundPayment": "refund_payment", "DeleteOrder": "delete_order"}
+
+
+class Outage:
+    """Sagas that are stuck in two states, since a time."""
+
+    def __init__(self, faults: Faults) -> None:
+        self.since = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self.operator = Operator(faults)
+        self._faults = faults
+        self.orders = {state: [valid() for _ in range(OF_EACH)] for state in CAUSES}
+        for state, function in CAUSES.items():
+            self._set(state, {"process_shipment": "crash before", function: "crash before"})
+        deployment = faults.deployment
+        self.executions = [start(deployment, order) for orders in self.orders.values() for order in orders]
+        wait_until(lambda: self.stuck() == dict.fromkeys(CAUSES, OF_EACH), "all are stuck", within_seconds=120)
+
+    def _set(self, state: str, faults: dict[str, str]) -> None:
+        for order in self.orders[state]:
+            self._faults.set(faults, order_id=order["order_id"])
+
+    def fix(self, *states: str) -> None:
+        for state in states:
+            self._set(state, {})
+
+    def stuck(self) -> dict[str, int]:
+        """Return how many sagas are stuck, by state."""
+        found = self.operator.document("stuck", "--since", self.since)["stuck"]
+        return dict(Counter(saga["state"] for saga in found))
+
+    def audited(self, *, status: int = 0) -> list[str]:
+        """Return the kinds of findings of the audit."""
+        done = self.operator("audit", "--since", self.since, "--json", status=status)
+        return sorted({finding["kind"] for finding in json.loads(done.stdout)["findings"]})
+
+    def resume(self, *options: str, status: int) -> Sequence[dict[str, object]]:
+        done = self.operator("resume", "--since", self.since, "--yes", "--json", *options, status=status)
+        groups: list[dict[str, object]] = json.loads(done.stdout)["groups"]
+        return sorted(groups, key=lambda group: str(group["state"]))
+
+
+@pytest.fixture
+def outage(faults: Faults) -> Outage:
+    return Outage(faults)
+
+
+def test_one_command_resumes_what_is_fixed_and_stops_the_other_group_after_one(outage: Outage) -> None:
+    assert outage.audited(status=1) == ["stuck"]
+    outage.fix("RefundPayment")
+    broken, fixed = outage.resume(status=1)
+    assert (fixed["state"], fixed["results"]) == ("RefundPayment", results(recovered=OF_EACH))
+    assert (broken["state"], broken["results"]) == (
+        "DeleteOrder",
+        results(**{"stuck again": 1, "not started": OF_EACH - 1}),
+    )
+    wait_until(lambda: outage.stuck() == {"DeleteOrder": OF_EACH}, "the one that was tried is reported again")
+    outage.fix("DeleteOrder")
+    (fixed,) = outage.resume(status=0)
+    assert fixed["results"] == results(recovered=OF_EACH)
+    assert (outage.stuck(), outage.audited()) == ({}, [])
+
+
+def test_sagas_that_failed_recover_without_a_command(outage: Outage) -> None:
+    outage.fix(*CAUSES)
+    deployment = outage.operator.deployment
+    cloud = deployment.cloud
+    lambda_ = cloud.session().client("lambda", endpoint_url=cloud.endpoint)
+    answer = lambda_.invoke(FunctionName=f"{deployment.stack.name}-redrive_stuck_sagas", Payload=b"{}")
+    payload = answer["Payload"].read()
+    assert "FunctionError" not in answer, payload
+    assert json.loads(payload)["recovered"] >= len(outage.executions)
+    assert (outage.stuck(), outage.audited()) == ({}, [])
+    assert not [message for message in outage.operator.messages() if any(arn in message for arn in outage.executions)]
+
+
+def results(**counts: int) -> dict[str, int]:
+    return {name: counts.get(name, 0) for name in ("not started", "running", "recovered", "stuck again", "rejected")}

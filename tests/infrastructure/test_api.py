@@ -1,0 +1,221 @@
+"""The HTTP API and the event bus: what they add to the stack, and what their functions may do."""
+
+import json
+from typing import Any
+
+import pytest
+from aws_cdk import App
+from aws_cdk.assertions import Template as SynthesizedTemplate
+
+from saga_stack.construct.stages import STAGES
+from saga_stack.construct.steps import InvalidSagaError
+from saga_stack.order_saga import OrderSagaStack
+from tests.fixtures import synthesized
+from tests.infrastructure.templates import Template, functions, of_type, only, plain, resources, saga_table
+from tests.infrastructure.test_least_privilege import (
+    TRACE,
+    USE_KEY,
+    WRITE_LOG,
+    log_of,
+    permissions,
+    role_of,
+    statements,
+    with_key,
+)
+
+JWT = {"jwt_issuer": "https://issuer.example.com", "jwt_audience": "orders"}
+
+
+def with_api(stage: str = "dev", **context: str) -> Template:
+    app = App(context={"aws:cdk:bundling-stacks": [], "api": "true", **context})
+    stack = OrderSagaStack(app, f"OrderSaga-{stage}", stage=STAGES[stage])
+    return dict(SynthesizedTemplate.from_stack(stack).to_json())
+
+
+@pytest.fixture(scope="module", params=STAGES)
+def api(request: pytest.FixtureRequest) -> Template:
+    """Return the template of each stage with the API."""
+    return with_api(request.param)
+
+
+def one(template: Template, type_: str) -> str:
+    (logical_id,) = resources(template, type_)
+    return f"<{logical_id}>"
+
+
+def stage_of(api: Template) -> str:
+    return str(only(api, "AWS::ApiGatewayV2::Api")["Name"]).split("-")[1]
+
+
+def test_the_api_adds_to_the_stack_and_changes_only_what_it_must(api: Template) -> None:
+    without = synthesized(stage_of(api))
+    # The reporter publishes to the bus, the table has a stream, the key encrypts one more log.
+    changed = {
+        resource["Type"] for name, resource in without["Resources"].items() if resource != api["Resources"].get(name)
+    }
+    expected = {"AWS::DynamoDB::Table", "AWS::Lambda::Function", "AWS::IAM::Policy"}
+    assert changed == (expected | {"AWS::KMS::Key"} if stage_of(api) == "prod" else expected)
+    assert {name: output for name, output in api["Outputs"].items() if name in without["Outputs"]} == without["Outputs"]
+    assert set(api["Outputs"]) - set(without["Outputs"]) == {"ApiUrl", "EventBusName", "OutcomeQueueUrl"}
+
+
+def test_every_route_needs_a_signature_and_no_origin_is_allowed(api: Template) -> None:
+    routes = of_type(api, "AWS::ApiGatewayV2::Route").values()
+    assert {route["RouteKey"] for route in routes} == {"POST /orders", "GET /orders/{id+}", "$default"}
+    assert {route["AuthorizationType"] for route in routes} == {"AWS_IAM"}
+    assert "CorsConfiguration" not in only(api, "AWS::ApiGatewayV2::Api")
+
+
+def test_two_settings_accept_the_tokens_of_an_issuer_instead() -> None:
+    template = with_api(**JWT)
+    assert {route["AuthorizationType"] for route in of_type(template, "AWS::ApiGatewayV2::Route").values()} == {"JWT"}
+    authorizer = only(template, "AWS::ApiGatewayV2::Authorizer")
+    assert authorizer["JwtConfiguration"] == {"Issuer": JWT["jwt_issuer"], "Audience": [JWT["jwt_audience"]]}
+
+
+@pytest.mark.parametrize("name", JWT)
+def test_one_of_the_two_settings_is_an_error(name: str) -> None:
+    with pytest.raises(InvalidSagaError, match="give both or neither"):
+        with_api(**{name: JWT[name]})
+
+
+def test_requests_are_limited_and_logged_without_what_they_contain(api: Template) -> None:
+    stage = only(api, "AWS::ApiGatewayV2::Stage")
+    assert stage["DefaultRouteSettings"] == {"ThrottlingRateLimit": 100, "ThrottlingBurstLimit": 200}
+    logged = set(json.loads(stage["AccessLogSettings"]["Format"]).values())
+    assert {"$context.routeKey", "$context.status", "$context.identity.userArn"} <= logged
+    assert not any("path" in field.lower() or "body" in field.lower() for field in logged)
+    (log,) = (
+        group
+        for group in of_type(api, "AWS::Logs::LogGroup").values()
+        if group["LogGroupName"].startswith("/aws/vendedlogs/apis/")
+    )
+    assert ("KmsKeyId" in log) == (stage_of(api) == "prod")
+
+
+def test_the_key_encrypts_the_log_of_the_api() -> None:
+    key = only(with_api("prod"), "AWS::KMS::Key")
+    (logs,) = (one for one in key["KeyPolicy"]["Statement"] if "logs" in json.dumps(one["Principal"]))
+    assert any(
+        "/aws/vendedlogs/apis/OrderSaga-prod-*" in plain(arn)
+        for arn in next(iter(logs["Condition"]["ArnLike"].values()))
+    )
+
+
+@pytest.mark.parametrize("name", ["start_order", "get_order"])
+def test_a_function_of_the_api_may_read_rows_and_executions_and_one_may_start_them(api: Template, name: str) -> None:
+    function = functions(api)[name]
+    executions = (
+        f"arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution:"
+        f"OrderSaga-{stage_of(api)}-OrderFulfilment:*"
+    )
+    expected = {
+        f"<{saga_table(api)[0]}>": {"dynamodb:GetItem"},
+        executions: {"states:DescribeExecution"},
+        log_of(function): WRITE_LOG,
+        "*": TRACE,
+    }
+    if name == "start_order":
+        expected[one(api, "AWS::StepFunctions::StateMachine")] = {"states:StartExecution"}
+    assert permissions(api, role_of(function)) == with_key(api, expected, USE_KEY)
+
+
+def test_the_publisher_may_read_the_stream_and_put_events_on_the_bus(api: Template) -> None:
+    function = functions(api)["publish_outcome"]
+    (mapping,) = of_type(api, "AWS::Lambda::EventSourceMapping").values()
+    undelivered = plain(mapping["DestinationConfig"]["OnFailure"]["Destination"])
+    table = f"<{saga_table(api)[0]}>"
+    expected = {
+        table: {"dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"},
+        one(api, "AWS::Events::EventBus"): {"events:PutEvents"},
+        undelivered: {"sqs:SendMessage"},
+        log_of(function): WRITE_LOG,
+        "*": TRACE | {"dynamodb:ListStreams"},
+    }
+    assert permissions(api, role_of(function)) == with_key(api, expected, USE_KEY)
+    # Of the table only its stream: `plain` does not say which of its ARNs is meant.
+    reading = [one for one in statements(api)[role_of(function)] if "dynamodb:GetRecords" in one["Action"]]
+    assert [statement["Resource"]["Fn::GetAtt"][1] for statement in reading] == ["StreamArn"]
+
+
+def test_the_stream_has_old_and_new_rows_and_is_read_from_its_beginning(api: Template) -> None:
+    _, table = saga_table(api)
+    assert table["StreamSpecification"] == {"StreamViewType": "NEW_AND_OLD_IMAGES"}
+    mapping = only(api, "AWS::Lambda::EventSourceMapping")
+    assert mapping["StartingPosition"] == "TRIM_HORIZON"
+    assert mapping["BisectBatchOnFunctionError"] is True
+
+
+def record(before: str | None, after: str, entity: str = "ORDER") -> dict[str, Any]:
+    """Return a record of the stream: a row had the status ``before`` and has the status ``after``."""
+    images = {"OldImage": before, "NewImage": after}
+    return {
+        "eventName": "INSERT" if before is None else "MODIFY",
+        "dynamodb": {
+            "Keys": {"order_id": {"S": "1"}, "entity": {"S": entity}},
+            **{name: {"status": {"S": status}} for name, status in images.items() if status is not None},
+        },
+    }
+
+
+def is_selected(filters: list[dict[str, Any]], record: dict[str, Any]) -> bool:
+    return any(matches(pattern, record) for pattern in filters)
+
+
+def matches(pattern: dict[str, Any], value: dict[str, Any]) -> bool:
+    """Return whether a value matches a pattern of EventBridge, as far as the filters use them."""
+    for name, expected in pattern.items():
+        found = value.get(name)
+        if isinstance(expected, dict):
+            if not isinstance(found, dict) or not matches(expected, found):
+                return False
+        elif not any(found not in one["anything-but"] if isinstance(one, dict) else found == one for one in expected):
+            return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("change", "is_outcome"),
+    [
+        (record("PENDING", "CONFIRMED"), True),
+        (record("PENDING", "DELETED"), True),
+        (record(None, "DELETED"), True),  # a tombstone: the action has not come
+        (record("DELETED", "DELETED"), False),  # a later saga has raised the fence
+        (record("CONFIRMED", "CONFIRMED"), False),
+        (record(None, "PENDING"), False),
+        (record("DELETED", "PENDING"), False),  # tried again
+        (record("CHARGED", "DELETED", entity="PAYMENT"), False),
+    ],
+)
+def test_only_a_change_to_a_final_status_of_the_order_reaches_the_publisher(
+    api: Template, change: dict[str, Any], *, is_outcome: bool
+) -> None:
+    mapping = only(api, "AWS::Lambda::EventSourceMapping")
+    filters = [json.loads(one["Pattern"]) for one in mapping["FilterCriteria"]["Filters"]]
+    assert len(filters) <= 5  # the quota of Lambda
+    assert is_selected(filters, change) == is_outcome
+
+
+def test_what_cannot_be_published_or_is_late_raises_an_alarm(api: Template) -> None:
+    alarms = of_type(api, "AWS::CloudWatch::Alarm")
+    names = {alarm["AlarmName"].split("-")[2]: alarm for alarm in alarms.values()}
+    topic = one(api, "AWS::SNS::Topic")
+    for name in ("UndeliveredOutcomes", "LateOutcomes"):
+        assert [plain(action) for action in names[name]["AlarmActions"]] == [topic]
+        assert [plain(action) for action in names[name]["OKActions"]] == [topic]
+
+
+def test_the_reporter_publishes_to_the_bus(api: Template) -> None:
+    reporter: dict[str, Any] = functions(api)["report_stuck_saga"]
+    variables = reporter["Environment"]["Variables"]
+    assert (variables["STUCK_EVENT"], variables["KEY_FIELD"]) == ("OrderStuck", "order_id")
+    assert permissions(api, role_of(reporter))[one(api, "AWS::Events::EventBus")] == {"events:PutEvents"}
+
+
+def test_the_example_rule_sends_every_event_of_the_stack_to_its_queue(api: Template) -> None:
+    (rule,) = (rule for rule in of_type(api, "AWS::Events::Rule").values() if "EventBusName" in rule)
+    assert rule["EventPattern"] == {"source": [f"OrderSaga-{stage_of(api)}"]}
+    (target,) = rule["Targets"]
+    assert {plain(target["Arn"]), plain(target["DeadLetterConfig"]["Arn"])} <= {
+        f"<{queue}>" for queue in resources(api, "AWS::SQS::Queue")
+    }

@@ -1,0 +1,163 @@
+"""Each mistake in a saga of one's own ends its synthesis with one line that names the step and the file."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+STEPS, SAGA = "sale/lambdas/sale_steps.py", "sale/saga.py"
+HANDLERS = "sale/lambdas/handlers.py"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Copy the ticket sale to a folder outside the project, as ``sale``."""
+    shutil.copytree(PROJECT / "examples/ticket_sale", tmp_path / "sale", ignore=shutil.ignore_patterns("__pycache__"))
+    for file in (tmp_path / "sale").rglob("*.py"):
+        file.write_text(file.read_text().replace("examples.ticket_sale", "sale").replace('name="TicketSaga",', ""))
+    return tmp_path
+
+
+def synthesize(folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "CDK_OUTDIR"}
+    paths = {
+        "PYTHONPATH": os.pathsep.join([str(folder), str(PROJECT)]),
+        "CDK_CONTEXT_JSON": '{"aws:cdk:bundling-stacks": []}',
+        "CDK_OUTDIR": str(folder / "cdk.out"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    command = [sys.executable, "-m", "sale.app"]
+    return subprocess.run(
+        command, cwd=folder, env=environment | paths, capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+def test_without_a_mistake_the_stack_is_named_after_the_folder(folder: Path) -> None:
+    done = synthesize(folder)
+    assert done.returncode == 0, done.stderr
+    assert (folder / "cdk.out/SaleSaga-dev.template.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        (
+            *(HANDLERS, "issue_ticket, void_ticket", "issue_tickets, void_ticket"),
+            (
+                "sale/lambdas/handlers.py: issue_ticket (IssueTicket) does not import: "
+                "AttributeError: module 'sale.lambdas.handlers' has no attribute 'issue_ticket'"
+            ),
+        ),
+        (
+            *(HANDLERS, "import provider\n", "import providers\n"),
+            (
+                "sale/lambdas/handlers.py:3: reserve_seat (ReserveSeat) does not import: "
+                "ImportError: cannot import name 'providers' from 'sale.lambdas'"
+            ),
+        ),
+        (
+            *(HANDLERS, 'STEPS["TICKET"]', 'STEPS["TICKETS"]'),
+            "sale/lambdas/handlers.py:7: reserve_seat (ReserveSeat) does not import: KeyError: 'TICKETS'",
+        ),
+        (
+            *(HANDLERS, "action(TICKET)", "action(SEAT)"),
+            (
+                "sale/lambdas/handlers.py: void_ticket has the row TICKET, its action issue_ticket has SEAT: "
+                "make both of the same StepSpec"
+            ),
+        ),
+        (
+            *(HANDLERS, "action(TICKET), compensation(TICKET)", "action(SEAT), compensation(SEAT)"),
+            (
+                "sale/lambdas/handlers.py: reserve_seat and issue_ticket have one row, SEAT: "
+                "give each step a StepSpec of its own"
+            ),
+        ),
+        (
+            *(STEPS, 'entity="TICKET"', 'entity="SEAT"'),
+            (
+                "sale/lambdas/sale_steps.py:13: ValueError: "
+                "reserve_seat and issue_ticket have one row, SEAT: give each its own entity"
+            ),
+        ),
+        (
+            *(STEPS, 'compensated="VOIDED"', 'compensated="ISSUED"'),
+            (
+                "sale/lambdas/sale_steps.py:32: ValueError: "
+                "issue_ticket has equal statuses: ISSUED, ISSUED: give each another name"
+            ),
+        ),
+        (
+            *(SAGA, ', compensation="void_ticket"', ""),
+            (
+                "sale/saga.py: issue_ticket has no compensation: "
+                "name its function, or make it a Pivot or Retriable at the end"
+            ),
+        ),
+        (
+            *(SAGA, "task_timeout=60", "task_timeout=40"),
+            "sale/saga.py: the task timeout of refund_card is 40 s, its function's is 40 s: ",
+        ),
+        (
+            *(SAGA, "function_timeout=40", "function_timeout=1000"),
+            "sale/saga.py: charge_card has the function_timeout 1,000 s: Lambda allows 1 to 900",
+        ),
+        (
+            *("sale/scenarios/4-failed-ticket.json", "}", ""),
+            "sale/scenarios/4-failed-ticket.json: this is not JSON: Expecting ",
+        ),
+        (
+            *("sale/scenarios/1-success.json", "{", "[{"),
+            "sale/scenarios/1-success.json: this is not JSON: Expecting ",
+        ),
+    ],
+)
+def test_a_mistake_is_reported_in_one_line(folder: Path, file: str, old: str, new: str, message: str) -> None:
+    text = (folder / file).read_text()
+    assert old in text
+    (folder / file).write_text(text.replace(old, new))
+    done = synthesize(folder)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert done.stderr.startswith("error: ")
+    assert message in done.stderr
+
+
+def test_a_stack_that_another_saga_has_is_reported(folder: Path) -> None:
+    shutil.copytree(folder / "sale", folder / "hire")
+    saga = folder / "hire/saga.py"
+    saga.write_text(saga.read_text().replace("file=__file__,", 'file=__file__, name="SaleSaga",'))
+    done = synthesize(folder)
+    assert (done.returncode, done.stderr) == (
+        *(2, "error: hire/saga.py has the same stack SaleSaga: give one of them another name=\n"),
+    )
+
+
+def test_functions_that_are_not_packed_are_reported(folder: Path) -> None:
+    (folder / "sale/app.py").write_text(
+        """from sale.saga import SAGA
+from saga_stack.construct.app import synthesize
+from saga_stack.construct.stack import SagaStack
+
+
+def stack(scope, id_, *, stage):
+    return SagaStack(
+        scope, id_, stage=stage, description="any", steps=SAGA.steps, state_machine="Any", partition_key="sale_id",
+        failed="SaleFailed", handler=SAGA.handler
+    )
+
+
+synthesize(stack, "Any")
+"""
+    )
+    done = synthesize(folder)
+    assert (done.returncode, done.stderr) == (
+        2,
+        (
+            "error: sale/lambdas/handlers.py: reserve_seat (ReserveSeat) is not in the asset: "
+            "write the file, or add its folder to packages=\n"
+        ),
+    )

@@ -1,0 +1,275 @@
+"""``ops audit``: each damage to a table is found, and a table without damage has no finding."""
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from ops.__main__ import main
+from tests.fixtures import store_item, stored_item
+from tests.ops.conftest import CARD, World
+from tests.sagas import each_saga
+
+STEPS = {
+    "OrderSaga": "lambdas.order_steps",
+    "TripSaga": "examples.trip_booking.lambdas.trip_steps",
+    "TicketSaga": "examples.ticket_sale.lambdas.sale_steps",
+}
+Item = dict[str, Any]
+Audit = Callable[..., tuple[int, Any]]
+
+
+@pytest.fixture
+def audit(world: World, capsys: pytest.CaptureFixture[str]) -> Audit:
+    """Return a function that audits the world; it returns the exit status and the document."""
+
+    def run(*arguments: str) -> tuple[int, Any]:
+        capsys.readouterr()
+        module = STEPS[world.machine.demo.stack]
+        status = main(["audit", "--json", "--steps", module, *arguments], connect=lambda _: world.client)
+        out, err = capsys.readouterr()
+        assert CARD not in out + err
+        return status, json.loads(out)
+
+    return run
+
+
+def change(entity: str, changed: Callable[[Item], object], order_id: str = "1") -> None:
+    """Change a row as something other than the saga would."""
+    item = json.loads(json.dumps(stored_item(order_id, entity)))
+    changed(item)
+    store_item(order_id, entity, item)
+
+
+def remove(entity: str, order_id: str = "1") -> None:
+    store_item(order_id, entity, None)
+
+
+@each_saga
+def test_a_table_without_damage_has_no_finding(world: World, audit: Audit) -> None:
+    for number in range(3):
+        world.run(f"fulfilled {number}")
+        world.run_into_a_failure(f"rolled back {number}")
+        world.run_into_a_failure(f"tried again {number}")
+        world.run(f"tried again {number}")
+        world.run(f"tried again {number}")
+    status, document = audit()
+    assert (status, document["findings"]) == (0, [])
+    assert (document["orders"], document["executions"]) == (9, 15)
+    assert document["rows"] == 9 * len(world.machine.demo.specs)
+
+
+@each_saga
+def test_a_stuck_saga_with_live_rows_is_found(world: World, audit: Audit) -> None:
+    world.run("fulfilled")
+    stuck = world.run_into_a_stop("1")
+    status, document = audit()
+    (finding,) = document["findings"]
+    assert (status, finding["kind"], finding["order_id"], finding["saga_id"]) == (1, "stuck", "1", stuck.arn)
+    assert finding["remedy"].endswith(f"python -m ops resume {stuck.arn.rsplit(':', 1)[-1]}")
+
+
+def set_to(name: str, value: Mapping[str, Any]) -> Callable[[Item], object]:
+    return lambda item: item.__setitem__(name, value)
+
+
+def add_entry(status: str, saga_id: str | None = None) -> Callable[[Item], object]:
+    def changed(item: Item) -> None:
+        entry = json.loads(json.dumps(item["history"]["L"][-1]))
+        entry["M"]["status"] = {"S": status}
+        if saga_id:
+            entry["M"]["saga_id"] = {"S": saga_id}
+        item["history"]["L"].append(entry)
+
+    return changed
+
+
+def add_late_action(item: Item) -> None:
+    """Let the action follow the compensation of the same saga."""
+    add_entry("REFUNDED")(item)
+    add_entry("CHARGED")(item)
+    item["history"]["L"].pop(0)
+
+
+@pytest.mark.parametrize(
+    ("entity", "changed", "kind", "problem"),
+    [
+        ("PAYMENT", None, "incomplete", "it succeeded, but PAYMENT is missing"),
+        (
+            "SHIPMENT",
+            set_to("saga_id", {"S": "arn:other"}),
+            "incomplete",
+            "it succeeded, but SHIPMENT is another saga's",
+        ),
+        ("PAYMENT", set_to("status", {"S": "REFUNDED"}), "incomplete", "it succeeded, but PAYMENT is REFUNDED"),
+        ("PAYMENT", set_to("status", {"S": "REFUNDED"}), "row", "PAYMENT is REFUNDED, its history ends with CHARGED"),
+        ("PAYMENT", set_to("status", {"S": "GONE"}), "row", "PAYMENT has the unknown status GONE"),
+        ("PAYMENT", lambda item: item.pop("history"), "row", "PAYMENT lacks what every row has: "),
+        ("ORDER", set_to("saga_started_at", {"S": "noon"}), "row", "ORDER lacks what every row has: "),
+        ("PAYMENT", set_to("entity", {"S": "GIFT"}), "row", "GIFT is not a row of this saga"),
+        ("PAYMENT", add_entry("CHARGED"), "row", "PAYMENT was 2 times CHARGED"),
+        ("PAYMENT", add_late_action, "row", "PAYMENT was CHARGED after REFUNDED"),
+        ("PAYMENT", add_entry("CHARGED", "arn:other"), "row", "was made CHARGED by arn:other"),
+    ],
+)
+def test_damage_to_a_confirmed_order_is_found(
+    world: World, audit: Audit, entity: str, changed: Callable[[Item], object] | None, kind: str, problem: str
+) -> None:
+    world.run("1")
+    world.run("2")
+    if changed:
+        change(entity, changed)
+    else:
+        remove(entity)
+    status, document = audit()
+    assert status == 1
+    assert {finding["order_id"] for finding in document["findings"]} == {"1"}
+    found = [finding for finding in document["findings"] if problem in finding["problem"]]
+    assert [finding["kind"] for finding in found] == [kind], document["findings"]
+    assert found[0]["remedy"]
+
+
+def test_an_order_whose_rows_were_deleted_is_found(world: World, audit: Audit) -> None:
+    confirmed = world.run("1")
+    for entity in ("ORDER", "PAYMENT", "SHIPMENT"):
+        remove(entity)
+    _, document = audit()
+    (finding,) = document["findings"]
+    assert (finding["kind"], finding["saga_id"]) == ("incomplete", confirmed.arn)
+    assert finding["problem"] == "it succeeded, but ORDER is missing, PAYMENT is missing, SHIPMENT is missing"
+
+
+def test_a_live_row_of_a_saga_that_was_rolled_back_is_found(world: World, audit: Audit) -> None:
+    ended = world.run_into_a_failure("1")
+
+    def revive(item: Item) -> None:
+        item["status"] = {"S": "CHARGED"}
+        item["history"]["L"].pop()
+
+    change("PAYMENT", revive)
+    _, document = audit()
+    (finding,) = document["findings"]
+    assert (finding["kind"], finding["problem"]) == ("live", "it failed cleanly, but PAYMENT is CHARGED")
+    assert finding["remedy"] == f"python -m ops settle {ended.arn.rsplit(':', 1)[-1]}"
+
+
+@each_saga
+def test_a_live_row_of_a_saga_that_nobody_knows_is_found(world: World, audit: Audit) -> None:
+    stuck = world.run_into_a_stop("1")
+    confirmed = world.run("2")
+    for arn in (stuck.arn, confirmed.arn):
+        world.reject("DescribeExecution", "ExecutionDoesNotExist")
+        world.answer("ListExecutions", {"executions": []})
+        for entity in world.machine.demo.specs:
+            key = "1" if arn == stuck.arn else "2"
+            if stored_item(key, entity):
+                change(entity, set_to("saga_started_at", {"S": "2026-01-01T00:00:00.000Z"}), key)
+    _, document = audit()
+    (finding,) = document["findings"]
+    assert (finding["kind"], finding["remedy"]) == ("live", "python -m ops settle 1")
+    assert finding["problem"].startswith("Step Functions does not know it, but ")
+
+
+def test_the_execution_of_the_same_name_is_another_saga_if_it_started_at_another_time(
+    world: World, audit: Audit
+) -> None:
+    """AWS allows the name of an execution again after 90 days."""
+    world.run("1")
+    for entity in world.machine.demo.specs:
+        change(entity, set_to("saga_started_at", {"S": "2026-01-01T00:00:00.000Z"}))
+    change("ORDER", set_to("status", {"S": "PENDING"}))
+    change("ORDER", lambda item: item.pop("confirmed_at"))
+    _, document = audit()
+    assert [finding["problem"] for finding in document["findings"]] == [
+        "Step Functions does not know it, but ORDER is PENDING, PAYMENT is CHARGED, SHIPMENT is BOOKED"
+    ]
+
+
+def test_a_live_row_of_a_direct_call_is_found(world: World, audit: Audit) -> None:
+    world.machine.call("CreateOrder", world.machine.demo.input("1-success"))
+    _, document = audit()
+    (finding,) = document["findings"]
+    assert (finding["kind"], finding["saga_id"]) == ("live", "direct")
+    assert finding["remedy"] == "python -m ops settle 1"
+
+
+@pytest.mark.parametrize(("limit", "kinds"), [("20", ["slow"]), ("40", [])])
+def test_a_saga_that_runs_for_longer_than_the_limit_is_found(
+    world: World, audit: Audit, limit: str, kinds: list[str]
+) -> None:
+    stuck = world.run_into_a_stop("1")
+    active = {"status": "RUNNING", "startDate": datetime.now(UTC) - timedelta(minutes=30)}
+    name = stuck.arn.rsplit(":", 1)[-1]
+    listed = {"executionArn": stuck.arn, "stateMachineArn": world.machine.arn, "name": name, **active}
+    world.answer("ListExecutions", {"executions": [listed]})
+    world.describe_with({"status": "RUNNING"})
+    _, document = audit("--limit", limit)
+    assert [finding["kind"] for finding in document["findings"]] == kinds
+
+
+def test_a_redrive_begins_a_new_time_limit(world: World, audit: Audit) -> None:
+    stuck = world.run_into_a_stop("1")
+    now = datetime.now(UTC)
+    listed = {"executionArn": stuck.arn, "status": "RUNNING", "startDate": now - timedelta(days=1), "redriveDate": now}
+    world.answer("ListExecutions", {"executions": [listed]})
+    world.describe_with({"status": "RUNNING"})
+    assert audit()[1]["findings"] == []
+
+
+def test_what_was_read_too_early_is_no_finding(world: World, audit: Audit) -> None:
+    """A scan is eventually consistent, and the list of executions is older than the rows."""
+    world.run("1")
+    world.run("2")
+    world.answer("ListExecutions", {"executions": []})
+
+    def forget(parsed: dict[str, Any], **_: Any) -> None:
+        parsed["Items"] = [item for item in parsed["Items"] if item["entity"]["S"] != "PAYMENT"]
+
+    world.client.dynamodb.meta.events.register("after-call.dynamodb.Scan", forget)
+    status, document = audit()
+    assert (status, document["findings"], document["rows"]) == (0, [], 4)
+
+
+def test_since_ignores_orders_that_no_saga_has_touched_since(world: World, audit: Audit) -> None:
+    world.run_into_a_stop("1")
+    for entity in ("ORDER", "PAYMENT", "SHIPMENT"):
+        change(entity, set_to("fence", {"S": "2026-01-01T00:00:00.000Z"}))
+    world.run_into_a_stop("2")
+    assert [finding["order_id"] for finding in audit("--since", "2h")[1]["findings"]] == ["2"]
+    assert [finding["order_id"] for finding in audit()[1]["findings"]] == ["1", "2"]
+
+
+def test_findings_and_estimate_are_shown_to_people(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    stuck = world.run_into_a_stop("1")
+    capsys.readouterr()
+    assert main(["audit"], connect=lambda _: world.client) == 1
+    out, err = capsys.readouterr()
+    assert "OrderSaga-dev: about 3 rows, " in err
+    assert out.startswith(f"order 1: stuck\n  {stuck.arn}\n  it is stuck, and ORDER is PENDING, PAYMENT is CHARGED\n")
+    assert out.endswith("1 finding in 3 rows of 1 order and 1 execution\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--limit", "0"), "argument --limit: invalid limit '0': must be 1 to 525600"),
+        (("--segments", "x"), "argument --segments: invalid number of segments 'x': must be 1 to 64"),
+        (("--since", "2999-01-01"), "argument --since: invalid time '2999-01-01': use a past one such as 36h, 7d or "),
+        (("--since", "yesterday"), "argument --since: invalid time 'yesterday': use a past one such as 36h, 7d or "),
+        (("--steps", "nothing.here"), "invalid steps 'nothing.here': name a module whose STEPS are StepSpecs, such as"),
+        (("--steps", "json"), "invalid steps 'json': name a module whose STEPS are StepSpecs, such as"),
+        (("--steps", STEPS["TripSaga"]), f"the steps in {STEPS['TripSaga']} are not those of OrderSaga-dev: name"),
+    ],
+)
+def test_bad_arguments_are_one_line(
+    world: World, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
+) -> None:
+    try:
+        status: Any = main(["audit", *arguments], connect=lambda _: world.client)
+    except SystemExit as exit_:
+        status = exit_.code
+    out, err = capsys.readouterr()
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"error: {message}")

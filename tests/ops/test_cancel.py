@@ -1,0 +1,256 @@
+"""``ops cancel``: a saga is cancelled or confirmed, never both and never neither, whenever the request arrives."""
+
+import io
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from lambdas.saga_runtime import barrier
+from lambdas.saga_runtime.barrier import Row, SagaIdentity
+from lambdas.saga_runtime.errors import BusinessError
+from lambdas.saga_runtime.own_table import OWN_TABLE
+from local.order_demo import ORDER_DEMO
+from ops.__main__ import main
+from ops.cancel import Cancellation, cancel, cancellable
+from ops.saga_steps import read_steps
+from tests.fixtures import ORDER_STEPS, create_table, local_aws, order_function, store_item, stored_item
+from tests.ops.conftest import CARD, World
+from tests.ops.test_audit import STEPS
+from tests.saga.interpreter import Execution, TaskFailed
+from tests.saga.trial import check, late_actions_accepted
+from tests.sagas import SAGAS
+
+Call = tuple[str, str]
+Ops = Callable[..., tuple[int, str, str]]
+STARTS = {"S": "2026-01-01T00:00:00.001Z", "T": "2026-01-01T00:00:00.002Z"}
+
+
+class LastStep:
+    """The row of the last step, and calls to it by several sagas."""
+
+    def __init__(self, starts: Mapping[str, str]) -> None:
+        step, self.spec = ORDER_STEPS[-1]
+        self.handlers = {"act": order_function(step.action), "compensate": order_function(step.compensation)}
+        self.starts = starts
+        self.results: dict[Any, tuple[str, Any]] = {}
+        self.explored: set[Any] = set()
+        self.problems: set[str] = set()
+        self.answers: set[str] = set()
+        create_table()
+
+    def call(self, item: Any, call: Call) -> tuple[str, Any]:
+        """Return the answer to a call, and the row after it."""
+        key = (_without_history(item), call)
+        if key not in self.results:
+            store_item("1", self.spec.entity, item)
+            self.results[key] = (self._answer(*call), stored_item("1", self.spec.entity))
+        return self.results[key]
+
+    def _answer(self, kind: str, saga: str) -> str:
+        identity = SagaIdentity(id=saga, started_at=self.starts[saga])
+        if kind == "cancel":
+            row = Row(step=self.spec, key=("order_id", "1"), saga=identity, table=OWN_TABLE)
+            return "too late" if barrier.resolve(row) else "cancelled"
+        event = {"saga": {"id": saga, "started_at": self.starts[saga]}, "input": ORDER_DEMO.input("1-success")}
+        try:
+            self.handlers[kind](event, None)
+        except BusinessError:
+            return "rejected"
+        return "done"
+
+    def explore(self, item: Any, left: Counter[Call], done: frozenset[tuple[str, str, str]]) -> None:
+        """Make the calls in every order, each state once."""
+        state = (_without_history(item), tuple(sorted(left.items())), done)
+        if state in self.explored:
+            return
+        self.explored.add(state)
+        for call in sorted(left):
+            answer, after = self.call(item, call)
+            self.answers.add(answer)
+            now = (*call, answer)
+            self._check(item, after, now, done)
+            self.explore(after, left - Counter([call]), done | {now})
+
+    def _check(self, before: Any, after: Any, now: tuple[str, str, str], done: frozenset[tuple[str, str, str]]) -> None:
+        kind, saga, answer = now
+        if answer == "cancelled" and ("act", saga, "done") in done and ("compensate", saga, "done") not in done:
+            self.problems.add(f"cancelled {saga} though its action was done")
+        if answer == "too late" and ("act", saga, "done") not in done:
+            self.problems.add(f"too late for {saga} though its action was never done")
+        if now == ("act", saga, "done") and ("cancel", saga, "cancelled") in done:
+            self.problems.add(f"the action of {saga} was done after it was cancelled")
+        owner = before and before["saga_id"]["S"]
+        is_live = before and before["status"]["S"] == self.spec.live
+        if kind == "cancel" and is_live and _without_fence(before) != _without_fence(after):
+            self.problems.add(f"cancelling {saga} changed the live row of {owner}")
+
+
+def _without_history(item: Any) -> str:
+    return str(sorted((name, value) for name, value in (item or {}).items() if name != "history"))
+
+
+def _without_fence(item: Any) -> dict[str, Any]:
+    return {name: value for name, value in item.items() if name != "fence"}
+
+
+@pytest.mark.parametrize("starts", [STARTS, {"S": STARTS["T"], "T": STARTS["S"]}, dict.fromkeys(STARTS, STARTS["S"])])
+def test_the_race_of_cancel_and_action_has_one_winner_in_every_order(starts: Mapping[str, str]) -> None:
+    """Each saga acts twice, compensates and is cancelled twice; the row may be one that another saga compensated."""
+    with local_aws():
+        row = LastStep(starts)
+        calls: dict[Call, int] = {}
+        for saga in STARTS:
+            calls |= {("act", saga): 2, ("compensate", saga): 1, ("cancel", saga): 2}
+        row.explore(None, Counter(calls), frozenset())
+    assert row.problems == set()
+    assert row.answers == {"done", "rejected", "cancelled", "too late"}
+
+
+def run_and_cancel(world: World, state: str, *, after: bool, order_id: str = "1") -> tuple[Cancellation, Execution]:
+    """Run a saga that is cancelled before or after the call of a state."""
+    steps = read_steps(world.client, STEPS[world.machine.demo.stack])
+    answers: list[Cancellation] = []
+
+    def intercept(called: str, _payload: Any, deliver: Callable[[], Any]) -> Any:
+        def cancel_now() -> None:
+            answers.append(cancel(world.client, steps, cancellable(world.client, order_id)))
+
+        if called == state and not after:
+            cancel_now()
+        answer = deliver()
+        if called == state and after:
+            cancel_now()
+        return answer
+
+    world.machine.intercept = intercept
+    ended = world.machine.run({**world.machine.demo.input("1-success"), world.machine.shape.key: order_id})
+    (answer,) = answers
+    return answer, ended
+
+
+POINTS = [
+    (saga, state, after)
+    for saga in SAGAS
+    for state in (*SAGAS[saga].shape().actions, *SAGAS[saga].shape().retriables)
+    for after in (False, True)
+]
+
+
+@pytest.mark.parametrize("tried_before", [False, True], ids=["first", "again"])
+@pytest.mark.parametrize(("saga", "state", "after"), POINTS, indirect=["saga"])
+def test_a_cancelled_saga_rolls_back_cleanly_and_any_other_is_confirmed(
+    world: World, state: str, *, after: bool, tried_before: bool
+) -> None:
+    """Also if an earlier saga has left compensated rows, which a tombstone cannot replace."""
+    if tried_before:
+        world.run_into_a_failure("1")
+    answer, ended = run_and_cancel(world, state, after=after)
+    shape = world.machine.shape
+    assert ended.error == (shape.failed if answer.is_accepted else None)
+    assert (ended.status == "SUCCEEDED") is not answer.is_accepted
+    assert check(world.machine, [ended]) == []
+    assert late_actions_accepted(world.machine, ended) == []
+    deciding = shape.actions[-1]
+    index = [*shape.actions, *shape.retriables].index(state)
+    is_early = index < len(shape.actions) - 1 or (state == deciding and not after)
+    assert answer.is_accepted is is_early
+    if answer.is_accepted:
+        assert deciding in answer.rejected
+        assert ended.states[-1] == shape.failed
+
+
+@pytest.fixture
+def ops(world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Ops:
+    """Return a function that runs the command; it returns the exit status, the output and the errors."""
+    monkeypatch.setattr("ops.cancel.POLL_SECONDS", 0)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        status = main(["cancel", *arguments], connect=lambda _: world.client)
+        out, err = capsys.readouterr()
+        assert CARD not in out + err
+        return status, out, err
+
+    return run
+
+
+def test_a_saga_that_has_begun_its_last_step_is_not_cancelled(world: World, ops: Ops) -> None:
+    world.run("1")
+    world.describe_with({"status": "RUNNING"})
+    before = world.machine.rows("1")
+    status, out, _ = ops("1", "--yes")
+    assert (status, out) == (1, "too late: the order is about to be confirmed, ProcessShipment has begun\n")
+    assert world.machine.rows("1") == before
+    status, out, _ = ops("1", "--yes", "--json")
+    document = json.loads(out)
+    assert (status, document["cancelled"], document["rejected"]) == (1, False, [])
+
+
+def test_the_command_waits_for_the_clean_end(world: World, ops: Ops) -> None:
+    """The execution is rolled back while the command looks at it again."""
+    world.run_into_a_failure("1", name="rolled-back")
+    world.describe_with({"status": "RUNNING"}, {"status": "RUNNING"}, {})
+    status, out, _ = ops("rolled-back", "--yes", "--json")
+    assert (status, json.loads(out)["outcome"]) == (0, "rolled_back")
+
+
+def test_a_saga_that_somebody_stopped_rolls_back_when_it_is_resumed(world: World, ops: Ops) -> None:
+    stopped = world.run(failing={"ProcessPayment": TaskFailed("Stopped"), "RefundPayment": TaskFailed("Stopped")})
+    assert stopped.states[-1] == "RefundPayment"
+    status, out, _ = ops("1", "--yes")
+    assert (status, "python -m ops resume execution-1 rolls it back" in out) == (0, True)
+    assert world.machine.rows("1")["SHIPMENT"]["status"] == "CANCELLED"
+
+
+def test_without_a_terminal_the_command_needs_yes(world: World, ops: Ops, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.run_into_a_stop("1")
+    before = world.machine.rows("1")
+    assert ops("1") == (2, "", "error: not a terminal: pass --yes to cancel without a prompt\n")
+    terminal = io.StringIO("n\n")
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stdin", terminal)
+    status, out, err = ops("1")
+    assert (status, out) == (1, "")
+    assert err.endswith("Roll it back? [y/N] Nothing was done.\n")
+    assert world.machine.rows("1") == before
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("1", "no saga of order 1 runs: execution-1 has ended (SUCCEEDED), see `python -m ops list --status RUNNING`"),
+        ("missing", "no saga of order missing runs: see `python -m ops list --status RUNNING`"),
+        ("\x1b", "no saga of order \\x1b runs: see `python -m ops list --status RUNNING`"),
+        ("arn:aws:states:us-east-1:1:execution:other:1", "arn:aws:states:us-east-1:1:execution:other:1 is not an"),
+    ],
+)
+def test_what_cannot_be_cancelled_is_one_line(world: World, ops: Ops, name: str, message: str) -> None:
+    world.run("1")
+    status, out, err = ops(name, "--yes")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"error: {message}")
+
+
+def test_several_running_sagas_of_one_order_are_named(world: World, ops: Ops) -> None:
+    world.run("1")
+    world.run("1")
+    world.answer("ListExecutions", {"executions": []})
+    world.describe_with({"status": "RUNNING"})
+    assert ops("1", "--yes")[1].startswith("too late"), "the owner of the rows is meant"
+    for entity in world.machine.demo.specs:
+        store_item("1", entity, None)
+    listed = [
+        {
+            "executionArn": f"{world.client.execution(name).arn}",
+            "name": name,
+            "status": "RUNNING",
+            "startDate": datetime(2026, 1, 31, tzinfo=UTC),
+        }
+        for name in ("execution-1", "execution-2")
+    ]
+    world.answer("ListExecutions", {"executions": listed})
+    assert "several sagas of order 1 run: name one of execution-1, execution-2" in ops("1", "--yes")[2]

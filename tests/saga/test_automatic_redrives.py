@@ -1,0 +1,188 @@
+"""Automatic redrives: which sagas are redriven and when, and that a recovered saga clears its entry and its message."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from moto import mock_aws
+
+from lambdas.saga_runtime import redrive_stuck_sagas
+from lambdas.saga_runtime.clock import moment
+from lambdas.saga_runtime.redrive_stuck_sagas import handler
+from tests.fixtures import STUCK_TABLE, create_stuck_table
+
+LIMIT = 3
+CONTEXT = SimpleNamespace(get_remaining_time_in_millis=lambda: 600_000)
+CLEAN = {"status": "FAILED", "error": "OrderFailed"}
+STUCK = {"status": "FAILED", "error": "RuntimeError"}
+
+
+class NotRedrivableError(ClientError):
+    """Step Functions rejects a redrive."""
+
+
+class NotThereError(ClientError):
+    """Step Functions does not know an execution."""
+
+
+@dataclass
+class StepFunctions:
+    """Step Functions with executions in memory. ``ends`` says how a redriven execution ends."""
+
+    exceptions: Any = field(
+        default_factory=lambda: SimpleNamespace(
+            ExecutionNotRedrivable=NotRedrivableError, ExecutionDoesNotExist=NotThereError
+        )
+    )
+    executions: dict[str, dict[str, Any]] = field(default_factory=dict)
+    redriven: list[str] = field(default_factory=list)
+    ends: Callable[[str], dict[str, Any]] = lambda _: CLEAN
+
+    def describe_execution(self, *, executionArn: str) -> dict[str, Any]:  # noqa: N803 (boto3's name)
+        if executionArn not in self.executions:
+            raise NotThereError({"Error": {"Code": "ExecutionDoesNotExist"}}, "DescribeExecution")
+        return self.executions[executionArn]
+
+    def redrive_execution(self, *, executionArn: str) -> None:  # noqa: N803 (boto3's name)
+        execution = self.executions[executionArn]
+        if execution["status"] == "RUNNING":
+            raise NotRedrivableError({"Error": {"Code": "ExecutionNotRedrivable"}}, "RedriveExecution")
+        self.redriven.append(executionArn)
+        execution.pop("error", None)
+        execution |= {
+            "stopDate": datetime.now(UTC),
+            "redriveCount": execution.get("redriveCount", 0) + 1,
+            **self.ends(executionArn),
+        }
+
+
+class World:
+    """The table and the queue of stuck sagas on moto, with Step Functions in memory."""
+
+    def __init__(self) -> None:
+        self.stepfunctions = StepFunctions()
+        self.dynamodb = create_stuck_table()
+        self.sqs = boto3.client("sqs")
+        self.queue = self.sqs.create_queue(QueueName="stuck")["QueueUrl"]
+
+    def stuck(
+        self, name: str, *, error: str = "RuntimeError", minutes: int = 60, redrives: int = 0, **entry: str
+    ) -> None:
+        """Add a saga that stopped some minutes ago, with its entry and its message."""
+        stopped_at = datetime.now(UTC) - timedelta(minutes=minutes)
+        self.stepfunctions.executions[name] = {
+            "status": "FAILED", "error": error, "stopDate": stopped_at, "redriveCount": redrives,
+        }  # fmt: skip
+        texts = {
+            "execution_arn": name, "state": "RefundPayment", "error": error, "status": "FAILED",
+            "stopped_at": moment(stopped_at), **entry,
+        }  # fmt: skip
+        self.dynamodb.put_item(TableName=STUCK_TABLE, Item={key: {"S": text} for key, text in texts.items()})
+        self.sqs.send_message(QueueUrl=self.queue, MessageBody=json.dumps({"executionArn": name}))
+
+    def entries(self) -> set[str]:
+        return {item["execution_arn"]["S"] for item in self.dynamodb.scan(TableName=STUCK_TABLE)["Items"]}
+
+    def messages(self) -> set[str]:
+        found: set[str] = set()
+        while got := self.sqs.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10).get("Messages"):
+            found |= {json.loads(message["Body"])["executionArn"] for message in got}
+        return found
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    with mock_aws():
+        made = World()
+        monkeypatch.setattr(redrive_stuck_sagas, "_stepfunctions", made.stepfunctions)
+        monkeypatch.setattr(redrive_stuck_sagas, "POLL_SECONDS", 0)
+        monkeypatch.setattr(redrive_stuck_sagas, "HIDDEN_SECONDS", 0)
+        yield made
+
+
+def test_sagas_that_failed_recover_without_an_operator(world: World) -> None:
+    for number in range(12):
+        world.stuck(str(number))
+    assert handler({}, CONTEXT) == {"recovered": 12, "redriven": 12, "exhausted": 0}
+    assert world.entries() == world.messages() == set()
+
+
+def test_a_saga_that_gets_stuck_again_stops_its_group_alone(world: World) -> None:
+    for number in range(5):
+        world.stuck(f"broken-{number}", minutes=100 - number)
+        world.stuck(f"fixed-{number}", error="States.Timeout")
+    world.stepfunctions.ends = lambda arn: STUCK if arn.startswith("broken") else CLEAN
+    assert handler({}, CONTEXT) == {"recovered": 5, "redriven": 6, "exhausted": 0}
+    assert [arn for arn in world.stepfunctions.redriven if arn.startswith("broken")] == ["broken-0"]
+    assert world.entries() == {f"broken-{number}" for number in range(5)}
+
+
+@pytest.mark.parametrize(
+    ("redrives", "minutes", "is_due"),
+    [(0, 14, False), (0, 16, True), (1, 44, False), (1, 46, True), (2, 134, False), (2, 136, True)],
+)
+def test_the_pause_is_three_times_as_long_after_each_redrive(
+    world: World, redrives: int, minutes: int, *, is_due: bool
+) -> None:
+    world.stuck("1", redrives=redrives, minutes=minutes)
+    assert handler({}, CONTEXT)["redriven"] == int(is_due)
+
+
+def test_a_saga_is_never_redriven_more_often_than_the_limit(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    world.stuck("1", redrives=LIMIT, minutes=60 * 24 * 7)
+    assert handler({}, CONTEXT) == {"recovered": 0, "redriven": 0, "exhausted": 1}
+    assert '"RedrivesExhausted":[1.0]' in capsys.readouterr().out.replace(" ", "")
+    assert world.entries() == world.messages() == {"1"}
+
+
+def test_a_saga_that_somebody_stopped_or_closed_is_left_alone(world: World) -> None:
+    world.stuck("stopped", status="ABORTED")
+    world.stuck("closed", closed_at="2026-01-31T09:30:00.000Z")
+    assert handler({}, CONTEXT) == {"recovered": 0, "redriven": 0, "exhausted": 0}
+    assert world.entries() == {"stopped", "closed"}
+
+
+def test_a_group_waits_while_one_of_it_is_running(world: World) -> None:
+    world.stuck("1")
+    world.stuck("2")
+    world.stepfunctions.executions["1"] = {"status": "RUNNING", "redriveCount": 1}
+    assert handler({}, CONTEXT)["redriven"] == 0
+
+
+def test_a_saga_that_an_operator_resumed_clears_its_entry(world: World) -> None:
+    world.stuck("1")
+    world.stepfunctions.executions["1"] = {"status": "SUCCEEDED", "redriveCount": 1}
+    assert handler({}, CONTEXT) == {"recovered": 1, "redriven": 0, "exhausted": 0}
+    assert world.entries() == set()
+
+
+def test_a_redrive_that_is_rejected_does_not_stop_the_others(world: World) -> None:
+    world.stuck("1", minutes=70)
+    world.stuck("2", error="States.Timeout")
+    described = dict(world.stepfunctions.executions["1"])
+    world.stepfunctions.executions["1"]["status"] = "RUNNING"
+    describe = world.stepfunctions.describe_execution
+    stale: Any = lambda executionArn: described if executionArn == "1" else describe(executionArn=executionArn)  # noqa: E731, N803
+    world.stepfunctions.describe_execution = stale  # type: ignore[method-assign]  # an answer that is out of date
+    assert handler({}, CONTEXT) == {"recovered": 1, "redriven": 1, "exhausted": 0}
+
+
+def test_an_execution_that_step_functions_no_longer_has_needs_people(world: World) -> None:
+    world.stuck("1")
+    world.stepfunctions.executions.clear()
+    assert handler({}, CONTEXT) == {"recovered": 0, "redriven": 0, "exhausted": 1}
+
+
+def test_what_is_still_running_at_the_deadline_is_left_to_the_next_call(world: World) -> None:
+    world.stuck("1")
+    world.stuck("2")
+    world.stepfunctions.ends = lambda _: {"status": "RUNNING"}
+    context = SimpleNamespace(get_remaining_time_in_millis=lambda: 60_000)
+    assert handler({}, context) == {"recovered": 0, "redriven": 1, "exhausted": 0}
+    assert world.entries() == {"1", "2"}

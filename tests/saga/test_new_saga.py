@@ -1,0 +1,53 @@
+"""What ``make new`` writes runs unedited: three kinds of sagas in a copy of the project."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+TESTS = (
+    "tests/saga/test_scenarios.py",
+    "tests/saga/test_cost.py",
+    "tests/ops/test_client.py",
+    "tests/infrastructure/test_imports.py",
+)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    for name in ("examples", "lambdas", "local", "ops", "saga_stack", "templates", "tests"):
+        shutil.copytree(PROJECT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(PROJECT / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+def run(project: Path, *arguments: str) -> str:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "PYTHONPATH"))}
+    command = [sys.executable, "-m", *arguments]
+    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "scenarios"),
+    [
+        ("concert_sale", "reserve_seat/release_seat charge_card/refund_card issue_ticket/void_ticket", 4),
+        ("trip_plan", "book_car/free_car+book_room/free_room take_payment?resolve_payment send_mail!+log_trip!", 4),
+        ("room_rental", "reserve_room/release_room charge_card/refund_card@ send_key/return_key", 4),
+    ],
+    ids=["plain", "parallel and pivot", "provider"],
+)
+def test_a_new_saga_passes_the_tests_of_all_sagas(project: Path, name: str, steps: str, scenarios: int) -> None:
+    printed = run(project, "local.new_saga", name, steps)
+    assert f"make demo EXAMPLE={name}" in printed
+    folder = f"examples/{name}"
+    assert len(list((project / folder / "scenarios").iterdir())) == scenarios
+    run(project, "ruff", "check", "--no-cache", folder)
+    run(project, "ruff", "format", "--no-cache", "--check", folder)
+    shown = run(project, "pytest", "-n0", "-q", "-p", "no:cacheprovider", *TESTS, folder, "-k", name)
+    assert "passed" in shown

@@ -1,0 +1,456 @@
+"""The functions of the HTTP API: which orders they start, and what they say of them."""
+
+import base64
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+from urllib.parse import unquote
+
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
+
+from lambdas import order_api
+from lambdas.saga_runtime import api
+from tests.fixtures import create_table, local_aws, order_function
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+ORDER = {"order_id": "1", "total": 100, "card_no": "123-1234", "address": "123 st"}
+MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:orders"
+EXECUTION = MACHINE.replace("stateMachine", "execution")
+JSON = {"Content-Type": "application/json"}
+FAILURE = {"step": "ProcessPayment", "error": "InvalidInput", "reason": "card_no is missing"}
+
+
+class ExecutionAlreadyExistsError(ClientError):
+    """What Step Functions answers to a name that is taken."""
+
+
+class Exceptions:
+    """The errors of the client."""
+
+    ExecutionAlreadyExists = ExecutionAlreadyExistsError
+
+
+def error(code: str, type_: type[ClientError] = ClientError) -> ClientError:
+    return type_({"Error": {"Code": code, "Message": code}}, "Call")
+
+
+@dataclass
+class StepFunctions:
+    """Executions by ARN, as AWS keeps them: the same name and input succeed again while the execution runs."""
+
+    accepts_repetitions: bool = True
+    executions: dict[str, dict[str, Any]] = field(default_factory=dict)
+    exceptions: type[Exceptions] = Exceptions
+    is_reachable: bool = True
+
+    def start_execution(self, *, stateMachineArn: str, name: str, input: str) -> dict[str, str]:  # noqa: N803, A002
+        if not self.is_reachable:
+            raise EndpointConnectionError(endpoint_url="https://states")
+        assert stateMachineArn == MACHINE
+        new = {"status": "RUNNING", "input": input}
+        found = self.executions.setdefault(f"{EXECUTION}:{name}", new)
+        if found is not new and not (self.accepts_repetitions and found == new):
+            raise error("ExecutionAlreadyExists", ExecutionAlreadyExistsError)
+        return {"executionArn": f"{EXECUTION}:{name}"}
+
+    def describe_execution(self, *, executionArn: str) -> dict[str, Any]:  # noqa: N803
+        if executionArn not in self.executions:
+            raise error("ExecutionDoesNotExist")
+        return {"executionArn": executionArn, **self.executions[executionArn]}
+
+    def end(self, name: str, status: str, cause: str | None = None, error: str | None = None) -> None:
+        self.executions[f"{EXECUTION}:{name}"] |= {"status": status, "error": error, "cause": cause}
+
+    @property
+    def names(self) -> list[str]:
+        return [arn.rpartition(":")[2] for arn in self.executions]
+
+
+# The local cloud rejects a repetition even while the first one runs.
+each_cloud = pytest.mark.parametrize("states", [True, False], ids=["AWS", "local cloud"], indirect=True)
+
+
+@pytest.fixture
+def states(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[StepFunctions]:
+    """Return Step Functions, and an empty table."""
+    fake = StepFunctions(accepts_repetitions=getattr(request, "param", True))
+    monkeypatch.setattr(api, "_stepfunctions", fake)
+    with local_aws():
+        create_table()
+        yield fake
+
+
+def request(route: str, **members: object) -> dict[str, Any]:
+    return {"version": "2.0", "routeKey": route, "rawPath": route.partition(" ")[2], "headers": {}, **members}
+
+
+def send(body: str, headers: dict[str, str] = JSON, **members: object) -> dict[str, Any]:
+    """Send the text to POST /orders."""
+    event = request("POST /orders", body=body, headers=headers, **members)
+    return order_api.start_order(event, None)
+
+
+def post(order: object) -> dict[str, Any]:
+    return send(json.dumps(order))
+
+
+def get(id_: str, *, query: dict[str, str] | None = None, headers: dict[str, str] | None = None) -> dict[str, Any]:
+    event = request("GET /orders/{id+}", pathParameters={"id": id_}, headers=headers or {})
+    return order_api.get_order(event | ({"queryStringParameters": query} if query else {}), None)
+
+
+def body(response: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(response["body"])
+    return found
+
+
+def run(function: str, name: str, *, at: str = "2026-01-01T00:00:00.000Z", **members: object) -> None:
+    """Run a function of the saga with this name."""
+    event = {"saga": {"id": f"{EXECUTION}:{name}", "started_at": at}, "input": ORDER, **members}
+    order_function(function)(event, None)
+
+
+def roll_back(states: StepFunctions, attempt: int) -> None:
+    """Claim the order by the attempt, compensate it and end the execution."""
+    at = f"2026-01-01T00:00:{attempt:02}.000Z"
+    run("create_order", f"id-1-{attempt}", at=at)
+    run("delete_order", f"id-1-{attempt}", at=at, failure=FAILURE)
+    states.end(f"id-1-{attempt}", "FAILED", "ProcessPayment failed: InvalidInput: card_no is missing", "OrderFailed")
+
+
+def test_a_valid_order_is_started_by_its_own_text_and_named_by_its_id_and_attempt(states: StepFunctions) -> None:
+    response = post(ORDER)
+    assert (response["statusCode"], response["headers"]["Location"]) == (202, "/orders/1")
+    assert body(response) == {"order_id": "1", "location": "/orders/1"}
+    assert states.names == ["id-1-1"]
+    assert json.loads(states.executions[f"{EXECUTION}:id-1-1"]["input"]) == ORDER
+
+
+@each_cloud
+def test_a_repeated_request_starts_nothing_and_returns_the_same_at_every_stage_of_the_saga(
+    states: StepFunctions,
+) -> None:
+    first = post(ORDER)
+    assert post(ORDER) == first  # as after a crash between the start and the response
+    run("create_order", "id-1-1")
+    assert post(dict(reversed(ORDER.items()))) == first
+    states.end("id-1-1", "SUCCEEDED")
+    assert post(ORDER) == first
+    states.end("id-1-1", "FAILED", error="Lambda.Unknown")
+    assert post(ORDER) == first
+    assert states.names == ["id-1-1"]
+
+
+@each_cloud
+def test_fifty_requests_at_once_start_one_execution(states: StepFunctions) -> None:
+    with ThreadPoolExecutor(50) as pool:
+        responses = list(pool.map(lambda _: post(ORDER), range(50)))
+    assert {response["statusCode"] for response in responses} == {202}
+    assert states.names == ["id-1-1"]
+
+
+@each_cloud
+@pytest.mark.parametrize("stage", ["started", "claimed", "confirmed", "stuck"])
+def test_a_different_order_under_a_live_id_is_a_conflict(states: StepFunctions, stage: str) -> None:
+    post(ORDER)
+    if stage != "started":
+        run("create_order", "id-1-1")
+    if stage == "confirmed":
+        states.end("id-1-1", "SUCCEEDED")
+    if stage == "stuck":
+        states.end("id-1-1", "TIMED_OUT")
+    response = post({**ORDER, "total": 101})
+    assert (response["statusCode"], response["headers"]["Content-Type"]) == (409, "application/problem+json")
+    assert states.names == ["id-1-1"]
+
+
+def test_an_order_whose_execution_is_forgotten_is_never_started_again(states: StepFunctions) -> None:
+    """AWS accepts the name of an execution again after 90 days."""
+    post(ORDER)
+    run("create_order", "id-1-1")
+    states.executions.clear()
+    assert post(ORDER)["statusCode"] == 409
+    assert states.names == []
+
+
+@each_cloud
+def test_a_rolled_back_order_can_be_tried_again_and_each_attempt_has_a_name(states: StepFunctions) -> None:
+    for attempt in (1, 2):
+        post(ORDER)
+        roll_back(states, attempt)
+    assert post({**ORDER, "total": 7})["statusCode"] == 202
+    assert states.names == ["id-1-1", "id-1-2", "id-1-3"]
+
+
+def test_an_order_can_be_tried_again_without_limit(states: StepFunctions) -> None:
+    for attempt in range(1, api.MAX_UNCLAIMED + 3):
+        post(ORDER)
+        roll_back(states, attempt)
+    assert post(ORDER)["statusCode"] == 202
+    assert states.names[-1] == f"id-1-{api.MAX_UNCLAIMED + 3}"
+
+
+@each_cloud
+def test_an_attempt_that_failed_before_it_claimed_the_order_is_not_repeated_under_its_name(
+    states: StepFunctions,
+) -> None:
+    post(ORDER)
+    states.end("id-1-1", "FAILED", "CreateOrder failed: States.Timeout: late", "OrderFailed")
+    assert body(get("1")) == {
+        "order_id": "1",
+        "status": "failed",
+        "reason": "CreateOrder failed: States.Timeout: late",
+    }
+    assert post(ORDER)["statusCode"] == 202
+    assert body(get("1"))["status"] == "pending"
+    assert states.names == ["id-1-1", "id-1-2"]
+
+
+@each_cloud
+def test_a_saga_that_somebody_else_started_counts_as_well(states: StepFunctions) -> None:
+    states.start_execution(stateMachineArn=MACHINE, name="by-hand", input=json.dumps(ORDER))
+    run("create_order", "by-hand")
+    assert post(ORDER)["statusCode"] == 202
+    assert post({**ORDER, "total": 1})["statusCode"] == 409
+    assert body(get("1"))["status"] == "pending"
+    assert states.names == ["by-hand"]
+
+
+def test_a_row_of_a_direct_call_is_a_conflict(states: StepFunctions) -> None:
+    order_function("create_order")(ORDER, None)
+    assert post(ORDER)["statusCode"] == 409
+
+
+@pytest.mark.parametrize(
+    "id_",
+    ["a/b", "../x", "a b", "%", "%25", "a%2Fb", "ü", "\N{PILE OF POO}", "x" * 65, "x" * 128, "ü" * 128, ":*?<>", "."],
+)
+def test_every_id_that_the_functions_accept_can_be_started_and_read(states: StepFunctions, id_: str) -> None:
+    response = post({**ORDER, "order_id": id_})
+    assert response["statusCode"] == 202
+    (name,) = states.names
+    assert len(name) <= 80
+    assert name.replace("-", "").replace("_", "").isalnum()
+    assert name.isascii()
+    location = response["headers"]["Location"].removeprefix("/orders/")
+    assert location.isascii()
+    assert "/" not in location
+    # What API Gateway makes of it: it decodes every escape but %25.
+    passed_on = "%25".join(unquote(part) for part in location.split("%25"))
+    assert body(get(passed_on)) == {"order_id": id_, "status": "pending"}
+
+
+def test_ids_that_look_alike_have_different_executions() -> None:
+    ids = ["1", "1-1", "id-1", "A", "a", "x" * 64, "x" * 65, "ü", "u\u0308"]
+    names = {api.execution_name(id_, attempt) for id_ in ids for attempt in (1, 11)}
+    assert len(names) == 2 * len(ids)
+
+
+DEEP = "[" * 200_000
+
+# The body, its headers, and the status of the response.
+UNREADABLE: list[tuple[str, dict[str, str], int]] = [
+    ("", JSON, 400),
+    (" \n", JSON, 400),
+    ("{", JSON, 400),
+    ("order_id=1", JSON, 400),
+    ("\ufeff{}", JSON, 400),
+    ('{"total": NaN}', JSON, 400),
+    ('{"total": -Infinity}', JSON, 400),
+    ('{"total": 1e400}', JSON, 400),
+    (f'{{"total": {"9" * 5_000}}}', JSON, 400),
+    ('{"total": 1, "total": 2}', JSON, 400),
+    (DEEP[:100_000], JSON, 400),
+    (DEEP, JSON, 413),
+    ("x" * 10_000_000, JSON, 413),
+    (json.dumps({**ORDER, "address": "ü" * 40_000}, ensure_ascii=False), JSON, 413),
+    (json.dumps(ORDER), {}, 415),
+    (json.dumps(ORDER), {"content-type": "text/plain"}, 415),
+    (json.dumps(ORDER), {"content-type": "application/x-www-form-urlencoded"}, 415),
+    (json.dumps(ORDER), {"content-type": "application/json; charset=latin-1"}, 415),
+]
+
+
+@pytest.mark.parametrize(("text", "headers", "status"), UNREADABLE)
+def test_an_unreadable_request_starts_nothing(
+    states: StepFunctions, text: str, headers: dict[str, str], status: int
+) -> None:
+    response = send(text, headers)
+    assert (response["statusCode"], response["headers"]["Content-Type"]) == (status, "application/problem+json")
+    assert body(response)["status"] == status
+    assert states.names == []
+
+
+# The order, and the fields that the response names.
+INVALID: list[tuple[object, list[str]]] = [
+    (None, []),
+    ([ORDER], []),
+    ("order", []),
+    ({**ORDER, "colour": "mauve"}, []),
+    ({}, ["order_id", "total", "card_no", "address"]),
+    *(({name: value for name, value in ORDER.items() if name != field}, [field]) for field in ORDER),
+    *(({**ORDER, "order_id": id_}, ["order_id"]) for id_ in (7, None, "", " ", "x" * 129, "a\nb", "\ud800", ["1"])),
+    *(({**ORDER, "total": total}, ["total"]) for total in (0, -1, 0.001, 1e9 + 1, 10**400, "100", True, None, [1])),
+    *(({**ORDER, "card_no": card}, ["card_no"]) for card in (1231234, "12", "4111 1111 x", None)),
+    *(({**ORDER, "address": address}, ["address"]) for address in ("", "x" * 501, "a\x00b", ["123 st"])),
+    ({**ORDER, "address": "card 123 1234"}, ["address"]),
+    ({**ORDER, "order_id": "1231234"}, ["order_id"]),
+    ({**ORDER, "total": 0, "address": ""}, ["total", "address"]),
+]
+
+
+@pytest.mark.parametrize(("order", "fields"), INVALID)
+def test_an_invalid_order_starts_nothing_and_the_response_names_its_fields_never_their_values(
+    states: StepFunctions, order: object, fields: list[str]
+) -> None:
+    response = post(order)
+    assert (response["statusCode"], response["headers"]["Content-Type"]) == (422, "application/problem+json")
+    named = [error["field"] for error in body(response)["errors"] if "field" in error]
+    assert named == fields
+    assert not any(secret in response["body"] for secret in ("1234", "4111", "123 st", "mauve"))
+    assert states.names == []
+
+
+def test_a_body_in_base64_is_read(states: StepFunctions) -> None:
+    text = base64.b64encode(json.dumps(ORDER).encode()).decode()
+    assert send(text, {"content-type": "application/json; charset=UTF-8"}, isBase64Encoded=True)["statusCode"] == 202
+    assert send("\N{SNOWMAN}", isBase64Encoded=True)["statusCode"] == 400
+    assert send(base64.b64encode(b"\xff").decode(), isBase64Encoded=True)["statusCode"] == 400
+
+
+def test_a_service_that_does_not_answer_makes_the_client_repeat_the_request(
+    states: StepFunctions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states.is_reachable = False
+    response = post(ORDER)
+    assert (response["statusCode"], response["headers"]["Retry-After"]) == (503, "2")
+    assert "states" not in response["body"]
+
+
+def test_an_outcome_follows_the_saga(states: StepFunctions, table_rows: "DynamoDBClient") -> None:
+    assert get("1")["statusCode"] == 404
+    post(ORDER)
+    assert body(get("1")) == {"order_id": "1", "status": "pending"}
+    run("create_order", "id-1-1")
+    assert body(get("1")) == {"order_id": "1", "status": "pending"}
+    states.end("id-1-1", "ABORTED")
+    assert body(get("1")) == {"order_id": "1", "status": "stuck"}
+    confirm(table_rows)
+    states.executions.clear()  # the row alone says it
+    assert body(get("1")) == {"order_id": "1", "status": "confirmed"}
+
+
+def test_an_outcome_comes_from_one_consistent_read_without_what_the_step_stores(
+    states: StepFunctions,
+) -> None:
+    post(ORDER)
+    run("create_order", "id-1-1")
+    confirm(api._dynamodb)
+    states.executions.clear()
+    with mock.patch.object(api._dynamodb, "get_item", wraps=api._dynamodb.get_item) as read:
+        assert body(get("1"))["status"] == "confirmed"
+    (request,) = (call.kwargs for call in read.call_args_list)
+    assert request["ConsistentRead"] is True
+    assert not {"total", "address", "card_last4"} & set(request["ProjectionExpression"].split(", "))
+
+
+def test_a_failed_order_has_its_reason_even_when_its_execution_is_forgotten(states: StepFunctions) -> None:
+    post(ORDER)
+    roll_back(states, 1)
+    states.executions.clear()
+    expected = "ProcessPayment failed: InvalidInput: card_no is missing"
+    assert body(get("1")) == {"order_id": "1", "status": "failed", "reason": expected}
+
+
+def test_a_new_attempt_is_pending_before_it_claims_the_order(states: StepFunctions) -> None:
+    post(ORDER)
+    roll_back(states, 1)
+    post(ORDER)
+    assert body(get("1"))["status"] == "pending"
+
+
+def test_no_response_has_the_card_or_the_address(states: StepFunctions) -> None:
+    responses = [post(ORDER)]
+    run("create_order", "id-1-1")
+    run("process_payment", "id-1-1")
+    run("process_shipment", "id-1-1")
+    states.end("id-1-1", "FAILED", "ProcessPayment failed: Odd: 123 1234 at 123 st", "OrderFailed")
+    responses += [post(ORDER), get("1")]
+    assert body(responses[-1])["status"] == "failed"
+    assert not any(value in str(responses) for value in ("1234", "123 st"))
+
+
+def test_a_client_that_knows_the_outcome_is_sent_no_body(states: StepFunctions) -> None:
+    post(ORDER)
+    tag = get("1")["headers"]["ETag"]
+    assert get("1", headers={"If-None-Match": f'"other", W/{tag}'})["statusCode"] == 304
+    states.end("id-1-1", "SUCCEEDED")
+    changed = get("1", headers={"If-None-Match": tag})
+    assert (changed["statusCode"], changed["headers"]["ETag"] == tag) == (200, False)
+
+
+def test_a_response_can_be_held_until_the_saga_has_ended(
+    states: StepFunctions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post(ORDER)
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 3:
+            states.end("id-1-1", "SUCCEEDED")
+
+    monkeypatch.setattr("time.sleep", sleep)
+    assert body(get("1", query={"wait": "10"}))["status"] == "confirmed"
+    assert len(slept) == 3
+    assert max(slept) <= api.POLL_SECONDS
+
+
+def test_a_response_is_held_no_longer_than_asked(states: StepFunctions, monkeypatch: pytest.MonkeyPatch) -> None:
+    post(ORDER)
+    clock = iter([0.0, 0.2, 0.9, 1.1])
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    assert body(get("1", query={"wait": "1"}))["status"] == "pending"
+
+
+@pytest.mark.parametrize("wait", ["21", "-1", "1.5", "x", "", "100", "\u0661"])
+def test_an_invalid_wait_is_rejected(states: StepFunctions, wait: str) -> None:
+    assert get("1", query={"wait": wait})["statusCode"] == 400
+
+
+@pytest.mark.parametrize("id_", ["", " ", "x" * 129, "a%00b", "unknown"])
+def test_an_id_that_no_order_has_is_not_found(states: StepFunctions, id_: str) -> None:
+    assert get(id_)["statusCode"] == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "allow"),
+    [("/orders", 405, "POST"), ("/orders/1", 405, "GET"), ("/", 404, None), ("/ordersx", 404, None)],
+)
+def test_unknown_paths_and_methods_have_a_problem_document(path: str, status: int, allow: str | None) -> None:
+    response = order_api.get_order(request("$default", rawPath=path), None)
+    assert (response["statusCode"], response["headers"].get("Allow")) == (status, allow)
+    assert response["headers"]["Content-Type"] == "application/problem+json"
+
+
+@pytest.fixture
+def table_rows(states: StepFunctions) -> "DynamoDBClient":
+    return api._dynamodb
+
+
+def confirm(client: "DynamoDBClient") -> None:
+    """Confirm order 1 as ConfirmOrder does."""
+    client.update_item(
+        TableName="orders",
+        Key={"order_id": {"S": "1"}, "entity": {"S": "ORDER"}},
+        UpdateExpression="SET #status = :confirmed, confirmed_at = :now",
+        ExpressionAttributeNames={"#status": "status"},
+        ExpressionAttributeValues={":confirmed": {"S": "CONFIRMED"}, ":now": {"S": "2026-01-01T00:00:01.000Z"}},
+    )
