@@ -33,7 +33,7 @@ from saga_stack.construct.steps import (
 from saga_stack.construct.stuck_sagas import StuckSagas
 from saga_stack.construct.table import SagaTable
 
-# The function that receives answers makes up to four requests, each of which ends within 7 s (saga_runtime/own_table.py).
+# The function that receives answers makes up to four requests, each of which ends within 7 s (CLIENT_CONFIG).
 RECEIVER_TIMEOUT = Duration.seconds(40)
 
 
