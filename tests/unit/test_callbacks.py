@@ -350,6 +350,11 @@ def test_a_step_without_the_status_in_progress_cannot_wait() -> None:
         action(PICKUP)
 
 
+def test_a_rejected_row_has_a_status_of_its_own() -> None:
+    with pytest.raises(ValueError, match="request_pickup has equal statuses"):
+        replace(PICKUP, rejected="CANCELLED")
+
+
 # A step that waits for a provider that it has called.
 
 BOOKING = replace(PICKUP, compensating="CANCELLING")
