@@ -20,6 +20,7 @@ from lambdas.saga_runtime.own_table import OWN_TABLE
 from lambdas.saga_runtime.provider_calls import idempotency_key
 from lambdas.saga_runtime.steps import Attributes
 from lambdas.saga_runtime.validation import Input
+from ops.invariants import ExpectedRow, owned_rows
 from tests.fixtures import create_table, local_aws, store_item, stored_item
 from tests.tasks import Tasks
 
@@ -353,6 +354,11 @@ def test_a_step_without_the_status_in_progress_cannot_wait() -> None:
 def test_a_rejected_row_has_a_status_of_its_own() -> None:
     with pytest.raises(ValueError, match="request_pickup has equal statuses"):
         replace(PICKUP, rejected="CANCELLED")
+
+
+def test_a_rejected_row_that_is_not_compensated_is_reported() -> None:
+    rows = {PICKUP.entity: {"status": PICKUP.rejected, "saga_id": "s"}}
+    assert owned_rows([ExpectedRow.of(PICKUP)], "s", rows) == [PICKUP.entity]
 
 
 # A step that waits for a provider that it has called.
