@@ -38,7 +38,7 @@ from local.expectations import ExpectedEnd
 from local.interrupts import Interrupted, raise_if_closed, raise_interrupted, terminals
 from local.order_demo import ORDER_DEMO
 from local.processes import running
-from local.sagas import demo_in, example, example_names
+from local.sagas import demo_in, demo_named, demo_names
 from ops.arguments import ArgumentParser, port
 from ops.client import DeployedStack
 
@@ -94,10 +94,9 @@ def _parser() -> ArgumentParser:
 def _demo_of(name: str | None) -> Demo:
     if not name:
         return ORDER_DEMO
-    if name not in (known := example_names()):
+    if name not in (known := demo_names()):
         raise LocalError(f"invalid example {name!r}: use EXAMPLE= with {' or '.join(known)}")
-    _, demo = example(name)
-    return demo
+    return demo_named(name)
 
 
 class _Progress:
@@ -118,7 +117,7 @@ def _deployed(
         bootstrap(cloud)
     progress("cdk deploy: a table, functions, a state machine, two queues; about 10 s")
     app = f"{sys.executable} -m {demo.app or demo.module}"
-    context = {**(provider.context if provider else {}), **({"api": "true"} if with_api else {})}
+    context = {**demo.context, **(provider.context if provider else {}), **({"api": "true"} if with_api else {})}
     with console.status("cdk deploy"):
         return deploy(cloud, app=app, name=demo.stack, context=context)
 

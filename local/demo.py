@@ -2,11 +2,12 @@
 
 import importlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol, TypeAlias
 
 from rich.console import Console
@@ -17,7 +18,7 @@ from lambdas.saga_runtime.names import state_name
 from lambdas.saga_runtime.redaction import HIDDEN, message_in
 from lambdas.saga_runtime.steps import Schema, StepSpec
 from local.deployment import Deployment
-from local.executions import EndedExecution, start_and_wait
+from local.executions import EndedExecution, start, wait
 from local.expectations import ExpectedEnd, expected_end
 from ops.model import StoredRow
 
@@ -39,6 +40,8 @@ class Provider(Protocol):
         ...
 
 
+# Answers what a scenario waits for, by the name and the key of its input, and yields the responses to the answers.
+Answering: TypeAlias = Callable[[Deployment, str, str], AbstractContextManager[list[str]]]
 Serving: TypeAlias = Callable[..., AbstractContextManager[Provider | None]]
 
 
@@ -48,12 +51,25 @@ def no_provider(**_: float) -> Iterator[None]:
     yield None
 
 
+@contextmanager
+def no_answers(_deployment: Deployment, _name: str, _key: str) -> Iterator[list[str]]:
+    """Answer nothing."""
+    yield []
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """An input of a demo. ``fails`` is the action that fails for good. Default: none."""
+    """An input of a demo.
+
+    Args:
+        title: what it shows.
+        fails: the action that fails for good. Default: none.
+        responses: the responses to the answers that it waits for. Default: none.
+    """
 
     title: str
     fails: str | None = None
+    responses: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +107,8 @@ class Demo:
         serving: serves the provider while a block runs; ``hold_seconds=`` says how late a late response comes.
             Default: no provider.
         amount: the field of the input that says what the provider charges. Default: none.
+        answering: answers what a scenario waits for, while the saga runs and after it. Default: nothing waits.
+        context: further context of the CDK app. Default: none.
         stuck: a saga that gets stuck and is resumed. Default: none.
     """
 
@@ -104,6 +122,8 @@ class Demo:
     scenarios: Mapping[str, Scenario]
     serving: Serving = no_provider
     amount: str = ""
+    answering: Answering = no_answers
+    context: Mapping[str, str] = field(default_factory=dict)
     stuck: StuckScenario | None = None
 
     @property
@@ -159,12 +179,17 @@ def run(
         input_ = demo.input(name)
         key = str(input_[demo.key])
         with console.status(f"{name} is running"):
-            ended = start_and_wait(deployment, input_)
+            arn = start(deployment, input_)
+            with demo.answering(deployment, name, key) as responses:
+                ended = wait(deployment, arn)
             rows = {row.entity: row for row in deployment.client.rows(key)}
         console.print()
         console.rule(f"[bold]{escape(name)}[/bold]: {escape(demo.title(name))}", align="left")
-        console.print(facts(demo, input_, ended, rows, provider.ledger(key) if provider else None))
+        outside = {"ledger": provider.ledger(key) if provider else "", "answers": ", ".join(responses)}
+        console.print(facts(demo, input_, ended, rows, outside))
         problems = differences(expected, ended, {entity: row.status for entity, row in rows.items()})
+        if responses != list(demo.scenarios[name].responses):
+            problems.append(f"the responses are {responses}, expected {list(demo.scenarios[name].responses)}")
         if provider:
             problems += imbalance(ended, input_[demo.amount], provider.balance(key))
         found += [f"{name}: {problem}" for problem in problems]
@@ -193,16 +218,25 @@ def facts(
     input_: Mapping[str, object],
     ended: EndedExecution,
     rows: Mapping[str, StoredRow],
-    ledger: str | None = None,
+    outside: Mapping[str, str] = MappingProxyType({}),
 ) -> Table:
-    """Return a table of an execution. ``ledger`` says what the provider did. Default: no provider."""
+    """Return a table of an execution.
+
+    Args:
+        demo: its saga.
+        input_: its input.
+        ended: how it ended.
+        rows: its rows by entity.
+        outside: what happened at other parties, by the title of its line; an empty text has no line. Default: nothing.
+    """
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", min_width=7)
     table.add_column(overflow="fold")
     table.add_row(demo.noun, escape(json.dumps(demo.without_secrets(input_))))
     add_end(table, demo, ended, rows)
-    if ledger:
-        table.add_row("ledger", escape(ledger))
+    for title, text in outside.items():
+        if text:
+            table.add_row(title, escape(text))
     return table
 
 

@@ -42,11 +42,21 @@ def example_names(folder: Path = EXAMPLES) -> list[str]:
     return sorted(path.parent.name for path in folder.glob("*/saga.py"))
 
 
+def demo_names(folder: Path = EXAMPLES) -> list[str]:
+    """Return the names of the demos in the folder. A saga with a stack of its own has a demo, and no ``saga.py``."""
+    return sorted(path.parent.name for path in folder.glob("*/demo.py"))
+
+
 def example(name: str) -> tuple[Saga, Demo]:
     """Import a saga of ``examples/`` and its demo."""
     saga: Saga = importlib.import_module(f"examples.{name}.saga").SAGA
+    return saga, demo_named(name)
+
+
+def demo_named(name: str) -> Demo:
+    """Import a demo of ``examples/``."""
     demo: Demo = importlib.import_module(f"examples.{name}.demo").DEMO
-    return saga, demo
+    return demo
 
 
 def demo_in(folder: Path) -> Demo:

@@ -23,6 +23,7 @@ class ExpectedRow:
         entity: its sort key.
         live: the statuses before the compensation, in order.
         compensating: the status while the compensation calls a provider; None if it calls none.
+        rejected: the status after an answer that rejects the work; None if the step does not wait for one.
         compensated: the status after the compensation.
         confirmed: the last of the live statuses if it is written after the point of no return, else None.
     """
@@ -32,6 +33,7 @@ class ExpectedRow:
     live: tuple[str, ...]
     compensated: str
     compensating: str | None = None
+    rejected: str | None = None
     confirmed: str | None = None
 
     @classmethod
@@ -42,6 +44,7 @@ class ExpectedRow:
             entity=step.entity,
             live=tuple(status for status in (step.in_progress, step.live, step.confirmed) if status),
             compensating=step.compensating,
+            rejected=step.rejected,
             compensated=step.compensated,
             confirmed=step.confirmed,
         )
@@ -49,7 +52,7 @@ class ExpectedRow:
     @property
     def owned(self) -> tuple[str, ...]:
         """The statuses in which no other saga can claim the row. A clean failure leaves no row in them."""
-        return (*self.live, self.compensating) if self.compensating else self.live
+        return (*self.live, *(status for status in (self.rejected, self.compensating) if status))
 
     def is_owned(self, saga_id: str, rows: Rows) -> bool:
         """Return whether the saga owns the row, and no other can claim it."""

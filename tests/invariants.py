@@ -11,6 +11,8 @@ The functions return each violation in words. ops/invariants.py has what the row
 7. The path is one that the definition allows.
 8. A pivot that happened is not compensated, nor are the steps before it.
 9. The provider's balance is the amount of the execution that succeeded, and never more than one amount.
+10. No payload exceeds a limit of AWS.
+11. No answer counts for another saga, or after the compensation.
 """
 
 from collections.abc import Iterable

@@ -83,6 +83,12 @@ class Shape:
         return tuple(action for part in self.parts for action, compensation in part.tasks if compensation is None)
 
     @cached_property
+    def waiting(self) -> tuple[str, ...]:
+        """The states that wait for an answer."""
+        every = self.definition["States"] | _in_groups(self.definition["States"])
+        return tuple(state for state, body in every.items() if body.get("Resource", "").endswith(".waitForTaskToken"))
+
+    @cached_property
     def tasks(self) -> tuple[str, ...]:
         """All states that call a function or write."""
         return (*self.actions, *self.retriables, *self.compensations)

@@ -9,7 +9,8 @@ In whatever order actions and compensations arrive, and however often:
 * a pivot is resolved once: it happened, or it never will.
 
 Nothing is read first: DynamoDB returns the row with the rejection (``ReturnValuesOnConditionCheckFailure``, Amazon
-DynamoDB API Reference, UpdateItem). The functions of a step that calls a provider write twice (provider_calls.py).
+DynamoDB API Reference, UpdateItem). The functions of a step that calls a provider write twice (provider_calls.py). An
+answer to a step that waits reads which saga waits, and its write repeats that as a condition (callbacks.py).
 All functions here raise botocore's errors if DynamoDB fails.
 """
 
@@ -59,6 +60,11 @@ _CLAIM = (
     f"SET {_OWNER}, fence = :fence, history = :entry, previous_history = if_not_exists(history, :no_entries), "
     "attempts = if_not_exists(attempts, :zero) + :one"
 )
+# The status stays, and so does the history.
+_KEEP = "SET #status = #status"
+# A task has a new token after a retry or a redrive. The one before is kept: a late delivery of an earlier attempt could
+# otherwise remove the token of the task that waits.
+_TOKEN = f"{_KEEP}, previous_task_token = if_not_exists(task_token, :no_token)"
 # The fence never goes down: a newer saga may have raised it while this one owned the row.
 _COMPENSATE = f"{_CHANGE}, fence = if_not_exists(fence, :fence)"
 _FENCE = "SET #fence = :fence"
@@ -131,7 +137,56 @@ def end_action(row: Row, attributes: Attributes) -> None:
     """Make the row live and store what the provider returned. Idempotent. Raises as ``act`` does."""
     rejected_by = _update(row, _CHANGE, f"{OWN} AND {IN_PROGRESS}", status=row.step.live, stores=attributes)
     if rejected_by is not None:
-        _require_own_and_live(row, rejected_by)
+        require_own_and_live(row, rejected_by)
+
+
+def begin_waiting(row: Row, attributes: Attributes, token: str | None) -> str:
+    """Claim the row as in progress, with the token of the task that waits; return its status. Raises as ``act`` does.
+
+    If the row is in progress already, the token replaces the one that it has. If it has its answer, nothing changes.
+
+    Args:
+        row: the row.
+        attributes: what it stores.
+        token: the token; None if no task waits, as in a direct call.
+    """
+    in_progress = _required(row.step.in_progress)
+    waiting = {"task_token": token} if token is not None else {}
+    rejected_by = _claim(row, in_progress, {**attributes, **waiting})
+    if rejected_by is not None and rejected_by["status"] == in_progress:
+        rejected_by = _update(row, _TOKEN, f"{OWN} AND {IN_PROGRESS}", stores=waiting)
+        if rejected_by is not None:
+            # An answer or the compensation came between the two writes.
+            require_own_and_live(row, rejected_by)
+    return in_progress if rejected_by is None else rejected_by["status"]
+
+
+def record(row: Row, attributes: Attributes) -> None:
+    """Store what the provider returned, whatever the status is by now. Raises as ``act`` does."""
+    rejected_by = _update(row, _KEEP, OWN, stores=attributes) if attributes else None
+    if rejected_by is not None:
+        require_own_and_live(row, rejected_by)
+
+
+def answer(row: Row, status: str, attributes: Attributes) -> None:
+    """Give the row in progress the status of its answer, and store the attributes. The first answer counts. Idempotent.
+
+    Raises as ``act`` does, and SagaConflict if the row has another answer.
+    """
+    rejected_by = _update(row, _CHANGE, f"{OWN} AND {IN_PROGRESS}", status=status, stores=attributes)
+    if rejected_by is None:
+        return
+    require_own_and_live(row, rejected_by)
+    # A live row may have been confirmed since.
+    same = (row.step.live, row.step.confirmed) if status == row.step.live else (status,)
+    if rejected_by["status"] not in same:
+        raise SagaConflict(f"{row.step.entity} is {rejected_by['status']} by an earlier answer: the first one counts")
+
+
+def read(table: Table, step: StepSpec, key: Key) -> Mapping[str, str]:
+    """Return the text attributes of a row, none if it does not exist. Only for what a conditional write repeats."""
+    found = table.client.get_item(TableName=table.name, Key=_item_key(step, key), ConsistentRead=True)
+    return _texts(found.get("Item", {}))
 
 
 def compensate(row: Row) -> None:
@@ -186,11 +241,11 @@ def _claim(row: Row, status: str, attributes: Attributes) -> Mapping[str, str] |
         stores=attributes,
     )
     if rejected_by is not None:
-        _require_own_and_live(row, rejected_by)
+        require_own_and_live(row, rejected_by)
     return rejected_by
 
 
-def _require_own_and_live(row: Row, item: Mapping[str, str]) -> None:
+def require_own_and_live(row: Row, item: Mapping[str, str]) -> None:
     """Raise StepCompensated or SagaConflict unless this saga owns the item and has not begun to compensate it."""
     if not row.owns(item):
         raise SagaConflict(
@@ -236,6 +291,7 @@ def _update(
         ":compensated": step.compensated,
         ":in_progress": step.in_progress,
         ":compensating": step.compensating or step.compensated,
+        ":no_token": "",
     }
     values: dict[str, AttributeValueTypeDef] = {name: {"S": text} for name, text in texts.items() if text is not None}
     entry = {"status": status, "saga_id": saga.id, "at": clock.now(), "reason": row.reason}
@@ -258,7 +314,7 @@ def _update(
     try:
         client.update_item(
             TableName=row.table.name,
-            Key={row.key[0]: {"S": row.key[1]}, "entity": {"S": step.entity}},
+            Key=_item_key(step, row.key),
             UpdateExpression=update,
             ConditionExpression=condition,
             ExpressionAttributeNames=names,
@@ -267,6 +323,13 @@ def _update(
         )
     except client.exceptions.ConditionalCheckFailedException as rejection:
         # The type stubs do not know that this error has the item.
-        item = cast("Mapping[str, Mapping[str, AttributeValueTypeDef]]", rejection.response).get("Item", {})
-        return {name: value["S"] for name, value in item.items() if "S" in value}
+        return _texts(cast("Mapping[str, Mapping[str, AttributeValueTypeDef]]", rejection.response).get("Item", {}))
     return None
+
+
+def _item_key(step: StepSpec, key: Key) -> "dict[str, AttributeValueTypeDef]":
+    return {key[0]: {"S": key[1]}, "entity": {"S": step.entity}}
+
+
+def _texts(item: "Mapping[str, AttributeValueTypeDef]") -> Mapping[str, str]:
+    return {name: value["S"] for name, value in item.items() if "S" in value}

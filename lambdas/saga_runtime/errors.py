@@ -20,8 +20,18 @@ class StepCompensated(BusinessError):
     """The saga has already compensated the step, so the late action is rejected."""
 
 
+class StepRejected(BusinessError):
+    """The answer to a step that waits (callbacks.py) rejects its work."""
+
+
+class AnswerTooEarly(Exception):
+    """The row of the step is not written yet. The sender sends the answer again later."""
+
+
 class StepFailed(Exception):
     """A fault in a step, with the sensitive values removed from its text. Retried like every other fault."""
 
 
 BUSINESS_ERRORS: tuple[str, ...] = tuple(error.__name__ for error in (InvalidInput, SagaConflict, StepCompensated))
+# With the error of a step that waits.
+REJECTIONS = (*BUSINESS_ERRORS, StepRejected.__name__)

@@ -2,12 +2,13 @@
 
 A function takes the bare input, when it is called directly, or what the state machine sends::
 
-    {"saga": {"id": ..., "started_at": ...}, "input": ..., "failure": ...}
+    {"saga": {"id": ..., "started_at": ...}, "input": ..., "failure": ..., "task_token": ...}
 
-``input`` is the input of the execution. Only compensations and resolutions receive ``failure``, which says why they
-run. The first of them receives the error as Step Functions caught it, ``{"Error", "Cause"}``: its own step failed. In
-a parallel group it receives ``{"members": {STEP: {"failed", "caught"}}}``. It answers with ``{"step", "error",
-"reason"}``, which the next ones pass on and the execution ends with.
+Only the action of a step that waits (callbacks.py) receives ``task_token``. ``input`` is the input of the execution.
+Only compensations and resolutions receive ``failure``, which says why they run. The first of them receives the error
+as Step Functions caught it, ``{"Error", "Cause"}``: its own step failed. In a parallel group it receives
+``{"members": {STEP: {"failed", "caught"}}}``. It answers with ``{"step", "error", "reason"}``, which the next ones
+pass on and the execution ends with.
 
 The answer is ``{KEY, "status"}`` with the key of the schema, and the same for a repeated call. A direct call is a saga
 of its own; its answer also has ``saga``, to compensate the call by.
@@ -19,9 +20,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import TypeAlias
 
-from lambdas.saga_runtime import barrier, clock, provider_calls
+from lambdas.saga_runtime import barrier, callbacks, clock, provider_calls
 from lambdas.saga_runtime.barrier import Row, SagaIdentity
-from lambdas.saga_runtime.errors import BUSINESS_ERRORS, BusinessError, InvalidInput, SagaConflict, StepFailed
+from lambdas.saga_runtime.errors import REJECTIONS, BusinessError, InvalidInput, SagaConflict, StepFailed
 from lambdas.saga_runtime.observability import count, logger
 from lambdas.saga_runtime.own_table import OWN_TABLE
 from lambdas.saga_runtime.provider_calls import ProviderCall
@@ -61,9 +62,10 @@ class Request:
     saga: SagaIdentity
     input: object
     failure: object
+    task_token: str | None = None
 
 
-def action(step: StepSpec, call: ProviderCall | None = None) -> Handler:
+def action(step: StepSpec, call: ProviderCall | None = None, *, has_callback: bool = False) -> Handler:
     """Make the function that performs the step.
 
     It raises business errors, botocore's errors if DynamoDB fails, and what ``call`` raises.
@@ -71,12 +73,15 @@ def action(step: StepSpec, call: ProviderCall | None = None) -> Handler:
     Args:
         step: the step.
         call: calls the provider. Default: none, the step is its row.
+        has_callback: whether the action only starts the work, and an answer ends it (callbacks.py). Default: false.
     """
-    _require_provider_statuses(step, call)
+    _require_statuses(step, call, has_callback=has_callback)
 
     def perform(request: Request, row: Row | None) -> Answer:
         input_ = step.schema.validated(request.input)
         row = row or _row(step, request)
+        if has_callback:
+            return _answer(step, row, callbacks.begin(row, input_, call, request.task_token))
         if call is None:
             barrier.act(row, step.attributes(input_))
         else:
@@ -110,7 +115,8 @@ def compensation(step: StepSpec, call: ProviderCall | None = None) -> Handler:
         step: the step.
         call: calls the provider. Default: none, the step is its row.
     """
-    _require_provider_statuses(step, call)
+    # The step may wait without a provider.
+    _require_statuses(step, call, has_callback=step.in_progress is not None)
 
     def perform(request: Request, row: Row | None) -> Answer:
         if row is not None:
@@ -131,7 +137,7 @@ def resolution(step: StepSpec) -> Handler:
     It raises as a compensation does. Its answer has one more member: ``committed``.
     """
     # Between the two writes of a step that calls a provider, the row cannot tell.
-    _require_provider_statuses(step, None)
+    _require_statuses(step, None, has_callback=False)
 
     def perform(request: Request, row: Row | None) -> Answer:
         committed = row is not None and barrier.resolve(row)
@@ -180,11 +186,12 @@ def _log_rejection(step: StepSpec, error: BusinessError) -> None:
         count("SagaConflict", step=step.name)
 
 
-def _require_provider_statuses(step: StepSpec, call: ProviderCall | None) -> None:
-    if [step.in_progress is not None, step.compensating is not None] != [call is not None] * 2:
+def _require_statuses(step: StepSpec, call: ProviderCall | None, *, has_callback: bool) -> None:
+    calls = call is not None
+    if [step.in_progress is not None, step.compensating is not None] != [calls or has_callback, calls]:
         raise ValueError(
-            f"{step.entity}: a step that calls a provider needs the statuses `in_progress` and `compensating`, "
-            "any other step needs neither"
+            f"{step.entity}: a step that calls a provider needs the statuses `in_progress` and `compensating`, a step "
+            "that only waits needs `in_progress`, any other step needs neither"
         )
 
 
@@ -196,7 +203,10 @@ def _request(event: object) -> Request:
                 raise ValueError(f"the saga's id has {len(saga_id)} characters: expected at most {MAX_SAGA_ID}")
             clock.require_past(started_at)
             return Request(
-                saga=SagaIdentity(id=saga_id, started_at=started_at), input=input_, failure=rest.get("failure")
+                saga=SagaIdentity(id=saga_id, started_at=started_at),
+                input=input_,
+                failure=rest.get("failure"),
+                task_token=None if (token := rest.get("task_token")) is None else str(token),
             )
     return Request(saga=SagaIdentity(id=DIRECT, started_at=clock.now()), input=event, failure=None)
 
@@ -209,7 +219,7 @@ def _with_failure(step: StepSpec, request: Request, answer: Answer, *, compensat
     """Add to the answer which step failed and why. Count the compensation: because of a fault of this step or not."""
     failures = _failures(step, request)
     # What Step Functions caught includes timeouts and crashes, so this separates rejections from faults.
-    own = [failure["error"] in BUSINESS_ERRORS for failure in failures if failure["step"] == step.name]
+    own = [failure["error"] in REJECTIONS for failure in failures if failure["step"] == step.name]
     if compensated:
         count("StepCompensated", step=step.name, kind=("rejected" if own[0] else "fault") if own else "rollback")
     return answer | {"failure": failures[0]} if failures else answer

@@ -25,7 +25,9 @@ MAX_SIZE = 190_000
 # The limit of what the action and the compensation of a step may store, in bytes each. DynamoDB's limit is 400 KB for
 # the whole row, so a compensation always fits.
 MAX_STORED = 100_000
-# The attributes that the write barrier and a completion write.
+# The same limit for an answer (callbacks.py).
+MAX_ANSWER = 10_000
+# The attributes that the write barrier, callbacks.py and a completion write.
 RESERVED_ATTRIBUTES = frozenset(
     {
         "entity",
@@ -36,6 +38,9 @@ RESERVED_ATTRIBUTES = frozenset(
         "history",
         "previous_history",
         "attempts",
+        "task_token",
+        "previous_task_token",
+        "rejection",
         "confirmed_at",
     }
 )
@@ -121,9 +126,14 @@ class StepSpec:
         live: the status after the action.
         compensated: the status after the compensation; of a pivot, once it is certain that it did not happen.
         confirmed: the last status of a row that is confirmed after the point of no return. Default: none.
-        in_progress: the status while the action calls a provider. Default: none, the step calls no provider.
+        in_progress: the status while the action calls a provider or the step waits for its answer. Default: none, the
+            step does neither.
+        rejected: the status after an answer that rejects the work. Default: none, the work cannot be rejected, as that
+            of a step that must succeed.
         compensating: the status while the compensation calls the provider. Default: none.
         stores: the attributes of the row, each with the rule that makes it from the input. Default: none.
+        answer_stores: the attributes that an accepting answer adds, each with the rule that makes it from the details
+            of the answer. Default: none.
     """
 
     action: str
@@ -134,11 +144,13 @@ class StepSpec:
     confirmed: str | None = None
     in_progress: str | None = None
     compensating: str | None = None
+    rejected: str | None = None
     stores: Mapping[str, Rule] = field(default_factory=lambda: MappingProxyType({}))
+    answer_stores: Mapping[str, Rule] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
-        _require_free_names(self, self.stores)
-        statuses = (self.in_progress, self.live, self.confirmed, self.compensating, self.compensated)
+        _require_free_names(self, {**self.stores, **self.answer_stores})
+        statuses = (self.in_progress, self.live, self.confirmed, self.rejected, self.compensating, self.compensated)
         names = [status for status in statuses if status]
         if len(set(names)) < len(names):
             raise ValueError(f"{self.action} has equal statuses: {', '.join(names)}: give each another name")
@@ -153,6 +165,13 @@ class StepSpec:
         attributes = {name: rule(input_) for name, rule in self.stores.items()}
         if (size := _size(attributes)) > MAX_STORED:
             raise InvalidInput(f"the row {self.entity} would have {size:,} bytes: expected at most {MAX_STORED:,}")
+        return attributes
+
+    def answer_attributes(self, details: Input) -> Attributes:
+        """Return what the row stores of an accepting answer. Raises InvalidInput, also if it is too large."""
+        attributes = {name: rule(details) for name, rule in self.answer_stores.items()}
+        if (size := _size(attributes)) > MAX_ANSWER:
+            raise InvalidInput(f"the details have {size:,} bytes: expected at most {MAX_ANSWER:,}")
         return attributes
 
     def require_storable(self, attributes: Attributes) -> Attributes:

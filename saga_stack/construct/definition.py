@@ -9,6 +9,7 @@ a missing path would fail the state with an error that no Catch catches.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import TypeAlias
 
 from aws_cdk import Duration
@@ -17,10 +18,11 @@ from aws_cdk import aws_stepfunctions as sfn
 from aws_cdk import aws_stepfunctions_tasks as tasks
 from constructs import Construct
 
-from lambdas.saga_runtime.errors import BUSINESS_ERRORS
+from lambdas.saga_runtime.errors import BUSINESS_ERRORS, REJECTIONS
 from lambdas.saga_runtime.names import state_name
 from saga_stack.construct.stages import Stage
 from saga_stack.construct.steps import (
+    Callback,
     InvalidSagaError,
     Parallel,
     Pivot,
@@ -29,6 +31,7 @@ from saga_stack.construct.steps import (
     Step,
     StepOrGroup,
     Task,
+    callback_of,
     committed_state,
     complete_state,
     failed_state,
@@ -37,6 +40,8 @@ from saga_stack.construct.steps import (
 )
 
 _FAILURE = ("step", "error", "reason")
+# Never retried: a retry would wait as long again.
+_NO_ANSWER = (sfn.Errors.TIMEOUT, sfn.Errors.HEARTBEAT_TIMEOUT)
 
 Connect: TypeAlias = Callable[[sfn.IChainable], object]
 
@@ -71,7 +76,7 @@ class SagaDefinition(Construct):
         stage: Stage,
     ) -> None:
         require_saga(steps)
-        if failed in BUSINESS_ERRORS:
+        if failed in REJECTIONS:
             # A rolled-back saga would look like one that is stuck because a compensation was rejected.
             raise InvalidSagaError(f"{failed} is the name of an exception: give the Fail state another name")
         super().__init__(scope, id_)
@@ -180,14 +185,20 @@ class SagaDefinition(Construct):
         self._append(completion)
 
     def _action(self, step: Task, also: Mapping[str, object] | None = None) -> tasks.LambdaInvoke:
+        callback = callback_of(step)
         action = self._invoke(
             step,
             step.action,
-            payload={},
-            result_selector={"answer": sfn.JsonPath.object_at("$.Payload"), **(also or {})},
+            payload={"task_token": sfn.JsonPath.task_token} if callback else {},
+            # The result of a task that waits is the answer itself.
+            result_selector={
+                "answer": sfn.JsonPath.entire_payload if callback else sfn.JsonPath.object_at("$.Payload"),
+                **(also or {}),
+            },
+            callback=callback,
         )
         default = self._stage.compensation_retry if isinstance(step, Retriable) else self._stage.action_retry
-        _retry(action, step.retry or default)
+        _retry(action, step.retry or default, never=(*REJECTIONS, *_NO_ANSWER) if callback else BUSINESS_ERRORS)
         return action
 
     def _compensation(self, step: Task, function: str, also: Mapping[str, object] | None = None) -> tasks.LambdaInvoke:
@@ -205,10 +216,21 @@ class SagaDefinition(Construct):
         return compensation
 
     def _invoke(
-        self, step: Task, name: str, *, payload: Mapping[str, object], result_selector: Mapping[str, object]
+        self,
+        step: Task,
+        name: str,
+        *,
+        payload: Mapping[str, object],
+        result_selector: Mapping[str, object],
+        callback: Callback | None = None,
     ) -> tasks.LambdaInvoke:
         timeout = Duration.seconds(step.task_timeout or self._stage.task_timeout)
-        _require_longer(timeout, self._functions[name], name)
+        heartbeat = None
+        if callback:
+            timeout = _seconds(callback.timeout)
+            heartbeat = sfn.Timeout.duration(_seconds(callback.heartbeat)) if callback.heartbeat else None
+        # The function must end before the task, and before the first sign of life is due.
+        _require_longer(_seconds(callback.shortest) if callback else timeout, self._functions[name], name)
         return tasks.LambdaInvoke(
             self,
             state_name(name),
@@ -224,10 +246,18 @@ class SagaDefinition(Construct):
                 }
             ),
             result_selector=result_selector,
+            integration_pattern=(
+                sfn.IntegrationPattern.WAIT_FOR_TASK_TOKEN if callback else sfn.IntegrationPattern.REQUEST_RESPONSE
+            ),
             task_timeout=sfn.Timeout.duration(timeout),
+            heartbeat_timeout=heartbeat,
             # All retries are those of the policies, so one place says how long a state keeps trying.
             retry_on_service_exceptions=False,
         )
+
+
+def _seconds(time: timedelta) -> Duration:
+    return Duration.seconds(int(time.total_seconds()))
 
 
 def _require_longer(task_timeout: Duration, function: lambda_.Function, name: str) -> None:
@@ -240,9 +270,9 @@ def _require_longer(task_timeout: Duration, function: lambda_.Function, name: st
         )
 
 
-def _retry(task: sfn.TaskStateBase, policy: RetryPolicy) -> None:
+def _retry(task: sfn.TaskStateBase, policy: RetryPolicy, *, never: Sequence[str] = BUSINESS_ERRORS) -> None:
     """Never retry a business error; retry all other errors as the policy says."""
-    task.add_retry(errors=list(BUSINESS_ERRORS), max_attempts=0)
+    task.add_retry(errors=list(never), max_attempts=0)
     task.add_retry(
         errors=[sfn.Errors.ALL],
         interval=Duration.seconds(policy.interval),

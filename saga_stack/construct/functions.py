@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from aws_cdk import Duration, Stack
+from aws_cdk import ArnFormat, Duration, Stack
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
@@ -114,6 +114,30 @@ class SagaFunctions(Construct):
         }
         for function in self.by_name.values():
             allow_update(role_of(function), table, key)
+
+
+def allow_to_read(function: lambda_.IFunction, table: dynamodb.ITable) -> None:
+    """Grant the function to read items of the table by their keys."""
+    table.grant(role_of(function), "dynamodb:GetItem")
+
+
+def allow_to_end_tasks(function: lambda_.IFunction, state_machine_name: str, *ways: str) -> None:
+    """Grant the function to end tasks of the state machine that wait for their tokens.
+
+    Args:
+        function: the function.
+        state_machine_name: the name of the state machine, which itself depends on the functions.
+        ways: ``Success``, ``Failure``, and ``Heartbeat`` to let them wait on.
+    """
+    machine = Stack.of(function).format_arn(
+        service="states",
+        resource="stateMachine",
+        resource_name=state_machine_name,
+        arn_format=ArnFormat.COLON_RESOURCE_NAME,
+    )
+    role_of(function).add_to_principal_policy(
+        iam.PolicyStatement(actions=[f"states:SendTask{way}" for way in ways], resources=[machine])
+    )
 
 
 def log_group_of(scope: Construct, id_: str, name: str, *, stage: Stage, key: kms.IKey | None) -> logs.LogGroup:

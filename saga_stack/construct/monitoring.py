@@ -17,7 +17,7 @@ from constructs import Construct
 from lambdas.saga_runtime.names import state_name
 from saga_stack.construct.automatic_redrives import EVERY, AutomaticRedrives
 from saga_stack.construct.stages import Stage
-from saga_stack.construct.steps import Retriable, StepOrGroup, functions_of, single_steps
+from saga_stack.construct.steps import Retriable, StepOrGroup, functions_of, longest_wait, single_steps
 from saga_stack.construct.stuck_sagas import StuckSagas
 
 PERIOD = Duration.minutes(5)
@@ -31,7 +31,8 @@ class Monitoring(Construct):
     Args:
         stage: the address that receives the alarms, and what a slow execution is.
         steps: the steps of the saga.
-        functions: their functions by name.
+        functions: their functions by name, and that of the receiver.
+        receiver: the name of the function that receives answers; None if no step waits.
         state_machine: the state machine.
         table: the table.
         stuck: the queues of stuck sagas, and the function that reports them.
@@ -46,6 +47,7 @@ class Monitoring(Construct):
         stage: Stage,
         steps: Sequence[StepOrGroup],
         functions: Mapping[str, lambda_.Function],
+        receiver: str | None,
         state_machine: sfn.StateMachine,
         table: dynamodb.Table,
         stuck: StuckSagas,
@@ -59,6 +61,7 @@ class Monitoring(Construct):
         }
         self._retriables = [step.action for step in single_steps(steps) if isinstance(step, Retriable)]
         self._functions = functions
+        self._receiver = receiver
         self._machine = state_machine
         self._table = table
         self._stuck = stuck
@@ -67,7 +70,8 @@ class Monitoring(Construct):
         if stage.alert_email:
             self.topic.add_subscription(subscriptions.EmailSubscription(stage.alert_email))
         self._alarms: list[cloudwatch.Alarm] = []
-        self._add_saga_alarms(stage.slow_after)
+        # The time in which an answer may come is not slow.
+        self._add_saga_alarms(stage.slow_after + int(longest_wait(steps).total_seconds()))
         if redrives is not None:
             self._add_redrive_alarms(redrives.function)
         self._add_function_alarms()
@@ -179,6 +183,12 @@ class Monitoring(Construct):
                 self._functions[name].metric_errors(period=PERIOD, statistic="Sum"),
                 f"{name} fails; after many minutes of retries its sagas are stuck",
                 periods=2,
+            )
+        if self._receiver:
+            self._alarm(
+                f"Errors-{self._receiver}",
+                self._functions[self._receiver].metric_errors(period=PERIOD, statistic="Sum"),
+                f"{self._receiver} fails; the sagas that wait for answers time out unless these are sent again",
             )
         for name, function in self._functions.items():
             self._alarm(

@@ -16,15 +16,25 @@ from saga_stack.construct.api import LOG_PREFIX, ApiSettings, SagaApi
 from saga_stack.construct.automatic_redrives import AutomaticRedrives
 from saga_stack.construct.definition import SagaDefinition
 from saga_stack.construct.encryption import EncryptionKey
-from saga_stack.construct.functions import SagaFunctions
+from saga_stack.construct.functions import SagaFunctions, allow_to_end_tasks, allow_to_read
 from saga_stack.construct.monitoring import Monitoring
 from saga_stack.construct.outcome_events import EventSettings, ExampleSubscriber, OutcomeEvents
 from saga_stack.construct.saga import Saga
 from saga_stack.construct.stages import Stage
 from saga_stack.construct.state_machine import SagaStateMachine
-from saga_stack.construct.steps import StepOrGroup, functions_of, require_saga, single_steps
+from saga_stack.construct.steps import (
+    InvalidSagaError,
+    StepOrGroup,
+    callback_of,
+    functions_of,
+    require_saga,
+    single_steps,
+)
 from saga_stack.construct.stuck_sagas import StuckSagas
 from saga_stack.construct.table import SagaTable
+
+# The function that receives answers makes up to four requests, each of which ends within 7 s (CLIENT_CONFIG).
+RECEIVER_TIMEOUT = Duration.seconds(40)
 
 
 class Completion(Protocol):
@@ -57,6 +67,8 @@ class SagaStack(Stack):
         handler: the path of a function in the asset, with ``{}`` for its name. Default: ``lambdas.{}.handler``.
         environment: further environment variables of the functions, such as the URL of a provider. Not for secrets.
             Default: none.
+        receiver: the name of the function that receives the answers to the steps that wait; ``functions`` has it too.
+            Default: none, no step waits.
         api: adds the HTTP API. Default: none.
         events: adds the event bus with the outcomes, and an example of a subscriber. Default: none.
     """
@@ -78,10 +90,12 @@ class SagaStack(Stack):
         root: Path | None = None,
         handler: str = "lambdas.{}.handler",
         environment: Mapping[str, str] = MappingProxyType({}),
+        receiver: str | None = None,
         api: ApiSettings | None = None,
         events: EventSettings | None = None,
     ) -> None:
         require_saga(steps)
+        _require_receiver(steps, receiver)
         super().__init__(scope, id_, description=description, termination_protection=stage.protected)
         self.steps = steps
         self.settings = environment
@@ -105,7 +119,8 @@ class SagaStack(Stack):
                 name: Duration.seconds(step.function_timeout or stage.function_timeout)
                 for step in single_steps(steps)
                 for name in functions_of(step)
-            },
+            }
+            | ({receiver: RECEIVER_TIMEOUT} if receiver else {}),
             environment=environment,
             handler=handler,
             code=code,
@@ -125,12 +140,19 @@ class SagaStack(Stack):
             stage=stage,
         )
         state_machine_name = f"{self.stack_name}-{state_machine}"
+        if receiver:
+            allow_to_read(self.functions[receiver], table)
+            allow_to_end_tasks(self.functions[receiver], state_machine_name, "Success", "Failure", "Heartbeat")
+            # An action that is redriven finds its answer in the row, and completes its own task.
+            for step in single_steps(steps):
+                if callback_of(step):
+                    allow_to_end_tasks(self.functions[step.action], state_machine_name, "Success")
         machine = SagaStateMachine(
             self,
             state_machine,
             name=state_machine_name,
             definition=definition.start,
-            functions=functions.by_name.values(),
+            functions=[function for name, function in functions.by_name.items() if name != receiver],
             table=table if completion else None,
             stage=stage,
             key=key,
@@ -163,6 +185,7 @@ class SagaStack(Stack):
             stage=stage,
             steps=steps,
             functions=functions.by_name,
+            receiver=receiver,
             state_machine=machine,
             table=table,
             stuck=stuck,
@@ -227,3 +250,14 @@ class FolderSagaStack(SagaStack):
             handler=saga.handler,
             environment={name: context(name.lower()) or default for name, default in saga.settings.items()},
         )
+
+
+def _require_receiver(steps: Sequence[StepOrGroup], receiver: str | None) -> None:
+    """Raise InvalidSagaError unless the saga has a function for answers if and only if one of its steps waits."""
+    waiting = [step.action for step in single_steps(steps) if callback_of(step)]
+    if waiting and receiver is None:
+        raise InvalidSagaError(f"{waiting[0]} waits for an answer: name the function that receives it (receiver=)")
+    if receiver is not None and not waiting:
+        raise InvalidSagaError(f"no step waits for the answers that {receiver} receives: remove receiver=")
+    if receiver in {name for step in single_steps(steps) for name in functions_of(step)}:
+        raise InvalidSagaError(f"{receiver} is also the function of a step: give the receiver a name of its own")

@@ -27,8 +27,8 @@ class Stage:
             lambdas/saga_runtime/own_table.py). Default: 10.
         task_timeout: the timeout of a state, in seconds; longer than the function's, so that a late write is the
             exception. Default: 30.
-        slow_after: an alarm is raised if one execution in a hundred takes longer, in seconds. Default: 60; an execution
-            without failures takes a second or two.
+        slow_after: an alarm is raised if one execution in a hundred takes longer, in seconds, the time in which answers
+            may come not counted. Default: 60; an execution without failures takes a second or two.
         action_retry: how an action is retried. Default: 4 retries within 15 seconds.
         automatic_redrives: how often a saga that failed is redriven without an operator. Default: 0, never.
         first_redrive_after: the pause before the first automatic redrive, in seconds; three times as long before each

@@ -6,10 +6,14 @@ Compensatable steps come first, then at most one pivot, then retriable steps (C.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeAlias
 
 from lambdas.saga_runtime.names import state_name
 
+# An execution may run for a year (Step Functions Developer Guide, "Quotas").
+LONGEST_WAIT = timedelta(days=365)
+_SECOND = timedelta(seconds=1)
 LONGEST_FUNCTION_SECONDS = 900  # AWS Lambda Developer Guide, "Lambda quotas"
 
 
@@ -42,6 +46,37 @@ class RetryPolicy:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Callback:
+    """How long a step waits for the answer to the work that its action starts (lambdas/saga_runtime/callbacks.py).
+
+    A timeout is an unknown outcome: a compensatable step is compensated, a saga with a retriable one is stuck. It is
+    not retried, because every retry would wait as long again. Raises InvalidSagaError if the times do not fit.
+
+    Args:
+        timeout: how long the step waits at most, a second to a year. It replaces the task timeout of the action.
+        heartbeat: how long it waits at most for the next sign of life; shorter than the timeout. Default: none is
+            expected.
+    """
+
+    timeout: timedelta
+    heartbeat: timedelta | None = None
+
+    def __post_init__(self) -> None:
+        if not _SECOND <= self.timeout <= LONGEST_WAIT:
+            raise InvalidSagaError(f"the timeout of a callback is {self.timeout}: must be a second to a year")
+        if self.heartbeat is not None and not _SECOND <= self.heartbeat < self.timeout:
+            raise InvalidSagaError(
+                f"the heartbeat of a callback is {self.heartbeat}: must be at least a second and below its timeout, "
+                f"{self.timeout}"
+            )
+
+    @property
+    def shortest(self) -> timedelta:
+        """The time after which the task fails if nobody answers at all."""
+        return self.heartbeat or self.timeout
+
+
+@dataclass(frozen=True, kw_only=True)
 class Task:
     """What all steps have in common.
 
@@ -66,9 +101,11 @@ class Step(Task):
     Args:
         compensation: the name of the function that compensates the action, whatever the outcome of the action was, and
             rejects the action from then on. The list of steps is rejected without it.
+        callback: how long the step waits for an answer after its action. Default: none, the action performs the step.
     """
 
     compensation: str = ""
+    callback: Callback | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +126,12 @@ class Retriable(Task):
     """A step that must succeed: retried as long as a compensation, never caught.
 
     An earlier step must validate what it needs of the input. If the step rejects the input, the saga is stuck.
+
+    Args:
+        callback: how long the step waits for an answer after its action. Default: none, the action performs the step.
     """
+
+    callback: Callback | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +171,20 @@ def functions_of(step: SingleStep) -> tuple[str, ...]:
         case Pivot():
             return (step.action, step.resolution)
     return (step.action,)
+
+
+def callback_of(step: Task) -> Callback | None:
+    """Return how long the step waits for an answer; None if its action performs it."""
+    return step.callback if isinstance(step, Step | Retriable) else None
+
+
+def longest_wait(steps: Sequence[StepOrGroup]) -> timedelta:
+    """Return how long a saga can wait for answers; the steps of a group wait at the same time."""
+    waits = (
+        max((callback.timeout for one in single_steps([step]) if (callback := callback_of(one))), default=timedelta(0))
+        for step in steps
+    )
+    return sum(waits, timedelta(0))
 
 
 def undo_state(group: Parallel) -> str:

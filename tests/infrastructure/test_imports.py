@@ -10,7 +10,8 @@ import pytest
 PROJECT = Path(__file__).parents[2]
 PACKAGES = ("app", "benchmarks", "examples", "lambdas", "local", "ops", "saga_stack", "tests")
 EXAMPLES = sorted(path.parent.name for path in (PROJECT / "examples").glob("*/app.py"))
-DEMOS = ("local.demo", "local.sagas")
+# What the demo of an example may use.
+DEMOS = ("local.demo", "local.deployment", "local.sagas")
 CONSTRUCT, RUNTIME = "saga_stack.construct", "lambdas.saga_runtime"
 
 

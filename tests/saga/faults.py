@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from lambdas.saga_runtime.errors import AnswerTooEarly, BusinessError, SagaConflict
+from tests.saga.answers import answer
 from tests.saga.interpreter import Deliver, Interpreter, TaskFailed
 from tests.shape import Shape, ShapePart
 
@@ -28,32 +30,88 @@ class Fault(Enum):
     LONG_CAUSE = "always fails before its write, with the longest cause that a function can have"
 
 
+class AnswerFault(Enum):
+    """What can be wrong with the answer to a task that waits."""
+
+    EARLY = "comes before the row is written too"
+    DURING = "comes before the action returns"
+    TWICE = "comes twice"
+    REJECTED = "rejects the work"
+    CONTRADICTED = "is followed by the opposite"
+    CRASHED = "ends no task the first time, and is sent again"
+    LOST = "ends no task, and is not sent again"
+    LATE = "comes after the saga has ended or compensated the step"
+    FOREIGN = "is for another saga"
+    NEVER = "never comes"
+
+
 _ONCE_BEFORE = {Fault.ERROR_BEFORE: "RuntimeError", Fault.SERVICE_ERROR: "Lambda.ServiceException"}
 _ONCE_AFTER = {Fault.ERROR_AFTER: "RuntimeError", Fault.KILLED: "Runtime.ExitError"}
 _THROTTLED_TIMES = 3
 # Step Functions truncates a cause to 32,768 characters (API Reference, HistoryEvent). Escaped again, this one doubles.
 _LONGEST_CAUSE = json.dumps({"errorMessage": '"' * 16_350, "errorType": "RuntimeError"})
 
-Faults = Mapping[str, tuple[Fault, ...]]
+Faults = Mapping[str, tuple[Fault | AnswerFault, ...]]
 
 
 @dataclass
 class Injector:
-    """Injects faults into the tasks of one execution, by state. Use it as ``intercept`` of an interpreter."""
+    """Injects faults into the tasks of one execution, by state.
+
+    Use it as ``intercept`` of an interpreter, and ``send`` as its ``sender``. ``problems`` has the answers with a wrong
+    response.
+    """
 
     machine: Interpreter
     faults: Faults
     attempts: dict[str, int] = field(default_factory=dict)
     late: list[tuple[str, Deliver]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
-    def __call__(self, state: str, _payload: Any, deliver: Deliver) -> Any:
+    def __call__(self, state: str, payload: Any, deliver: Deliver) -> Any:
         self.attempts[state] = self.attempts.get(state, 0) + 1
-        for fault in self.faults.get(state, ()):
-            deliver = self._inject(fault, state, self.attempts[state], deliver)
+        faults = self.faults.get(state, ())
+        for fault in faults:
+            if isinstance(fault, Fault):
+                deliver = self._inject(fault, state, self.attempts[state], deliver)
+        if AnswerFault.EARLY in faults:
+            self._answer(state, payload)
         answer = deliver()
+        if AnswerFault.DURING in faults:
+            self.send(state, payload)
         # The worst moment for a late action is right after the compensation that must reject it.
         self.deliver_late([action for action, compensation in self.machine.shape.steps if compensation == state])
         return answer
+
+    def send(self, state: str, payload: Any) -> None:
+        """Send the answer to a task that waits, as the faults say."""
+        faults = self.faults.get(state, ())
+        if AnswerFault.NEVER in faults:
+            return
+        if AnswerFault.LATE in faults:
+            self.late.append((state, lambda: self._answer(state, payload)))
+            return
+        if AnswerFault.FOREIGN in faults:
+            another = {**payload, "saga": {**payload["saga"], "id": "another"}}
+            if not isinstance(self._answer(state, another), SagaConflict | AnswerTooEarly):
+                self.problems.append(f"11: the answer of another saga to {state} was accepted")
+            return
+        self.machine.tasks.fails_next = AnswerFault.CRASHED in faults or AnswerFault.LOST in faults
+        is_rejection = AnswerFault.REJECTED in faults
+        self._answer(state, payload, is_rejection=is_rejection)
+        if AnswerFault.CRASHED in faults or AnswerFault.TWICE in faults:
+            self._answer(state, payload, is_rejection=is_rejection)
+        if AnswerFault.CONTRADICTED in faults:
+            self._answer(state, payload, is_rejection=not is_rejection)
+        self.machine.tasks.fails_next = False
+
+    def _answer(self, state: str, payload: Any, *, is_rejection: bool = False) -> Exception | None:
+        """Send one answer; return the error with which it was rejected. Its sender has no other use for it."""
+        try:
+            answer(self.machine, state, payload, is_rejection=is_rejection)
+        except (BusinessError, AnswerTooEarly, ConnectionError) as error:
+            return error
+        return None
 
     def deliver_late(self, states: Iterable[str] | None = None) -> None:
         """Deliver the late calls of the states. Default: all late calls."""
@@ -108,6 +166,17 @@ def pairs(tasks: Iterable[str]) -> list[Faults]:
     for (task, fault), (other, another) in itertools.combinations(places, 2):
         found.append({task: (fault, another)} if task == other else {task: (fault,), other: (another,)})
     return found
+
+
+def answers(shape: Shape) -> list[Faults]:
+    """Return every fault of an answer, alone and with every other fault at every task or of an answer."""
+    singly: list[Faults] = [{state: (fault,)} for state in shape.waiting for fault in AnswerFault]
+    others: list[Faults] = [*singles(shape.tasks), *singly]
+    return singly + [_both(one, other) for one, other in itertools.product(singly, others) if one != other]
+
+
+def _both(one: Faults, other: Faults) -> Faults:
+    return {state: (*one.get(state, ()), *other.get(state, ())) for state in {**one, **other}}
 
 
 def in_flight(shape: Shape) -> list[tuple[ShapePart, Faults]]:

@@ -21,6 +21,10 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_parallel.branch_wo
 from moto.stepfunctions.parser.asl.component.state.exec.state_parallel.branches_decl import BranchWorkerPool
 from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import state_task_service_dynamodb
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_callback import (
+    StateTaskServiceCallback,
+)
+from moto.stepfunctions.parser.asl.eval.callback.callback import CallbackOutcome, CallbackOutcomeTimedOut
 from moto.stepfunctions.parser.asl.eval.environment import Environment
 from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
 from moto.stepfunctions.parser.asl.utils import json_path
@@ -28,12 +32,14 @@ from moto.stepfunctions.parser.asl.utils.encoding import to_json_str
 from moto.stepfunctions.parser.backend import execution_worker
 from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
+from lambdas.saga_runtime import callbacks
 from lambdas.saga_runtime.handlers import Handler
 from lambdas.saga_runtime.own_table import OWN_TABLE
 from local.demo import Demo, Provider
 from local.order_demo import ORDER_DEMO
 from tests.fixtures import REGION, TABLE, create_table, local_aws, stored_rows
 from tests.shape import Shape
+from tests.tasks import Tasks
 
 # moto parses definitions and paths at each use, which takes most of the time of an execution. It never changes a parsed
 # one.
@@ -47,6 +53,8 @@ MAX_PAYLOAD = 256 * 1024
 
 Deliver = Callable[[], Any]
 Intercept = Callable[[str, Any, Deliver], Any]
+# Answers a task that waits, by the state's name and the payload of its action.
+Sender = Callable[[str, Any], object]
 
 
 class TaskFailed(Exception):  # noqa: N818 (named like the event in the history)
@@ -85,6 +93,7 @@ class Interpreter:
 
     * ``intercept``: called in place of every task, with the state's name, the payload (of the completion: the
       parameters of its write) and the call itself. Tests inject faults there.
+    * ``sender``: called when a task waits for its answer; when it returns, the task has its answer or times out.
     * ``backwards``: whether the branches of Parallel states run in the other order.
 
     ``requests`` lists the operations that DynamoDB was asked for, ``oversized`` the payloads and answers that are too
@@ -96,6 +105,9 @@ class Interpreter:
         self.demo = demo
         self.provider = provider
         self.intercept: Intercept = deliver_at_once
+        self.sender: Sender = never_answer
+        self.tasks = Tasks()
+        self._called: dict[str, tuple[str, Any]] = {}
         self.backwards = False
         self.requests: list[str] = []
         self.oversized: list[str] = []
@@ -197,6 +209,9 @@ class Interpreter:
         """Run the function as ``client("lambda").invoke`` does; a failure is part of the response."""
         state, payload = self.shape.state_of[FunctionName], json.loads(Payload)
         self._require_passable(state, "receives", payload)
+        if token := payload.get("task_token"):
+            self.tasks.open(token)
+            self._called[token] = (state, payload)
         try:
             answer = self.intercept(state, payload, lambda: self.call(state, payload))
         except TaskFailed as error:
@@ -206,6 +221,12 @@ class Interpreter:
             return {"StatusCode": 200, "FunctionError": "Unhandled", "Payload": io.BytesIO(json.dumps(answer).encode())}
         self._require_passable(state, "answers", answer)
         return {"StatusCode": 200, "Payload": io.BytesIO(json.dumps(answer).encode())}
+
+    def wait_for_answer(self, token: str) -> CallbackOutcome:
+        """Return the outcome of a task that waits, in no time: its answer, or the timeout."""
+        if token not in self.tasks.outcomes:
+            self.sender(*self._called[token])
+        return self.tasks.close(token) or CallbackOutcomeTimedOut(callback_id=token)
 
     def _require_passable(self, state: str, verb: str, value: object) -> None:
         size = len(json.dumps(value, ensure_ascii=False).encode(errors="surrogatepass"))
@@ -237,6 +258,10 @@ class Interpreter:
 def deliver_at_once(_state: str, _payload: Any, deliver: Deliver) -> Any:
     """Call the task without a fault; an ``intercept``."""
     return deliver()
+
+
+def never_answer(_state: str, _payload: Any) -> None:
+    """Let the task time out; a ``sender``."""
 
 
 def function_of(shape: Shape, state: str) -> Handler:
@@ -306,6 +331,12 @@ def interpreter(shape: Shape, demo: Demo = ORDER_DEMO) -> Iterator[Interpreter]:
         with (
             mock.patch.object(lambda_eval_utils, "boto_client_for", lambda **_: machine),
             mock.patch.object(state_task_service_dynamodb, "boto_client_for", lambda **_: machine),
+            mock.patch.object(callbacks, "_client", lambda: machine.tasks),
+            mock.patch.object(
+                StateTaskServiceCallback,
+                "_eval_wait_for_task_token",
+                lambda _self, callback_endpoint, **_: machine.wait_for_answer(callback_endpoint.callback_id),
+            ),
             mock.patch.object(retrier_decl, "time", SimpleNamespace(sleep=lambda _seconds: None)),
             mock.patch.object(BranchWorker, "start", _start_later),
             mock.patch.object(BranchWorkerPool, "wait", lambda pool: _run_branches(pool, backwards=machine.backwards)),

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from lambdas.saga_runtime.errors import BUSINESS_ERRORS
+from lambdas.saga_runtime.errors import BUSINESS_ERRORS, StepCompensated
 from ops.invariants import ExpectedRow
 from tests.invariants import imbalances, is_stuck, violations
+from tests.saga.answers import answer
 from tests.saga.faults import Faults, Injector
 from tests.saga.interpreter import Execution, Interpreter, TaskFailed, deliver_at_once, function_of
 from tests.shape import Shape
@@ -62,6 +63,7 @@ def trial(
     """
     injector = Injector(machine, faults)
     machine.intercept = injector
+    machine.sender = injector.send
     machine.backwards = backwards
     execution = machine.run(input_)
     problems = check(machine, [execution])
@@ -69,6 +71,7 @@ def trial(
         injector.deliver_late()
         problems += check(machine, [execution])
     machine.intercept = deliver_at_once
+    machine.sender = functools.partial(answer, machine)
     ended = execution
     if is_stuck(machine.shape, execution):
         ended = machine.resume(execution)
@@ -76,6 +79,7 @@ def trial(
             problems.append(f"3: resumed, it ended {ended.status} with {ended.error} in {ended.states[-1]}")
         problems += check(machine, [ended])
     problems += [f"10: {problem}" for problem in machine.oversized]
+    problems += injector.problems + late_answers_accepted(machine, ended)
     return execution, problems + late_actions_accepted(machine, ended)
 
 
@@ -93,6 +97,26 @@ def ledger_violations(machine: Interpreter, executions: Sequence[Execution]) -> 
     amounts = [Decimal(str(execution.input[machine.demo.amount])) for execution in executions]
     balance = machine.provider.balance(executions[0].input[machine.shape.key])
     return imbalances(machine.shape, list(zip(executions, amounts, strict=True)), balance)
+
+
+def late_answers_accepted(machine: Interpreter, execution: Execution) -> list[str]:
+    """Answer every compensated step that waits. Return those whose answer was not rejected or changed a row."""
+    key = execution.input[machine.shape.key]
+    before = machine.rows(key)
+    payload = {"saga": {"id": execution.arn, "started_at": execution.started_at}, "input": execution.input}
+    problems = []
+    for action, compensation in machine.shape.steps:
+        if action not in machine.shape.waiting or compensation not in execution.states:
+            continue
+        for is_rejection in (False, True):
+            try:
+                answer(machine, action, payload, is_rejection=is_rejection)
+                problems.append(f"11: an answer to {action} after {compensation} was not rejected")
+            except StepCompensated:
+                pass
+    if machine.rows(key) != before:
+        problems.append("11: a late answer changed a row")
+    return problems
 
 
 def late_actions_accepted(machine: Interpreter, execution: Execution) -> list[str]:

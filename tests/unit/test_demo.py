@@ -1,5 +1,6 @@
 """The demo: how an execution must end, and what differs from that."""
 
+import contextlib
 import io
 from dataclasses import replace
 from decimal import Decimal
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from examples.parcel_pickup.demo import DEMO as PARCEL_DEMO
 from examples.ticket_sale.demo import DEMO
 from local import demo, stuck_saga
 from local.executions import EndedExecution
@@ -50,7 +52,8 @@ def test_a_demo_names_a_balance_other_than_the_price(
     monkeypatch: pytest.MonkeyPatch, status: str, balance: str, found: list[str]
 ) -> None:
     ended = replace(ENDED, status=status, states=())
-    monkeypatch.setattr(demo, "start_and_wait", lambda _deployment, _input: ended)
+    monkeypatch.setattr(demo, "start", lambda _deployment, _input: ended.arn)
+    monkeypatch.setattr(demo, "wait", lambda _deployment, _arn: ended)
     deployment: Any = SimpleNamespace(client=SimpleNamespace(rows=lambda _key: ()))
     provider: Any = SimpleNamespace(ledger=lambda _key: "its ledger", balance=lambda _key: Decimal(balance))
     expected = {"1-success": ExpectedEnd(status=status, error=None, states=(), statuses={})}
@@ -58,6 +61,27 @@ def test_a_demo_names_a_balance_other_than_the_price(
     differences = demo.run(deployment, Console(file=shown), DEMO, expected, provider)
     assert differences == [f"1-success: {problem}" for problem in found]
     assert "its ledger" in shown.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("responses", "found"),
+    [
+        (["409 StepCompensated"], []),
+        (["200 ACCEPTED"], ["the responses are ['200 ACCEPTED'], expected ['409 StepCompensated']"]),
+        ([], ["the responses are [], expected ['409 StepCompensated']"]),
+    ],
+)
+def test_a_demo_names_a_response_other_than_the_expected_one(
+    monkeypatch: pytest.MonkeyPatch, responses: list[str], found: list[str]
+) -> None:
+    ended = replace(ENDED, states=())
+    monkeypatch.setattr(demo, "start", lambda _deployment, _input: ended.arn)
+    monkeypatch.setattr(demo, "wait", lambda _deployment, _arn: ended)
+    deployment: Any = SimpleNamespace(client=SimpleNamespace(rows=lambda _key: ()))
+    parcels = replace(PARCEL_DEMO, answering=lambda *_: contextlib.nullcontext(responses))
+    expected = {"4-late-answer": ExpectedEnd(status=ended.status, error=ended.error, states=(), statuses={})}
+    differences = demo.run(deployment, Console(file=io.StringIO()), parcels, expected)
+    assert differences == [f"4-late-answer: {problem}" for problem in found]
 
 
 @pytest.mark.parametrize(

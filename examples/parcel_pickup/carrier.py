@@ -1,0 +1,80 @@
+"""The carrier of the demo: it reads a request for a pickup, and answers by a signed webhook, early or late or never."""
+
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+from examples.parcel_pickup.lambdas.parcel_steps import SCHEMA, STEPS
+from examples.parcel_pickup.lambdas.signatures import signature
+from local.deployment import Deployment
+
+PICKUP = STEPS["PICKUP"]
+ACCEPTS: Mapping[str, object] = {"result": "accepted", "details": {"driver": "Ada"}}
+DECLINES: Mapping[str, object] = {"result": "rejected", "reason": "no van is free"}
+# The carrier's answers to the scenarios: while the saga waits, and after it has ended.
+IN_TIME = {"1-accepted": ACCEPTS, "2-declined": DECLINES}
+TOO_LATE = {"4-late-answer": ACCEPTS}
+REQUEST_WITHIN_SECONDS = 30
+
+
+@contextmanager
+def answering(deployment: Deployment, name: str, parcel_id: str) -> Iterator[list[str]]:
+    """Answer the request of a scenario as the carrier does; yield the list of the responses that it gets."""
+    responses: list[str] = []
+    request = _request(deployment, parcel_id)
+    if name in IN_TIME:
+        # A carrier sends an answer again that it was not sure of: the second time nothing changes.
+        responses += [_send(deployment, {**request, **IN_TIME[name]}) for _ in range(2)]
+    yield responses
+    if name in TOO_LATE:
+        responses.append(_send(deployment, {**request, **TOO_LATE[name]}))
+
+
+def _request(deployment: Deployment, parcel_id: str) -> dict[str, object]:
+    """Wait for the request in the table. Raises TimeoutError."""
+    dynamodb = deployment.cloud.session().client("dynamodb", endpoint_url=deployment.cloud.endpoint)
+    key = {SCHEMA.key: {"S": parcel_id}, "entity": {"S": PICKUP.entity}}
+    deadline = time.monotonic() + REQUEST_WITHIN_SECONDS
+    while True:
+        item = dynamodb.get_item(TableName=deployment.stack.table, Key=key, ConsistentRead=True).get("Item", {})
+        if "idempotency_key" in item:
+            return {SCHEMA.key: parcel_id, "step": PICKUP.action, "request": item["idempotency_key"]["S"]}
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"no pickup of the parcel {parcel_id} was requested in {REQUEST_WITHIN_SECONDS} s")
+        time.sleep(0.05)
+
+
+def _send(deployment: Deployment, answer: Mapping[str, object]) -> str:
+    """Send a signed answer; return the status of the response and what it says."""
+    outputs = _outputs(deployment)
+    secrets = deployment.cloud.session().client("secretsmanager", endpoint_url=deployment.cloud.endpoint)
+    secret = secrets.get_secret_value(SecretId=outputs["AnswerSecret"])["SecretString"]
+    body, timestamp = json.dumps(answer).encode(), str(int(time.time()))
+    request = urllib.request.Request(  # noqa: S310 (loopback)
+        _local_url(deployment, outputs["AnswerUrl"]),
+        data=body,
+        headers={"webhook-timestamp": timestamp, "webhook-signature": signature(secret, timestamp, body)},
+    )
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=60) as response:
+            return f"{response.status} {json.loads(response.read())['status']}"
+    except urllib.error.HTTPError as error:
+        with error:
+            return f"{error.code} {json.loads(error.read()).get('error', 'the function failed')}"
+
+
+def _outputs(deployment: Deployment) -> Mapping[str, str]:
+    cloudformation = deployment.cloud.session().client("cloudformation", endpoint_url=deployment.cloud.endpoint)
+    (stack,) = cloudformation.describe_stacks(StackName=deployment.stack.name)["Stacks"]
+    return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+
+
+def _local_url(deployment: Deployment, url: str) -> str:
+    """Return where the local cloud serves a function URL: AWS's name for it leads to AWS."""
+    id_ = (urlsplit(url).hostname or "").split(".")[0]
+    return f"{deployment.cloud.endpoint}/_aws/lambda-url/{id_}/"

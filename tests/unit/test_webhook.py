@@ -1,0 +1,155 @@
+"""The webhook of the parcel saga: who may answer, and the response that each answer gets."""
+
+import base64
+import json
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import boto3
+import pytest
+
+from examples.parcel_pickup.lambdas import handlers, webhook
+from examples.parcel_pickup.lambdas.signatures import signature
+from examples.parcel_pickup.lambdas.webhook import TOLERANCE
+from lambdas.saga_runtime import callbacks
+from lambdas.saga_runtime.barrier import Row, SagaIdentity
+from lambdas.saga_runtime.own_table import OWN_TABLE
+from lambdas.saga_runtime.provider_calls import idempotency_key
+from tests.fixtures import create_table, local_aws, stored_item
+from tests.tasks import Tasks
+
+SECRET = "a secret of the tests"  # noqa: S105 (it opens nothing)
+SAGA = {"id": "s", "started_at": "2026-01-01T00:00:00.000Z"}
+PARCEL = {"parcel_id": "1", "goods": "tea", "address": "1 Quay St"}
+TOKEN = "token-1"  # noqa: S105 (it opens nothing)
+
+
+@pytest.fixture(autouse=True)
+def tasks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Tasks]:
+    tasks = Tasks()
+    monkeypatch.setattr(callbacks, "_client", lambda: tasks)
+    with local_aws():
+        create_table("parcel_id")
+        client: Any = boto3.client("secretsmanager")
+        monkeypatch.setenv("WEBHOOK_SECRET", client.create_secret(Name="webhook", SecretString=SECRET)["ARN"])
+        webhook._client.cache_clear()
+        yield tasks
+    webhook._client.cache_clear()
+
+
+def request(tasks: Tasks) -> None:
+    tasks.open(TOKEN)
+    handlers.request_pickup({"saga": SAGA, "input": PARCEL, "task_token": TOKEN}, None)
+
+
+def answer(**fields: object) -> bytes:
+    row = Row(step=handlers.PICKUP, key=("parcel_id", "1"), saga=SagaIdentity(**SAGA), table=OWN_TABLE)
+    common = {"parcel_id": "1", "step": "request_pickup", "request": idempotency_key(row)}
+    return json.dumps({**common, "result": "accepted", "details": {"driver": "Ada"}, **fields}).encode()
+
+
+def event(body: bytes, *, secret: str = SECRET, at: float | None = None, encoded: bool = False) -> dict[str, Any]:
+    timestamp = str(int(time.time() if at is None else at))
+    return {
+        "headers": {"webhook-timestamp": timestamp, "webhook-signature": signature(secret, timestamp, body)},
+        "body": base64.b64encode(body).decode() if encoded else body.decode(),
+        "isBase64Encoded": encoded,
+    }
+
+
+def post(sent: Mapping[str, Any]) -> tuple[int, dict[str, str]]:
+    response = handlers.receive_answer(sent, None)
+    return response["statusCode"], json.loads(response["body"])
+
+
+def row() -> dict[str, Any]:
+    return stored_item("1", "PICKUP") or {}
+
+
+@pytest.mark.parametrize("encoded", [False, True])
+def test_a_signed_answer_counts(tasks: Tasks, encoded: bool) -> None:  # noqa: FBT001 (a parameter of the test)
+    request(tasks)
+    assert post(event(answer(), encoded=encoded)) == (
+        200,
+        {"parcel_id": "1", "step": "request_pickup", "status": "ACCEPTED"},
+    )
+    assert set(tasks.outcomes) == {TOKEN}
+
+
+def without(name: str) -> dict[str, Any]:
+    sent = event(answer())
+    return sent | {"headers": {other: value for other, value in sent["headers"].items() if other != name}}
+
+
+def with_header(name: str, value: str) -> dict[str, Any]:
+    sent = event(answer())
+    return sent | {"headers": sent["headers"] | {name: value}}
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"body": answer().decode()},
+        without("webhook-signature"),
+        without("webhook-timestamp"),
+        with_header("webhook-signature", ""),
+        with_header("webhook-signature", "é"),
+        with_header("webhook-signature", "0" * 64),
+        with_header("webhook-timestamp", str(int(time.time()) + 1)),
+        with_header("webhook-timestamp", "-1"),
+        with_header("webhook-timestamp", "١"),
+        with_header("webhook-timestamp", "9" * 5_000),
+        event(answer(), secret="another secret"),
+        event(answer()) | {"body": answer(result="rejected", reason="x").decode()},
+        {"headers": {"webhook-timestamp": "0", "webhook-signature": signature(SECRET, "0", answer())}},
+    ],
+)
+def test_an_answer_that_the_carrier_did_not_sign_changes_nothing(tasks: Tasks, sent: dict[str, Any]) -> None:
+    request(tasks)
+    stored = row()
+    status, content = post(sent)
+    assert (status, content["error"]) == (401, "InvalidSignatureError")
+    assert (row(), tasks.outcomes) == (stored, {})
+
+
+@pytest.mark.parametrize(("age", "status"), [(TOLERANCE - 5, 200), (TOLERANCE + 5, 401), (-TOLERANCE - 5, 401)])
+def test_a_signature_is_valid_for_some_minutes(tasks: Tasks, age: int, status: int) -> None:
+    request(tasks)
+    assert post(event(answer(), at=time.time() - age))[0] == status
+
+
+def test_the_response_to_an_invalid_answer_says_what_is_wrong(tasks: Tasks) -> None:
+    request(tasks)
+    assert post(event(b"{")) == (400, {"error": "InvalidInput", "reason": "the body is not JSON"})
+    status, content = post(event(answer(details={})))
+    assert (status, content["reason"][:17]) == (400, "driver is missing")
+
+
+def test_an_answer_that_comes_too_early_is_to_be_sent_again() -> None:
+    response = handlers.receive_answer(event(answer()), None)
+    assert response["statusCode"] == 503
+    assert int(response["headers"]["retry-after"]) > 0
+
+
+def test_an_answer_after_the_compensation_is_a_conflict(tasks: Tasks) -> None:
+    request(tasks)
+    handlers.cancel_pickup({"saga": SAGA, "input": PARCEL}, None)
+    status, content = post(event(answer()))
+    assert (status, content["error"]) == (409, "StepCompensated")
+
+
+def test_no_response_contains_the_token(tasks: Tasks) -> None:
+    request(tasks)
+    responses = [
+        handlers.receive_answer(event(answer(**fields)), None) for fields in ({}, {"step": "x"}, {"result": "x"})
+    ]
+    assert TOKEN not in str(responses)
+
+
+def test_a_rotated_secret_takes_effect_at_once(tasks: Tasks) -> None:
+    request(tasks)
+    assert post(event(answer(), secret="rotated"))[0] == 401
+    client: Any = boto3.client("secretsmanager")
+    client.put_secret_value(SecretId="webhook", SecretString="rotated")
+    assert post(event(answer(), secret="rotated"))[0] == 200
