@@ -37,7 +37,7 @@ class UnknownExecution(OpsError):  # noqa: N818 (the name says what is wrong)
 
 
 class NotCancellable(OpsError):  # noqa: N818 (the name says what is wrong)
-    """No saga of the order runs, or more than one."""
+    """No saga of the order runs, or more than one, or its last step has begun."""
 
 
 class NotSettleable(OpsError):  # noqa: N818 (the name says what is wrong)

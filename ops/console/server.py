@@ -23,7 +23,7 @@ from ops.console.outage import Outage, add_outage
 from ops.console.protection import DRAWING_POLICY, MAX_BODY, protected, require_known_host, require_own_page
 from ops.console.views import Views
 from ops.display import printable
-from ops.errors import NotResumable, NotStoppable, OpsError, UnknownExecution, UnknownOrder, explained
+from ops.errors import NotCancellable, NotResumable, NotStoppable, OpsError, UnknownExecution, UnknownOrder, explained
 from ops.model import Outcome
 from ops.pictures import mermaid_script
 from ops.selection import Selection, read_time
@@ -113,6 +113,7 @@ def create_app(
         add_outage(app, outage)
     _add_queries(app, views)
     _add_changes(app, views, form)
+    _add_recoveries(app, views)
     return app
 
 
@@ -202,9 +203,15 @@ def _add_changes(app: Flask, views: Views, form: StartForm) -> None:
             return jsonify({"error": redacted(explained(error), values_in(input_))}), HTTPStatus.BAD_GATEWAY
         return jsonify({"name": arn.rsplit(":", 1)[-1], "execution_arn": arn})
 
+
+def _add_recoveries(app: Flask, views: Views) -> None:
     @app.post("/api/resume")
     def resume() -> Response:
         return jsonify(views.resume(_named_execution()))
+
+    @app.post("/api/cancel")
+    def cancel() -> Response:
+        return jsonify(views.cancel(_named_execution()))
 
     @app.post("/api/stop")
     def stop() -> Response:
@@ -274,7 +281,7 @@ def _status_and_message(error: Exception) -> tuple[int, str]:
             return error.code or 500, error.description or error.name
         case UnknownExecution() | UnknownOrder():
             return 404, str(error)
-        case NotResumable() | NotStoppable():
+        case NotCancellable() | NotResumable() | NotStoppable():
             return 409, str(error)
         case OpsError():
             return 400, str(error)

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, cast
 from lambdas.saga_runtime.errors import SagaConflict
 from lambdas.saga_runtime.execution_history import PathStep, stopped_in
 from ops import documents
+from ops.cancel import cancel, cancellable
 from ops.client import SagaClient
 from ops.console.form import steps_of
 from ops.definition import Definition, read_definition
 from ops.documents import Document
+from ops.errors import NotCancellable
 from ops.graph import CLASSES, mermaid
 from ops.model import Execution, Order, Outcome, SagaRun, StoredRow, StuckList
 from ops.progress import ICONS, progress_of
+from ops.saga_steps import DEFAULT_MODULE, read_steps
 from ops.selection import Selection
 
 if TYPE_CHECKING:
@@ -128,6 +131,14 @@ class Views:
         with self._stuck_lock:
             self._stuck = None
         return {"resumed": saga.execution.name, "state": saga.state, "at": documents.moment(at)}
+
+    def cancel(self, execution: str) -> Document:
+        """Roll the saga of an ARN or a name back: ``{"cancelled", "rejected": [STATE]}``. Raises NotCancellable."""
+        found = cancellable(self.client, execution)
+        result = cancel(self.client, read_steps(self.client, DEFAULT_MODULE, execution=found.arn), found)
+        if not result.is_accepted:
+            raise NotCancellable(f"too late: the {self.noun} is about to be confirmed")
+        return {"cancelled": found.name, "rejected": list(result.rejected)}
 
     def _execution(self, arn: str) -> Execution:
         with self._lock:

@@ -25,6 +25,7 @@ from ops.console.form import PRESETS, StartForm, read_presets, steps_of
 from ops.console.server import allowed_hosts, create_app
 from ops.definition import read_definition
 from ops.errors import OpsError, UnknownStack
+from tests.fixtures import store_item
 from tests.ops.conftest import CARD, World
 from tests.sagas import SAGAS
 
@@ -410,6 +411,17 @@ def test_only_a_running_saga_can_be_stopped(client: Client, world: World) -> Non
     world.describe_with({"status": "RUNNING"})
     world.answer("StopExecution", {"stopDate": datetime(2026, 1, 31, tzinfo=UTC)})
     assert body(client.post("/api/stop", {"execution": ended.arn})) == {"stopped": ended.arn}
+
+
+def test_a_running_saga_is_cancelled_unless_its_last_step_has_begun(client: Client, world: World) -> None:
+    ended = world.run("1", name="1")
+    world.describe_with({"status": "RUNNING"})
+    rejected = client.post("/api/cancel", {"execution": ended.arn})
+    too_late = "too late: the order is about to be confirmed"
+    assert (rejected.status_code, body(rejected)) == (409, {"error": too_late})
+    store_item("1", "SHIPMENT", None)
+    cancelled = body(client.post("/api/cancel", {"execution": ended.arn}))
+    assert cancelled == {"cancelled": "1", "rejected": ["ProcessShipment"]}
 
 
 def test_a_replay_enters_one_state_after_the_other(client: Client, world: World) -> None:

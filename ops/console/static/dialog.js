@@ -39,6 +39,14 @@ export function askToResume(saga, onResumed) {
   });
 }
 
+export function askToCancel(saga, onCancelled) {
+  const what = `The saga ${saga.name} rolls back by itself, unless its last step has begun.`;
+  ask({ heading: "Cancel this saga?", what, yes: "Roll back" }, async () => {
+    await post("/api/cancel", { execution: saga.arn });
+    onCancelled();
+  });
+}
+
 export function askToStop(saga, onStopped) {
   const what = `The execution ${saga.name} stops where it is, and its saga is stuck until somebody resumes it.`;
   ask({ heading: "Stop this saga?", what, yes: "Stop" }, async () => {

@@ -3,7 +3,7 @@
 import { byId, element, get, repeat, showError } from "./api.js";
 import { badge, between, duration, elapsed, orderLink, outcomeBadge, showRows, time, timeText } from "./display.js";
 import { Graph } from "./graph.js";
-import { askToResume, askToStop } from "./dialog.js";
+import { askToCancel, askToResume, askToStop } from "./dialog.js";
 
 const RUNNING_MS = 400;
 const STUCK_MS = 5000;
@@ -33,6 +33,7 @@ byId("resume-button").addEventListener("click", () => {
   const { execution_arn: arn, order_id: orderId } = last.execution;
   askToResume({ name, arn, state: last.stopped_in.join(" and "), orderId }, refresh);
 });
+byId("cancel-button").addEventListener("click", () => askToCancel({ name, arn: last.execution.execution_arn }, refresh));
 byId("stop-button").addEventListener("click", () => askToStop({ name, arn: last.execution.execution_arn }, refresh));
 byId("replay-button").addEventListener("click", () => replay().catch((error) => showError(error.message)));
 byId("history").addEventListener("toggle", () => showEvents().catch((error) => showError(error.message)));
@@ -46,6 +47,7 @@ function show() {
   byId("cause").hidden = !byId("cause").textContent;
   byId("times").replaceChildren("Started ", time(execution.started_at), `, ${elapsed(execution)}. `, redrives(execution));
   byId("resume-button").hidden = execution.outcome !== "stuck";
+  byId("cancel-button").hidden = execution.outcome !== "running";
   byId("stop-button").hidden = execution.outcome !== "running";
   byId("replay-button").hidden = execution.outcome === "running" || replays;
   const links = Object.entries(last.links).flatMap(([text, href]) => [" ", element("a", { text, href, rel: "noreferrer" })]);
