@@ -41,6 +41,11 @@ class Outage:
         for state in states:
             self._set(state, {})
 
+    def close_others(self) -> None:
+        """Close what other tests left stuck: it is in the same groups, and would stop them."""
+        for arn in self.operator.stuck().keys() - set(self.executions):
+            self.operator("close", arn, "--reason", "left by another test")
+
     def stuck(self) -> dict[str, int]:
         """Return how many sagas are stuck, by state."""
         found = self.operator.document("stuck", "--since", self.since)["stuck"]
@@ -82,6 +87,7 @@ def test_one_command_resumes_what_is_fixed_and_stops_the_other_group_after_one(o
 
 def test_sagas_that_failed_recover_without_a_command(outage: Outage) -> None:
     outage.fix(*CAUSES)
+    outage.close_others()
     deployment = outage.operator.deployment
     cloud = deployment.cloud
     lambda_ = cloud.session().client("lambda", endpoint_url=cloud.endpoint)
