@@ -2,7 +2,7 @@
 
 It lists the executions first and then scans the table, in parallel and eventually consistent. An order that looks
 wrong is looked at again: first its executions, then its rows by a consistent read. An execution that has ended changes
-no row afterwards, so a finding is no effect of the time between two requests.
+no row afterwards, so the time between two requests causes no finding.
 """
 
 import itertools
@@ -324,7 +324,7 @@ def _listed(item: "ExecutionListItemTypeDef") -> ListedExecution:
     outcomes = {"RUNNING": Outcome.RUNNING, "PENDING_REDRIVE": Outcome.RUNNING, "SUCCEEDED": Outcome.FULFILLED}
     started_at = item["startDate"]
     return ListedExecution(
-        # A clean failure is not told apart: neither may own a live row.
+        # A clean failure counts as stuck here: neither may own a live row.
         outcome=outcomes.get(item["status"], Outcome.STUCK),
         started_at=started_at,
         active_since=max(started_at, item.get("redriveDate", started_at)),

@@ -659,7 +659,7 @@ def _require_resumable(execution: Execution, noun: str) -> None:
 def _not_redrivable(execution: Execution, reason: str, noun: str) -> NotResumable:
     return NotResumable(
         f"{execution.name} can no longer be resumed: {reason.rstrip('.')}: "
-        f"look at its rows with `python -m ops show` and settle the {noun} by hand, then `python -m ops close`"
+        f"`python -m ops settle {execution.name}` compensates the {noun}, then `python -m ops close`"
     )
 
 

@@ -175,7 +175,7 @@ def _redrive(sagas: Sequence[StuckSaga], deadline: float) -> list[StuckSaga]:
     before = {saga.arn: saga for saga in sagas if _is_redriven(saga)}
     while True:
         now = {arn: _described(arn, saga.group, saga.reported_at) for arn, saga in before.items()}
-        # DescribeExecution is eventually consistent: the stop before the redrive is no end.
+        # DescribeExecution is eventually consistent: it may still show the stop before the redrive.
         is_over = all(
             one.state is State.RECOVERED or (one.state is State.STUCK and one.stopped_at != before[arn].stopped_at)
             for arn, one in now.items()

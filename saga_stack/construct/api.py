@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass, field
 
-from aws_cdk import ArnFormat, CfnOutput, Duration, Stack
+from aws_cdk import CfnOutput, Duration, Stack
 from aws_cdk import aws_apigatewayv2 as apigateway
 from aws_cdk import aws_apigatewayv2_authorizers as authorizers
 from aws_cdk import aws_apigatewayv2_integrations as integrations
@@ -15,8 +15,7 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from saga_stack.construct.encryption import allow_key_for_table
-from saga_stack.construct.functions import LoggedFunction, log_group_of, role_of
-from saga_stack.construct.nag import acknowledge
+from saga_stack.construct.functions import LoggedFunction, allow_executions, log_group_of, role_of
 from saga_stack.construct.stages import Stage
 
 # Log groups with this prefix need no resource policy, of which an account may have ten only.
@@ -175,19 +174,7 @@ class SagaApi(Construct):
         role = role_of(function)
         self._table.grant(role, "dynamodb:GetItem")
         allow_key_for_table(role, self._key)
-        executions = Stack.of(self).format_arn(
-            service="states",
-            resource="execution",
-            resource_name=f"{self._state_machine_name}:*",
-            arn_format=ArnFormat.COLON_RESOURCE_NAME,
-        )
-        role.add_to_principal_policy(iam.PolicyStatement(actions=["states:DescribeExecution"], resources=[executions]))
-        acknowledge(
-            role,
-            finding="AwsSolutions-IAM5[Resource::arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:"
-            f"execution:{self._state_machine_name}:*]",
-            reason="the names of executions are not known before they start; all are of this state machine",
-        )
+        allow_executions(role, self._state_machine_name, "states:DescribeExecution")
 
 
 def _authorizer(jwt: Jwt | None) -> apigateway.IHttpRouteAuthorizer:

@@ -1,14 +1,13 @@
 """The function that redrives sagas that failed, and its schedule. Only for stages with ``automatic_redrives``."""
 
-from aws_cdk import ArnFormat, Duration, Stack
+from aws_cdk import Duration
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from saga_stack.construct.functions import LoggedFunction
-from saga_stack.construct.nag import acknowledge
+from saga_stack.construct.functions import LoggedFunction, allow_executions, role_of
 from saga_stack.construct.stages import Stage
 from saga_stack.construct.stuck_sagas import StuckSagas
 
@@ -59,23 +58,8 @@ class AutomaticRedrives(Construct):
                 "FIRST_PAUSE_SECONDS": str(stage.first_redrive_after),
             },
         )
-        role = self.function.role
-        assert role is not None  # noqa: S101 (LoggedFunction makes one)
-        executions = Stack.of(self).format_arn(
-            service="states",
-            resource="execution",
-            resource_name=f"{state_machine_name}:*",
-            arn_format=ArnFormat.COLON_RESOURCE_NAME,
-        )
-        role.add_to_principal_policy(
-            iam.PolicyStatement(actions=["states:DescribeExecution", "states:RedriveExecution"], resources=[executions])
-        )
-        acknowledge(
-            role,
-            finding="AwsSolutions-IAM5[Resource::arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:"
-            f"execution:{state_machine_name}:*]",
-            reason="the names of executions are not known before they start; all are of this state machine",
-        )
+        role = role_of(self.function)
+        allow_executions(role, state_machine_name, "states:DescribeExecution", "states:RedriveExecution")
         stuck.table.grant(role, "dynamodb:Scan", "dynamodb:DeleteItem")
         role.add_to_principal_policy(
             iam.PolicyStatement(actions=["sqs:DeleteMessage", "sqs:ReceiveMessage"], resources=[stuck.queue.queue_arn])

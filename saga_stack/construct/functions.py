@@ -158,6 +158,23 @@ def allow_update(role: iam.IRole, table: dynamodb.ITable, key: kms.IKey | None) 
     allow_key_for_table(role, key)
 
 
+def allow_executions(role: iam.IRole, state_machine_name: str, *actions: str) -> None:
+    """Allow the role these actions on all executions of the state machine, and accept cdk-nag's finding about them."""
+    executions = Stack.of(role).format_arn(
+        service="states",
+        resource="execution",
+        resource_name=f"{state_machine_name}:*",
+        arn_format=ArnFormat.COLON_RESOURCE_NAME,
+    )
+    role.add_to_principal_policy(iam.PolicyStatement(actions=list(actions), resources=[executions]))
+    acknowledge(
+        role,
+        finding="AwsSolutions-IAM5[Resource::arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:"
+        f"execution:{state_machine_name}:*]",
+        reason="the names of executions are not known before they start; all are of this state machine",
+    )
+
+
 def role_of(function: lambda_.IFunction) -> iam.IRole:
     """Return the role that the function was made with."""
     role = function.role

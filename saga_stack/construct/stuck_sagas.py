@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from aws_cdk import ArnFormat, Duration, Stack
+from aws_cdk import Duration
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
@@ -12,8 +12,7 @@ from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from saga_stack.construct.functions import LoggedFunction
-from saga_stack.construct.nag import acknowledge
+from saga_stack.construct.functions import LoggedFunction, allow_executions, role_of
 from saga_stack.construct.stages import Stage
 
 # The longest retention of SQS; Step Functions also allows redrives for 14 days.
@@ -84,25 +83,8 @@ class StuckSagas(Construct):
         )
 
     def _allow_reports(self, state_machine_name: str) -> None:
-        role = self.reporter.role
-        assert role is not None  # noqa: S101 (LoggedFunction makes one)
-        executions = Stack.of(self).format_arn(
-            service="states",
-            resource="execution",
-            resource_name=f"{state_machine_name}:*",
-            arn_format=ArnFormat.COLON_RESOURCE_NAME,
-        )
-        role.add_to_principal_policy(
-            iam.PolicyStatement(
-                actions=["states:DescribeExecution", "states:GetExecutionHistory"], resources=[executions]
-            )
-        )
-        acknowledge(
-            role,
-            finding="AwsSolutions-IAM5[Resource::arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:"
-            f"execution:{state_machine_name}:*]",
-            reason="the names of executions are not known before they start; all are of this state machine",
-        )
+        role = role_of(self.reporter)
+        allow_executions(role, state_machine_name, "states:DescribeExecution", "states:GetExecutionHistory")
         self.table.grant(role, "dynamodb:PutItem")
         role.add_to_principal_policy(iam.PolicyStatement(actions=["sqs:SendMessage"], resources=[self.queue.queue_arn]))
 
