@@ -26,7 +26,7 @@ CANCELLATION_REASONS = ("abandoned", "duplicate", "fraudulent", "requested_by_cu
 PARAMETERS: Mapping[str, Sequence[str]] = {
     "create": (
         *("amount", "currency", "capture_method", "confirm", "metadata"),
-        *("payment_method", "payment_method_types", "return_url"),
+        *("payment_method", "automatic_payment_methods", "return_url"),
     ),
     "retrieve": (),
     "confirm": ("payment_method", "return_url"),
@@ -69,7 +69,7 @@ class Intent:
     currency: str
     capture_method: str
     payment_method: str | None
-    payment_method_types: Sequence[str]
+    automatic_payment_methods: Mapping[str, object]
     metadata: Mapping[str, str]
     created: int
     status: Status
@@ -77,6 +77,8 @@ class Intent:
     canceled_at: int | None = None
     cancellation_reason: str | None = None
     last_payment_error: Json | None = None
+    payment_method_types: Sequence[str] = ("card",)
+    confirmation_method: str = "automatic"
     livemode: bool = False
     object: str = "payment_intent"
 
@@ -160,13 +162,13 @@ class Intents:
             currency=_required(params, "currency"),
             capture_method=_one_of(CAPTURE_METHODS, params, "capture_method") or "automatic_async",
             payment_method=payment_method,
-            payment_method_types=[value for name, value in params.items() if name.startswith("payment_method_types[")],
+            automatic_payment_methods={"enabled": True, "allow_redirects": _allow_redirects(params)},
             metadata=_metadata(params),
             created=int(self.now()),
             status="requires_confirmation" if payment_method else "requires_payment_method",
         )
         if is_confirmed := params.get("confirm") == "true":
-            _require_no_redirect(intent, params)
+            _require_return_url(intent, params)
         self._intents[intent.id] = intent
         self._change(intent, "created")
         return self.confirm(intent.id, params) if is_confirmed else intent.json()
@@ -179,7 +181,7 @@ class Intents:
         """Authorize the amount; capture it too, unless the capture method is ``manual``."""
         intent = self._intent(id_)
         intent.require_status("confirm", "requires_confirmation", "requires_payment_method")
-        _require_no_redirect(intent, params)
+        _require_return_url(intent, params)
         intent.payment_method = _payment_method(params) or intent.payment_method
         if not intent.payment_method:
             raise intent.unexpected_state("confirm needs a payment_method")
@@ -297,10 +299,16 @@ def _metadata(params: Params) -> dict[str, str]:
     return metadata
 
 
-def _require_no_redirect(intent: Intent, params: Params) -> None:
-    """Reject a confirmation that might send the customer to another page, with no page to return to."""
-    if not intent.payment_method_types and "return_url" not in params:
-        raise _invalid("return_url", "missing parameter; payment_method_types=card needs none", "parameter_missing")
+def _allow_redirects(params: Params) -> str:
+    name = "automatic_payment_methods[allow_redirects]"
+    return _one_of(("always", "never"), params, name) or "always"
+
+
+def _require_return_url(intent: Intent, params: Params) -> None:
+    """Reject a confirmation that may redirect the customer to another page, with no page to return to."""
+    if intent.automatic_payment_methods["allow_redirects"] == "always" and "return_url" not in params:
+        message = "missing parameter; automatic_payment_methods[allow_redirects]=never needs none"
+        raise _invalid("return_url", message, "parameter_missing")
 
 
 def _page(kind: str, objects: Sequence[Json], params: Params) -> Json:

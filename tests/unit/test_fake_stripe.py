@@ -16,7 +16,7 @@ PRICE: dict[str, Any] = {
     "currency": "eur",
     "capture_method": "manual",
     "payment_method": "pm_card_visa",
-    "payment_method_types": ["card"],
+    "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
     "metadata": {"sale_id": SALE},
 }
 
