@@ -82,6 +82,8 @@ chaos: install ## Every pair of faults and every order of deliveries, of all sag
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SAGA),--saga $(SAGA))
 	@echo "200 orders at 16 at a time on the local cloud, functions killed and crashing at random"
 	@ORDERS=200 $(BIN)/python -m pytest --numprocesses=0 --quiet tests/e2e/test_processes.py -k many_orders
+	@echo "300 stuck sagas resumed by groups, with a command and without one"
+	@STUCK=300 $(BIN)/python -m pytest --numprocesses=0 --quiet tests/e2e/test_recovery.py
 
 mutants: install ## Change one expression of the saga at a time and expect a test to fail, for ten minutes (SEED= for other ones, ARGS=)
 	@$(BIN)/python -m tests.mutants $(if $(SEED),--seed $(SEED)) $(ARGS)
