@@ -11,9 +11,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from moto import mock_aws
 
-from examples.ticket_sale.lambdas import handlers as sale_handlers
-from examples.ticket_sale.lambdas import provider
-from examples.ticket_sale.lambdas.sale_steps import SCHEMA as SALE_SCHEMA
 from examples.trip_booking.lambdas.trip_steps import SCHEMA as TRIP_SCHEMA
 from lambdas.order_steps import SCHEMA, STEPS
 from lambdas.saga_runtime import clock, own_table
@@ -23,6 +20,9 @@ from lambdas.saga_runtime.provider_calls import ProviderRequest
 from lambdas.saga_runtime.redaction import HIDDEN, redacted
 from lambdas.saga_runtime.steps import Schema, StepSpec
 from lambdas.saga_runtime.validation import line
+from templates.saga_provider.lambdas import provider
+from tests import charges
+from tests.charges import SCHEMA as SALE_SCHEMA
 from tests.fixtures import TABLE, create_table
 
 if TYPE_CHECKING:
@@ -214,8 +214,8 @@ def test_a_compensation_raises_no_business_error_because_it_would_not_be_retried
         raise InvalidInput("card_no was declined")
 
     monkeypatch.setattr(provider, "_post", respond)
-    sale_handlers.charge_card(by_saga("s", input_=SALE), None)
-    asks_again = compensation(sale_handlers.PAYMENT, call=decline)
+    charges.charge_card(by_saga("s", input_=SALE), None)
+    asks_again = compensation(charges.PAYMENT, call=decline)
     with pytest.raises(StepFailed, match="InvalidInput: card_no was declined"):
         asks_again(by_saga("s", input_=SALE), None)
 
@@ -225,12 +225,12 @@ def test_no_response_of_a_provider_prevents_the_last_write_of_a_compensation(
     sales: "DynamoDBClient", monkeypatch: pytest.MonkeyPatch, response: dict[str, str]
 ) -> None:
     monkeypatch.setattr(provider, "_post", lambda *_: (201, {"charge_id": "c"}))
-    sale_handlers.charge_card(by_saga("s", input_=SALE), None)
-    cancels = compensation(sale_handlers.PAYMENT, call=lambda _request: response)
+    charges.charge_card(by_saga("s", input_=SALE), None)
+    cancels = compensation(charges.PAYMENT, call=lambda _request: response)
     assert cancels(by_saga("s", input_=SALE), None)["status"] == "REFUNDED"
-    charges = action(sale_handlers.PAYMENT, call=lambda _request: response)
+    charge = action(charges.PAYMENT, call=lambda _request: response)
     with pytest.raises(ValueError, match="PAYMENT cannot store"):
-        charges(by_saga("t", APRIL, SALE), None)
+        charge(by_saga("t", APRIL, SALE), None)
 
 
 # Card numbers.
@@ -271,9 +271,9 @@ def test_the_text_of_a_fault_is_redacted_and_short(sales: "DynamoDBClient", make
         raise RuntimeError("cannot charge 5500-0000-1111" + " ..." * 1000)
 
     if make is compensation:
-        action(sale_handlers.PAYMENT, call=lambda _request: {})(by_saga("s", input_=SALE), None)
+        action(charges.PAYMENT, call=lambda _request: {})(by_saga("s", input_=SALE), None)
     with pytest.raises(StepFailed, match=r"RuntimeError: cannot charge \(hidden\)") as fault:
-        make(sale_handlers.PAYMENT, call=crash)(by_saga("s", input_=SALE), None)
+        make(charges.PAYMENT, call=crash)(by_saga("s", input_=SALE), None)
     assert len(str(fault.value)) < 1_100
 
 

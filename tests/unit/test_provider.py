@@ -1,4 +1,4 @@
-"""The client of the ticket saga's payment provider, over HTTP."""
+"""The client of the payment provider that ``make new`` writes, over HTTP."""
 
 import json
 import socket
@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from examples.ticket_sale.fake_provider import DECLINES, SILENT, SLOW_ONCE, FakeProvider, serving
-from examples.ticket_sale.lambdas import handlers, provider
 from lambdas.saga_runtime.barrier import Row, SagaIdentity
 from lambdas.saga_runtime.errors import InvalidInput, StepCompensated
 from lambdas.saga_runtime.own_table import OWN_TABLE
 from lambdas.saga_runtime.provider_calls import ProviderRequest
+from templates.saga_provider.fake_provider import DECLINES, SILENT, SLOW_ONCE, FakeProvider, serving
+from templates.saga_provider.lambdas import provider
+from tests import charges
 from tests.fixtures import TABLE, create_table, local_aws
 
 CARD = "987-650-432-1987"
@@ -33,7 +34,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeProvider]:
 
 def request(sale: dict[str, Any] = SALE, *, id_: str = "key") -> ProviderRequest:
     saga = SagaIdentity(id="s", started_at="2026-01-01T00:00:00.000Z")
-    row = Row(step=handlers.PAYMENT, key=("sale_id", "1"), saga=saga, table=OWN_TABLE)
+    row = Row(step=charges.PAYMENT, key=("sale_id", "1"), saga=saga, table=OWN_TABLE)
     return ProviderRequest(row=row, input=sale, id=id_, stored={}, requested_at=saga.started_at, compensates=False)
 
 
@@ -166,7 +167,7 @@ def test_no_row_log_error_or_ledger_has_the_card_number(
                 "saga": {"id": "s", "started_at": "2026-01-01T00:00:00.000Z"},
                 "input": {**priced(cents), "sale_id": str(cents)},
             }
-            for function in (handlers.charge_card, handlers.refund_card, handlers.charge_card):
+            for function in (charges.charge_card, charges.refund_card, charges.charge_card):
                 try:
                     function(event, None)
                 except Exception as error:  # noqa: BLE001 (Lambda logs any error)

@@ -12,15 +12,16 @@ from typing import Any
 
 import pytest
 
-from examples.ticket_sale.fake_provider import DECLINES, SILENT, SLOW_ONCE, FakeProvider
-from examples.ticket_sale.lambdas import handlers, provider
-from examples.ticket_sale.lambdas.sale_steps import STEPS
 from lambdas.saga_runtime import barrier
 from lambdas.saga_runtime.barrier import Row, SagaIdentity
 from lambdas.saga_runtime.errors import BusinessError, InvalidInput, SagaConflict, StepCompensated
 from lambdas.saga_runtime.handlers import action, compensation, resolution
 from lambdas.saga_runtime.own_table import OWN_TABLE
 from lambdas.saga_runtime.provider_calls import ProviderRequest, idempotency_key
+from templates.saga_provider.fake_provider import DECLINES, SILENT, SLOW_ONCE, FakeProvider
+from templates.saga_provider.lambdas import provider
+from tests import charges
+from tests.charges import STEPS
 from tests.fixtures import create_table, local_aws, store_item, stored_item
 
 SEAT, PAYMENT = STEPS["SEAT"], STEPS["PAYMENT"]
@@ -76,11 +77,11 @@ def by_saga(saga_id: str, sale: object = SALE, *, at: str = NOW) -> object:
 
 
 def charge(saga_id: str = "s", sale: object = SALE, at: str = NOW) -> Any:
-    return handlers.charge_card(by_saga(saga_id, sale, at=at), None)
+    return charges.charge_card(by_saga(saga_id, sale, at=at), None)
 
 
 def refund(saga_id: str = "s", sale: object = SALE, at: str = NOW) -> Any:
-    return handlers.refund_card(by_saga(saga_id, sale, at=at), None)
+    return charges.refund_card(by_saga(saga_id, sale, at=at), None)
 
 
 def stored() -> dict[str, Any]:

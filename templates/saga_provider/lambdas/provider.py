@@ -18,7 +18,7 @@ from lambdas.saga_runtime.provider_calls import ProviderRequest
 from lambdas.saga_runtime.steps import Attributes
 from lambdas.saga_runtime.validation import amount
 
-# For each wait for a byte, and for the whole call; well below the function's timeout (app.py).
+# For each wait for a byte, and for the whole call; well below the function's timeout (saga.py).
 TIMEOUT_SECONDS = 3.0
 DEADLINE_SECONDS = 9.0
 
