@@ -15,6 +15,7 @@ Params = Mapping[str, str]
 Json = dict[str, Any]
 Status = Literal["requires_payment_method", "requires_confirmation", "requires_capture", "succeeded", "canceled"]
 
+ROOT = "/v1/payment_intents"
 # Stripe's payment methods for tests, each with the decline code of its card.
 PAYMENT_METHODS: Mapping[str, str | None] = {
     "pm_card_visa": None,
@@ -227,7 +228,7 @@ class Intents:
         intents = [intent for intent in self._intents.values() if intent.created >= oldest][::-1]
         after = params.get("starting_after")
         start = intents.index(self._intent(after)) + 1 if after else 0
-        return _page("list", [intent.json() for intent in intents[start:]], params)
+        return _page("list", "", [intent.json() for intent in intents[start:]], params)
 
     def search(self, params: Params) -> Json:
         """Return the newest intents that match the query, as they were ``search_delay`` seconds ago."""
@@ -240,10 +241,10 @@ class Intents:
         found = [
             intent
             for intent in reversed(indexed.values())
-            if all(intent["metadata"].get(name, "").casefold() == value for name, value in wanted.items())
+            if wanted.items() <= {name: value.casefold() for name, value in intent["metadata"].items()}.items()
         ]
         start = _integer(params, "page", default="0")
-        page = _page("search_result", found[start:], params)
+        page = _page("search_result", "/search", found[start:], params)
         return page | {"next_page": str(start + len(page["data"])) if page["has_more"] else None}
 
     def _intent(self, id_: str) -> Intent:
@@ -323,6 +324,6 @@ def _require_return_url(intent: Intent, params: Params) -> None:
         raise _invalid("return_url", message, "parameter_missing")
 
 
-def _page(kind: str, objects: Sequence[Json], params: Params) -> Json:
+def _page(kind: str, path: str, objects: Sequence[Json], params: Params) -> Json:
     limit = _integer(params, "limit", default="10")
-    return {"object": kind, "url": "/v1/payment_intents", "data": objects[:limit], "has_more": len(objects) > limit}
+    return {"object": kind, "url": f"{ROOT}{path}", "data": objects[:limit], "has_more": len(objects) > limit}

@@ -23,44 +23,26 @@ from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
 from urllib.parse import parse_qsl, urlsplit
 
-from examples.ticket_sale.fake_intents import Intents, Json, Params, StripeError, require_parameters
+from examples.ticket_sale.fake_intents import ROOT, Intents, Json, Params, StripeError, require_parameters
 
 SLOW_ONCE_CENTS = 1
 SILENT_CENTS = 2
 HOLD_SECONDS = 10.0
 KEY_LIFETIME_SECONDS = 24 * 60 * 60
 WEBHOOK_TIMEOUT_SECONDS = 5
-ROOT = "/v1/payment_intents"
 
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """A request to the API: its parameters are decoded, its headers are named in lower case."""
-
-    method: str
-    path: str
-    params: Params
-    headers: Mapping[str, str]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Response:
-    """A response of the API."""
-
-    status: int
-    body: Json
-    headers: Mapping[str, str]
+Response = tuple[int, Json]
 
 
 @dataclass(kw_only=True)
 class _Key:
     request: tuple[str, Params]
     used_at: float
-    response: tuple[int, Json] | None = None  # None while the request is executed
+    response: Response | None = None  # None while the request is executed
 
 
 class FakeStripe(Intents):
-    """A Stripe account.
+    """A Stripe account. It generates its keys, so none of them is in the code.
 
     Args:
         hold_seconds: how late a late response comes.
@@ -103,44 +85,44 @@ class FakeStripe(Intents):
         with self._lock:
             self._keys.clear()
 
-    def respond(self, request: Request) -> Response | None:
-        """Execute a request once for each idempotency key. None means that the response comes too late."""
-        headers = {"Request-Id": f"req_{secrets.token_hex(8)}"}
+    def respond(
+        self, method: str, path: str, params: Params, headers: Mapping[str, str]
+    ) -> tuple[Response, dict[str, str]] | None:
+        """Return the response to a request and its headers. None means that the response comes too late."""
         operation = ""
+        is_replay = False
         try:
-            self._authenticate(request)
-            operation, id_ = _route(request)
-            key = request.headers.get("idempotency-key", "") if request.method == "POST" else ""
-            saved = self._claim_key(key, request)
-            if saved:
-                headers["Idempotent-Replayed"] = "true"
-            status, body = saved or self._execute(key, operation, id_, request.params)
+            if headers.get("authorization") != f"Bearer {self.api_key}":
+                raise StripeError(401, None, "invalid API key")  # noqa: TRY301 (each error has one way out)
+            operation, id_ = _route(method, path)
+            key = headers.get("idempotency-key", "") if method == "POST" else ""
+            saved = self._claim_key(key, (path, params))
+            is_replay = saved is not None
+            response = saved or self._execute(key, operation, id_, params)
         except StripeError as error:
-            status, body = error.status, error.body
-        if self._is_late(operation, request.params, body):
+            response = error.status, error.body
+        if self._is_late(operation, params, response[1]):
             return None
-        return Response(status=status, body=body, headers=headers)
+        return response, {
+            "Request-Id": f"req_{secrets.token_hex(8)}",
+            **({"Idempotent-Replayed": "true"} if is_replay else {}),
+        }
 
-    def _authenticate(self, request: Request) -> None:
-        if request.headers.get("authorization") != f"Bearer {self.api_key}":
-            raise StripeError(401, None, "Invalid API Key provided")
-
-    def _claim_key(self, key: str, request: Request) -> tuple[int, Json] | None:
+    def _claim_key(self, key: str, request: tuple[str, Params]) -> Response | None:
         """Return the response to the first request with the key; None if this is the first."""
-        sent = (request.path, request.params)
         with self._lock:
             first = self._keys.get(key)
             if first is None or first.used_at + KEY_LIFETIME_SECONDS <= self.now():
-                self._keys |= {key: _Key(request=sent, used_at=self.now())} if key else {}
+                self._keys |= {key: _Key(request=request, used_at=self.now())} if key else {}
                 return None
-            if first.request != sent:
+            if first.request != request:
                 message = "the Idempotency-Key was first used with another endpoint or other parameters"
                 raise StripeError(400, None, message, type="idempotency_error")
             if first.response is None:
                 raise StripeError(409, "idempotency_key_in_use", "a request with this Idempotency-Key is in progress")
             return first.response
 
-    def _execute(self, key: str, operation: str, id_: str, params: Params) -> tuple[int, Json]:
+    def _execute(self, key: str, operation: str, id_: str, params: Params) -> Response:
         """Execute a request and save its response under the key. A request that fails validation leaves no key."""
         is_saved = False
         try:
@@ -165,9 +147,9 @@ class FakeStripe(Intents):
 
     def _is_late(self, operation: str, params: Params, body: Json) -> bool:
         """Return whether the cents of the intent's amount withhold the response."""
-        operations = {operation, "confirm" if params.get("confirm") == "true" else operation}
         intent = body.get("error", body).get("payment_intent", body)
-        if self.slow_at not in operations or "amount" not in intent:
+        confirms = operation == "create" and params.get("confirm") == "true"
+        if self.slow_at not in {operation, "confirm" if confirms else ""} or "amount" not in intent:
             return False
         with self._lock:
             is_first = (intent["id"], operation) not in self._slowed
@@ -198,21 +180,20 @@ class FakeStripe(Intents):
             ).close()
 
 
-def _route(request: Request) -> tuple[str, str]:
+def _route(method: str, path: str) -> tuple[str, str]:
     """Return the operation and the id of its intent, which may be empty."""
-    parts = request.path.removeprefix(ROOT).strip("/").split("/")
-    match request.method, parts if request.path.startswith(ROOT) else ["", "", ""]:
+    match method, path.removeprefix(ROOT).split("/"):
         case "POST", [""]:
             return "create", ""
         case "GET", [""]:
             return "list", ""
-        case "GET", ["search"]:
+        case "GET", ["", "search"]:
             return "search", ""
-        case "GET", [id_]:
+        case "GET", ["", id_]:
             return "retrieve", id_
-        case "POST", [id_, ("confirm" | "capture" | "cancel") as operation]:
+        case "POST", ["", id_, ("confirm" | "capture" | "cancel") as operation]:
             return operation, id_
-    raise StripeError(404, None, f"Unrecognized request URL ({request.method}: {request.path})")
+    raise StripeError(404, None, f"unknown path {method} {path}")
 
 
 @contextlib.contextmanager
@@ -228,23 +209,18 @@ def serving(*, hold_seconds: float = HOLD_SECONDS) -> Iterator[FakeStripe]:
             self._serve(self.rfile.read(int(self.headers.get("Content-Length", 0))).decode())
 
         def _serve(self, form: str) -> None:
-            response = fake.respond(
-                Request(
-                    method=self.command,
-                    path=urlsplit(self.path).path,
-                    params=dict(parse_qsl(form, keep_blank_values=True)),
-                    headers={name.lower(): value for name, value in self.headers.items()},
-                )
-            )
-            if response is None:
+            params = dict(parse_qsl(form, keep_blank_values=True))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            answer = fake.respond(self.command, urlsplit(self.path).path, params, headers)
+            if answer is None:
                 # The client times out before that; then the connection ends without a response.
                 fake.stopping.wait(fake.hold_seconds)
                 return
-            body = json.dumps(response.body).encode()
-            self.send_response(response.status)
-            for name, value in {**response.headers, "Content-Type": "application/json"}.items():
+            (status, content), own = answer
+            body = json.dumps(content).encode()
+            self.send_response(status)
+            for name, value in {**own, "Content-Type": "application/json", "Content-Length": str(len(body))}.items():
                 self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
 
