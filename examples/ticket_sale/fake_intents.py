@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from decimal import Decimal
 from typing import Any, Literal
 
 Params = Mapping[str, str]
@@ -152,6 +153,17 @@ class Intents:
             captures=sum(intent.status == "succeeded" for intent in intents),
             captured=sum(intent.amount_received for intent in intents),
             open_authorizations=sum(intent.status == "requires_capture" for intent in intents),
+        )
+
+    def balance(self, reference: str) -> Decimal:
+        """Return what was captured for a sale, in whole units of the currency."""
+        return Decimal(self.totals(reference).captured) / 100
+
+    def authorized(self, reference: str) -> Decimal:
+        """Return what is authorized for a sale, and neither captured nor cancelled."""
+        intents = list(self._intents.values())
+        return sum(
+            (Decimal(one.amount_capturable) / 100 for one in intents if reference in one.metadata.values()), Decimal(0)
         )
 
     def create(self, params: Params) -> Json:

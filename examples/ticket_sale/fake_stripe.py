@@ -70,6 +70,11 @@ class FakeStripe(Intents):
         self._keys: dict[str, _Key] = {}
         self._slowed: set[tuple[str, str]] = set()
 
+    @property
+    def secrets(self) -> Mapping[str, str]:
+        """The values of the secrets that the functions read, by the names of their variables."""
+        return {"STRIPE_KEY": self.api_key}
+
     def rotate_key(self) -> str:
         """Accept only a new API key from now on; return it."""
         self.api_key = f"sk_test_{secrets.token_hex(16)}"
