@@ -82,7 +82,7 @@ def capture(request: ProviderRequest) -> Attributes:
         if status == "canceled":
             raise StripeFault(
                 f"{_row(request)}: {id_} was cancelled before its capture, as Stripe does after 7 days: have the buyer "
-                "pay in another way or take back the ticket, then settle the saga"
+                "pay in another way or take back the ticket, then close the saga with `ops close`"
             ) from None
         if status != "succeeded":
             raise
@@ -145,7 +145,9 @@ def _cancel(call: StripeCall, request: ProviderRequest, id_: str) -> None:
     except stripe.InvalidRequestError:
         status = _status(call, id_)
         if status == "succeeded":
-            raise StripeFault(f"{_row(request)}: {id_} is captured: refund it, then settle the saga") from None
+            raise StripeFault(
+                f"{_row(request)}: {id_} is captured: refund it, then close the saga with `ops close`"
+            ) from None
         if status != "canceled":
             raise
 
