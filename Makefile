@@ -67,10 +67,10 @@ local: install ## The local cloud with the stack and the web console, until Ctrl
 console: install ## The web console of a stack on AWS (STAGE=dev|prod, CONSOLE_PORT=8080, ARGS= such as --stack TripSaga-dev)
 	@$(BIN)/python -m ops console --stage $(STAGE) --port $(CONSOLE_PORT) $(ARGS)
 
-docs: install ## Redraw the state machine in the documents
+docs: install ## Redraw the state machine in the README
 	@$(CDK) synth --quiet --context stage=dev
 	@$(RUN) $(BIN)/python -m tests.infrastructure.definitions cdk.out
-	@$(BIN)/python -m ops graph --definition cdk.out/OrderSaga-dev.asl.json --into README.md docs/concepts.md
+	@$(BIN)/python -m ops graph --definition cdk.out/OrderSaga-dev.asl.json --into README.md
 
 screenshots: install ## The pictures of the web console in docs/images (needs Chromium and chromedriver)
 	@$(BIN)/python -m tests.screenshots
