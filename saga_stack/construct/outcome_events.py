@@ -39,11 +39,14 @@ class Outcome:
         entity: the sort key of the row.
         status: the status.
         event: the name of the event, such as ``BookingConfirmed``.
+        is_rollback: whether the status is that of a compensated row. A saga that could not write the row then raises
+            its fence, which ends the saga as well. Default: false.
     """
 
     entity: str
     status: str
     event: str
+    is_rollback: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,11 +217,11 @@ class ExampleSubscriber(Construct):
 
 
 def _patterns(outcome: Outcome) -> Sequence[Mapping[str, object]]:
-    """Return the filters of the stream for rows that reach the status; other changes of such a row are not outcomes.
-
-    A compensation makes a new row if the action has made none.
-    """
+    """Return the filters of the stream for rows that reach the status. Later changes of a compensated row pass too."""
     reached = {"Keys": {"entity": {"S": [outcome.entity]}}, "NewImage": {"status": {"S": [outcome.status]}}}
+    if outcome.is_rollback:
+        # A compensation makes a new row if the action has made none.
+        return [{"eventName": ["INSERT", "MODIFY"], "dynamodb": reached}]
     before = {"status": {"S": [{"anything-but": [outcome.status]}]}}
     return [
         {"eventName": ["INSERT"], "dynamodb": reached},
