@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lambdas.saga_runtime.barrier import SagaIdentity
+from lambdas.saga_runtime.cancellation import is_execution
 from ops.client import MAX_PAGE, MAX_REQUESTS, SagaClient
 from ops.documents import moment
 from ops.invariants import ExpectedRow, history_problems, late_changes, repetitions, saga_problems
@@ -22,7 +23,6 @@ from ops.rows import (
     Row,
     Rows,
     identity_of,
-    is_execution,
     known_execution,
     owner,
     owners,
