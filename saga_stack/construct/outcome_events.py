@@ -1,7 +1,7 @@
 """The events by which other systems learn the outcome of a saga, on an event bus of the stack.
 
-The stream of the table calls a function, which publishes. A pipe would need no code, but the name of its events is
-fixed, and its templates cannot reach the last entry of a row's history (docs/adr/0025).
+The stream of the table calls a function, which publishes. A pipe would need no code, but it can neither compare the old
+with the new row nor reach the last entry of a history (docs/adr/0025).
 """
 
 import json
