@@ -322,7 +322,7 @@ def test_a_request_without_a_valid_signature_is_rejected(
 ) -> None:
     order = valid()
     answer = ApiClient(url=api.url, credentials=credentials).post("/orders", order)
-    assert (answer.status, set(answer.body or {})) == (403, {"message"})
+    assert (answer.status, "message" in (answer.body or {})) == (403, True)
     assert executions(stack, order) == []
 
 
