@@ -270,7 +270,7 @@ def test_an_order_is_cancelled_as_long_as_its_last_step_has_not_begun(
     api: ApiClient, stack: Deployment, faults_of_api: Faults, subscriber: Subscriber
 ) -> None:
     order = valid()
-    faults_of_api.set({"process_shipment": "sleep before"})
+    faults_of_api.set({"process_shipment": "hold before"})
     posted = api.post("/orders", order)
     cancel = f"{posted.headers['location']}/cancel"
     cancelled = api.post(cancel, {})
