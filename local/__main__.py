@@ -40,7 +40,7 @@ from local.order_demo import ORDER_DEMO
 from local.processes import running
 from local.sagas import demo_in, demo_named, demo_names
 from ops.arguments import ArgumentParser, port
-from ops.client import DeployedStack
+from ops.executions import DeployedStack
 
 if TYPE_CHECKING:
     import subprocess

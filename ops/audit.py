@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from lambdas.saga_runtime.barrier import SagaIdentity
 from lambdas.saga_runtime.cancellation import is_execution
-from ops.client import MAX_PAGE, MAX_REQUESTS, SagaClient
+from ops.client import SagaClient
 from ops.documents import moment
+from ops.executions import MAX_PAGE, MAX_REQUESTS
 from ops.invariants import ExpectedRow, history_problems, late_changes, repetitions, saga_problems
 from ops.model import Execution, Outcome
 from ops.rows import (

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from lambdas.saga_runtime import cancellation
 from lambdas.saga_runtime.barrier import Row, Table
 from lambdas.saga_runtime.cancellation import Cancellation
-from ops.client import MAX_PAGE, SagaClient
+from ops.client import SagaClient
 from ops.display import printable
 from ops.errors import NotCancellable
+from ops.executions import MAX_PAGE
 from ops.model import Execution, Outcome
 from ops.rows import identity_of, known_execution, owners, stored_rows
 from ops.saga_steps import DeployedStep
