@@ -2,8 +2,6 @@
 
 import contextlib
 import json
-import os
-import random
 import subprocess
 import sys
 import time
@@ -20,7 +18,7 @@ from local.api import Answer, ApiClient, Edges, commands_of, edges_of
 from local.cloud import LocalCloud
 from local.deployment import Deployment, deploy
 from tests.e2e.conftest import Faults, with_faults
-from tests.e2e.orders import valid, without
+from tests.e2e.orders import valid
 from tests.e2e.test_least_privilege import Caller, forbidden, not_denied, send, update
 from tests.e2e.test_smoke import smoke
 from tests.infrastructure.templates import FUNCTIONS
@@ -28,9 +26,6 @@ from tests.infrastructure.templates import FUNCTIONS
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("cloud")]
 
 WAIT_SECONDS = 60
-# The requests of the load run, of which 16 are sent at a time. ORDERS=500 makes a longer one.
-REQUESTS_AT_ONCE = 16
-MANY = int(os.environ.get("ORDERS", "50"))
 JSON = {"Content-Type": "application/json"}
 
 
@@ -68,22 +63,11 @@ class Subscriber:
         deadline = time.monotonic() + WAIT_SECONDS
         while len(found := [one for one in self._events if one["detail"]["order_id"] == order_id]) < count:
             assert time.monotonic() < deadline, f"{len(found)} events of {order_id} within {WAIT_SECONDS} s"
-            self._receive()
+            answer = self._sqs.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10, WaitTimeSeconds=1)
+            for message in answer.get("Messages", []):
+                self._events.append(json.loads(message["Body"]))
+                self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
         return found
-
-    def all(self) -> list[dict[str, Any]]:
-        """Return all events, once no more come."""
-        while self._receive():
-            pass
-        return self._events
-
-    def _receive(self) -> int:
-        answer = self._sqs.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10, WaitTimeSeconds=1)
-        messages = answer.get("Messages", [])
-        for message in messages:
-            self._events.append(json.loads(message["Body"]))
-            self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
-        return len(messages)
 
 
 @pytest.fixture(scope="module")
@@ -301,36 +285,6 @@ def test_an_attempt_that_cannot_claim_the_order_again_is_published(
     assert [first["detail"]["saga"].rpartition("-")[2], second["detail"]["saga"].rpartition("-")[2]] == ["1", "2"]
     assert (second["detail-type"], second["detail"]["reason"]) == ("OrderFailed", outcome["reason"])
     assert str(outcome["reason"]).startswith("CreateOrder failed: ")
-
-
-def test_each_of_many_orders_has_one_execution_one_end_and_one_event(
-    api: ApiClient, stack: Deployment, faults_of_api: Faults, subscriber: Subscriber
-) -> None:
-    """Of the requests, a tenth are repetitions and a tenth invalid; a tenth of the orders cannot be shipped."""
-    orders = [valid() for _ in range(MANY - 2 * (MANY // 10))]
-    invalid = [without("total") if number % 2 else valid(total=-1) for number in range(MANY // 10)]
-    doomed = orders[::10]
-    for order in doomed:
-        faults_of_api.set({"process_shipment": "crash before"}, order_id=order["order_id"])
-    # After its rollback an order may be tried again, so those are not repeated.
-    requests = [*orders, *invalid, *random.sample([one for one in orders if one not in doomed], MANY // 10)]
-    random.shuffle(requests)
-    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
-        answers = list(pool.map(lambda order: accepted(api, order), requests))
-        begun = (answer for answer in answers if answer.status == 202)
-        outcomes = list(pool.map(lambda answer: ended(api, answer).body or {}, begun))
-    assert [answer.status for answer in answers] == [422 if order in invalid else 202 for order in requests]
-    ends = {order["order_id"]: "failed" if order in doomed else "confirmed" for order in orders}
-    assert {one["order_id"]: one["status"] for one in outcomes} == ends
-    pages = stack.stepfunctions.get_paginator("list_executions").paginate(stateMachineArn=stack.stack.state_machine_arn)
-    started = [one["name"] for page in pages for one in page["executions"]]
-    ids = {order["order_id"] for order in (*orders, *invalid)}
-    assert sorted(name for name in started if name[3:-2] in ids) == sorted(f"id-{id_}-1" for id_ in ends)
-    for id_ in ends:
-        subscriber.of(id_, count=1)
-    events = [(one["detail"]["order_id"], one["detail-type"]) for one in subscriber.all()]
-    names = {"failed": "OrderFailed", "confirmed": "OrderConfirmed"}
-    assert sorted(one for one in events if one[0] in ids) == sorted((id_, names[end]) for id_, end in ends.items())
 
 
 ODD_IDS = ["a/b", "../x", "ü %25?#", "x" * 128, "ü" * 128]
