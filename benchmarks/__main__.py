@@ -16,7 +16,7 @@ from pathlib import Path
 
 import botocore.exceptions
 
-from benchmarks import cost, deployed, functions, scale, synthesis, throughput
+from benchmarks import cost, deployed, edges, functions, scale, synthesis, throughput
 from benchmarks.document import Part, goals, write
 from benchmarks.measuring import BenchmarkError
 from local.cloud import PROJECT
@@ -24,7 +24,7 @@ from local.errors import LocalError
 from local.interrupts import Interrupted, raise_interrupted
 from ops.arguments import ArgumentParser
 
-PARTS = ("cost", "functions", "throughput", "scale", "synthesis")
+PARTS = ("cost", "functions", "throughput", "edges", "scale", "synthesis")
 VERSIONS = ("boto3", "aws-lambda-powertools", "aws-cdk-lib", "ministack")
 BEGAN = time.monotonic()
 
@@ -59,6 +59,8 @@ def _run(names: Sequence[str]) -> dict[str, Part]:
         found["synthesis"] = synthesis.run(_progress)
     if "functions" in names:
         found["functions"] = functions.run(_progress)
+    if "edges" in names:
+        found["edges"] = edges.run(_progress)
     if {"cost", "throughput", "scale"} & {*names}:
         with deployed.deployed(_progress) as sagas:
             if "throughput" in names:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from benchmarks.document import Goal, Part, table
@@ -48,29 +49,40 @@ class Sample:
 Invoke: TypeAlias = Callable[[str, str, object, int], Sample]
 
 
-class _Server(http.server.BaseHTTPRequestHandler):
-    """Answers every request with an empty object, in one packet."""
+class _Aws(http.server.BaseHTTPRequestHandler):
+    """Answers every request with what its operation is given, or an empty object, in one packet."""
 
     protocol_version = "HTTP/1.1"
     wbufsize = -1
+    answers: Mapping[str, object] = MappingProxyType({})
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
+        operation = self.headers.get("X-Amz-Target", "").rpartition(".")[2]
+        body = json.dumps(self.answers.get(operation, {})).encode()
         self.send_response(200)
-        self.send_header("Content-Length", "2")
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(b"{}")
+        self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
         """Log nothing."""
 
 
 @contextlib.contextmanager
-def asset() -> Iterator[Invoke]:
-    """Build the functions' asset, with the baseline's functions in it, and a server in the place of DynamoDB."""
+def asset(
+    answers: Mapping[str, object] = MappingProxyType({}), variables: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Invoke]:
+    """Build the functions' asset, with the baseline's functions in it, and a server in the place of AWS.
+
+    Args:
+        answers: what the server answers, by operation. Default: an empty object to all.
+        variables: further environment variables of the functions. Default: none.
+    """
+    handler = type("_AwsWithAnswers", (_Aws,), {"answers": answers})
     with (
         tempfile.TemporaryDirectory(prefix="order-saga-") as folder,
-        http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Server) as server,
+        http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server,
     ):
         packaging.build(Path(folder), packaging.source_of(()))
         for file in ("ordinary.py", "functions.py"):
@@ -84,6 +96,7 @@ def asset() -> Iterator[Invoke]:
             **dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "test"),
             "TABLE_NAME": "orders",
             "POWERTOOLS_METRICS_NAMESPACE": "OrderSaga-dev",
+            **variables,
         }
 
         def invoke(module: str, handler: str, event: object, depth: int) -> Sample:

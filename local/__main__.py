@@ -40,7 +40,7 @@ from local.order_demo import ORDER_DEMO
 from local.processes import running
 from local.sagas import demo_in, demo_named, demo_names
 from ops.arguments import ArgumentParser, port
-from ops.client import DeployedStack
+from ops.executions import DeployedStack
 
 if TYPE_CHECKING:
     import subprocess
@@ -196,12 +196,13 @@ def _serve(demo: Demo, port: int, console_port: int | None, *, with_api: bool) -
     progress(f"starting the local cloud on {HOST}:{port}, with IAM policies enforced")
     with demo.serving() as provider, local_cloud(port) as cloud:
         deployment = _deployed(cloud, progress, demo, provider, with_api=with_api)
-        broken = demo.stuck.compensation if demo.stuck else None
-        with _web_console(cloud, deployment, console_port, broken) as web_console:
+        broken = demo.stuck.compensation if demo.stuck else ""
+        api_commands = _api_commands(cloud, deployment.stack, demo) if with_api else ""
+        with _web_console(cloud, deployment, console_port, broken=broken, commands=api_commands) as web_console:
             progress("ready")
             console.print(f"\n{_commands(cloud, deployment.stack, demo)}", markup=False)
-            if with_api:
-                console.print(f"\n{_api_commands(cloud, deployment.stack, demo)}", markup=False)
+            if api_commands:
+                console.print(f"\n{api_commands}", markup=False)
             if console_port:
                 console.print(f"\nThe web console: http://{HOST}:{console_port}/", markup=False)
             console.print("\nCtrl-C stops it.", markup=False)
@@ -214,17 +215,17 @@ def _serve(demo: Demo, port: int, console_port: int | None, *, with_api: bool) -
 
 @contextlib.contextmanager
 def _web_console(
-    cloud: LocalCloud, deployment: Deployment, port: int | None, broken: str | None = None
+    cloud: LocalCloud, deployment: Deployment, port: int | None, *, broken: str = "", commands: str = ""
 ) -> Iterator["subprocess.Popen[bytes] | None"]:
     """Serve the web console, with the local cloud's credentials, while the block runs. Raises LocalError.
 
-    It has a switch that breaks the function ``broken``. Default: no switch.
+    It has a switch that breaks the function ``broken``, and shows commands to try. Default: neither.
     """
     if port is None:
         yield None
         return
-    arguments = [str(os.getpid()), deployment.stack.name, str(port), *([broken] if broken else [])]
-    command = [sys.executable, "-m", "local.console", *arguments]
+    command = [sys.executable, "-m", "local.console", str(os.getpid()), deployment.stack.name, str(port)]
+    command += [broken, commands]
     with (
         (cloud.folder / CONSOLE_LOG).open("wb") as log,
         running(command, cwd=PROJECT, env=cloud.client_environment(), output=log) as process,

@@ -101,6 +101,7 @@ def commands_of(edges: Edges, *, path: str, file: str, key: str) -> str:
   {curl} \\
     --header 'Content-Type: application/json' --data @{file} '{edges.api.url}{path}'
   {curl} '{edges.api.url}{path}/{key}?wait=10'
+  {curl} --data '' '{edges.api.url}{path}/{key}/cancel'
 
 The events, in the queue of the example:
   aws sqs receive-message --endpoint-url $AWS_ENDPOINT_URL --queue-url {edges.queue_url} \\

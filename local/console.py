@@ -1,6 +1,7 @@
-"""Serves the web console until its parent ends: ``python -m local.console PARENT STACK PORT [FUNCTION]``.
+"""Serves the web console until its parent ends: ``python -m local.console PARENT STACK PORT [FUNCTION [COMMANDS]]``.
 
-With a function, such as ``refund_payment``, the console has a switch that breaks it.
+With a function, such as ``refund_payment``, the console has a switch that breaks it. It shows the commands for the HTTP
+API. Either may be empty.
 """
 
 import functools
@@ -13,7 +14,8 @@ from local.server import end_with
 
 def main() -> int:
     """Watch the parent, whose process id is the first argument, and serve the console."""
-    parent, stack, port, *functions = sys.argv[1:]
+    parent, stack, port, *options = sys.argv[1:]
+    function, commands = (*options, "", "")[:2]
     threading.Thread(target=end_with, args=(int(parent),), daemon=True).start()
     # Slow imports: the watch starts before.
     import boto3  # noqa: PLC0415
@@ -29,10 +31,11 @@ def main() -> int:
     try:
         client = connect(Target(stack=stack))
         endpoint = os.environ["AWS_ENDPOINT_URL"]
-        outages = [Outage(boto3.Session(), endpoint, stack=stack, function=name, skip_waits=True) for name in functions]
+        session = boto3.Session()
+        outage = Outage(session, endpoint, stack=stack, function=function, skip_waits=True) if function else None
         address = Address(host=HOST, port=int(port))
         ready = functools.partial(print, flush=True)
-        serve(client, address, presets=PRESETS, ready=ready, outage=next(iter(outages), None))
+        serve(client, address, presets=PRESETS, ready=ready, outage=outage, api_commands=commands)
     except OpsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

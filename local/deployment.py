@@ -19,8 +19,9 @@ from lambdas.saga_runtime.names import secret_output
 from local.cloud import ACCOUNT, LOOPBACK, PROJECT, REGION, LocalCloud, last_line
 from local.errors import LocalError
 from local.processes import running
-from ops.client import DeployedStack, SagaClient
+from ops.client import SagaClient
 from ops.connection import read_stack
+from ops.executions import DeployedStack
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient

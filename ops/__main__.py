@@ -20,10 +20,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from lambdas.saga_runtime.steps import MAX_ID
 from ops import documents, tables
 from ops.arguments import ArgumentParser, execution_name, number
-from ops.client import MAX_PAGE, SagaClient
+from ops.client import SagaClient
 from ops.commands import add_console, add_graph
 from ops.connection import Target, connect
 from ops.errors import OpsError, explained
+from ops.executions import MAX_PAGE
 from ops.model import STATUSES, Outcome
 from ops.output import encodable, print_result, status
 from ops.recovery import add_audit, add_cancel, add_settle

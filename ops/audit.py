@@ -14,15 +14,16 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lambdas.saga_runtime.barrier import SagaIdentity
-from ops.client import MAX_PAGE, MAX_REQUESTS, SagaClient
+from lambdas.saga_runtime.cancellation import is_execution
+from ops.client import SagaClient
 from ops.documents import moment
+from ops.executions import MAX_PAGE, MAX_REQUESTS
 from ops.invariants import ExpectedRow, history_problems, late_changes, repetitions, saga_problems
 from ops.model import Execution, Outcome
 from ops.rows import (
     Row,
     Rows,
     identity_of,
-    is_execution,
     known_execution,
     owner,
     owners,

@@ -17,8 +17,9 @@ from enum import StrEnum
 
 from botocore.exceptions import ClientError
 
-from ops.client import SagaClient, map_concurrently
+from ops.client import SagaClient
 from ops.errors import NoRedrive, NotResumable, UnknownExecution, is_throttled
+from ops.executions import map_concurrently
 from ops.model import Outcome, StuckGroup, StuckSaga
 
 # DescribeExecution is the scarcest: 15 a second for an account in us-east-1, us-west-2 and eu-west-1, 10 elsewhere.

@@ -1,39 +1,21 @@
-"""Cancels a running saga: rejects an action that has not run yet, so that the saga rolls back by itself.
+"""Cancels a running saga by the rule of lambdas/saga_runtime/cancellation.py, which the HTTP API shares."""
 
-The action that decides is the last one that can still fail: the pivot, or else the last compensatable step. One
-conditional write, which no read precedes, either rejects that action for this saga from now on, or finds that it has
-begun. Then the saga is about to be confirmed, and it is too late.
-"""
-
+import itertools
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
-from lambdas.saga_runtime import barrier
+from lambdas.saga_runtime import cancellation
 from lambdas.saga_runtime.barrier import Row, Table
-from ops.client import MAX_PAGE, SagaClient
+from lambdas.saga_runtime.cancellation import Cancellation
+from ops.client import SagaClient
 from ops.display import printable
 from ops.errors import NotCancellable
+from ops.executions import MAX_PAGE
 from ops.model import Execution, Outcome
 from ops.rows import identity_of, known_execution, owners, stored_rows
 from ops.saga_steps import DeployedStep
 
 POLL_SECONDS = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cancellation:
-    """The answer to a request to cancel a saga.
-
-    Args:
-        is_accepted: whether the saga will be rolled back; False if it is too late.
-        rejected: the states whose actions are rejected from now on.
-        too_late: the states whose actions have begun, if it is too late.
-    """
-
-    is_accepted: bool
-    rejected: tuple[str, ...]
-    too_late: tuple[str, ...] = ()
 
 
 def cancellable(client: SagaClient, name: str) -> Execution:
@@ -56,16 +38,9 @@ def cancellable(client: SagaClient, name: str) -> Execution:
 
 
 def cancel(client: SagaClient, steps: Sequence[DeployedStep], execution: Execution) -> Cancellation:
-    """Reject the action that decides, and then the earlier ones that have not run, so that the saga stops soon."""
-    rows = list(_rows(client, steps, execution))
-    last = rows[-1][0].part
-    deciding = [(step, row) for step, row in rows if step.part == last]
-    # One member of a parallel group is enough.
-    rejected = next((step for step, row in deciding if not barrier.resolve(row)), None)
-    if rejected is None:
-        return Cancellation(is_accepted=False, rejected=(), too_late=tuple(step.action.state for step, _ in deciding))
-    earlier = [step.action.state for step, row in rows if step.part != last and not barrier.resolve(row)]
-    return Cancellation(is_accepted=True, rejected=(*earlier, rejected.action.state))
+    """Reject the actions of an execution that have not run, or find that it is too late."""
+    parts = itertools.groupby(_rows(client, steps, execution), key=lambda pair: pair[0].part)
+    return cancellation.cancel([[row for _, row in part] for _, part in parts])
 
 
 def wait_for_end(client: SagaClient, execution: Execution) -> Execution:

@@ -7,8 +7,9 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from ops.client import DeployedStack, SagaClient
+from ops.client import SagaClient
 from ops.errors import OpsError, UnknownStack
+from ops.executions import DeployedStack
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient

@@ -23,9 +23,10 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.text import Text
 
+from lambdas.saga_runtime.cancellation import Cancellation
 from ops.arguments import ArgumentParser
 from ops.audit import Audit, AuditResult, Estimate, estimate
-from ops.cancel import Cancellation, cancel, cancellable, wait_for_end
+from ops.cancel import cancel, cancellable, wait_for_end
 from ops.client import SagaClient
 from ops.display import printable
 from ops.documents import Document, moment

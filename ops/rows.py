@@ -3,20 +3,15 @@
 import re
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
 from boto3.dynamodb.types import TypeDeserializer
 
-from lambdas.saga_runtime import clock
+from lambdas.saga_runtime import cancellation, clock
 from lambdas.saga_runtime.barrier import SagaIdentity
 from ops.client import SagaClient
-from ops.documents import moment
 from ops.errors import UnknownExecution
 from ops.model import Execution, history_of
-
-# How differently a row and Step Functions may write the same start time.
-SAME_START = timedelta(seconds=1)
 
 Row: TypeAlias = dict[str, Any]
 Rows: TypeAlias = Mapping[str, Row]
@@ -71,17 +66,9 @@ def owners(rows: Rows) -> set[SagaIdentity]:
     return {owner(row) for row in rows.values() if "history" in row}
 
 
-def is_execution(saga: SagaIdentity, started_at: datetime) -> bool:
-    """Return whether a saga started then: AWS allows the name of an execution again after 90 days."""
-    return abs(datetime.fromisoformat(saga.started_at) - started_at) <= SAME_START
-
-
 def identity_of(execution: Execution, rows: Rows) -> SagaIdentity:
     """Return the saga of an execution, written as in its rows if it has any."""
-    for saga in owners(rows):
-        if saga.id == execution.arn and is_execution(saga, execution.started_at):
-            return saga
-    return SagaIdentity(id=execution.arn, started_at=moment(execution.started_at) or "")
+    return cancellation.identity_of(execution.arn, execution.started_at, owners(rows))
 
 
 def known_execution(client: SagaClient, name: str) -> Execution | None:

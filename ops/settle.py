@@ -12,13 +12,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from lambdas.saga_runtime.barrier import SagaIdentity
+from lambdas.saga_runtime.cancellation import is_execution
 from lambdas.saga_runtime.redaction import message_in, parsed_json
 from ops.client import SagaClient
 from ops.display import printable
 from ops.errors import NotSettleable, OpsError
 from ops.invariants import ExpectedRow, incomplete_rows, owned_rows
 from ops.model import Execution, Outcome
-from ops.rows import Rows, identity_of, is_execution, known_execution, owner, stored_rows
+from ops.rows import Rows, identity_of, known_execution, owner, stored_rows
 from ops.saga_steps import DeployedStep, Function, Kind, read_steps
 
 # How long Step Functions may not know yet that an execution has started.

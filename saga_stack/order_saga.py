@@ -21,7 +21,7 @@ STEPS = (
 ORDER_EVENTS = EventSettings(
     outcomes=(
         Outcome(entity="ORDER", status="CONFIRMED", event="OrderConfirmed"),
-        Outcome(entity="ORDER", status="DELETED", event="OrderFailed"),
+        Outcome(entity="ORDER", status="DELETED", event="OrderFailed", is_rollback=True),
     ),
     stuck_event="OrderStuck",
 )
@@ -63,6 +63,7 @@ def order_api(scope: Construct) -> ApiSettings | None:
         path=API_PATH,
         start="start_order",
         outcome="get_order",
+        cancel="cancel_order",
         handler="lambdas.order_api.{}",
         jwt=Jwt(issuer=issuer, audience=audience) if issuer else None,
     )

@@ -19,6 +19,7 @@ os.environ |= {
     "KEY_FIELD": "order_id",
     "STATE_MACHINE_ARN": "arn:aws:states:us-east-1:123456789012:stateMachine:orders",
     "CLEAN_ERROR": "OrderFailed",
+    "FALLIBLE_ACTIONS": '[["create_order"], ["process_payment"], ["process_shipment"]]',
     "AUTOMATIC_REDRIVES": "3",
     "FIRST_PAUSE_SECONDS": "900",
     "SENSITIVE_FIELDS": "card_no",

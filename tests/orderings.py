@@ -214,4 +214,4 @@ def _without_history(item: Item) -> str:
 
 
 def _without_fence(item: Item) -> dict[str, Any]:
-    return {name: value for name, value in (item or {}).items() if name != "fence"}
+    return {name: value for name, value in (item or {}).items() if name not in ("fence", "fenced_by")}

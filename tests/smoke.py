@@ -11,9 +11,10 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
 
@@ -145,7 +146,7 @@ def stop_and_redrive(smoke: Smoke, stepfunctions: Any) -> None:
 
 
 def use_api(smoke: Smoke, session: boto3.Session, cloudformation: Any) -> None:
-    """Send an order to the HTTP API twice, if the stack has one: it is fulfilled once. Send it without its total."""
+    """Use the HTTP API, if the stack has one: an order that is sent twice is fulfilled once, and too late to cancel."""
     (stack,) = cloudformation.describe_stacks(StackName=smoke.client.stack.name)["Stacks"]
     url = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}.get("ApiUrl")
     if url is None:
@@ -162,7 +163,20 @@ def use_api(smoke: Smoke, session: boto3.Session, cloudformation: Any) -> None:
     smoke.check("HTTP API: attempts", [f"ORDER CONFIRMED by id-{order['order_id']}-1"], smoke.rows(order)[:1])
     invalid = api.post("/orders", {name: value for name, value in order.items() if name != "total"})
     smoke.check("HTTP API: order without total", 422, invalid.status)
-    smoke.transitions += len(ORDER_DEMO.expected_ends()["1-success"].states)
+    smoke.check("HTTP API: too late to cancel", 409, api.post(f"/orders/{order['order_id']}/cancel", {}).status)
+    cancel_by_api(smoke, api, smoke.order(31, **ORDER))
+    smoke.transitions += 2 * len(ORDER_DEMO.expected_ends()["1-success"].states)
+
+
+def cancel_by_api(smoke: Smoke, api: ApiClient, order: dict[str, object]) -> None:
+    """Cancel an order while it runs: it is rolled back, or it is too late and the order is confirmed."""
+    path = f"/orders/{order['order_id']}"
+    smoke.check("HTTP API: cancel an unknown order", 404, api.post(f"{path}/cancel", {}).status)
+    api.post("/orders", order)
+    cancelled = wait_for("the execution of an order", lambda: _unless_unknown(api.post(f"{path}/cancel", {})))
+    outcome = wait_for("the outcome of an order", lambda: _known(api.get(f"{path}?wait=20")))
+    expected = {202: "failed", 409: "confirmed"}.get(cancelled.status)
+    smoke.check(f"HTTP API: end after {cancelled.status} to a cancellation", expected, outcome["status"])
 
 
 def search_card(smoke: Smoke, logs: Any, sqs: Any) -> None:
@@ -206,7 +220,12 @@ def _error_in(cause: str | None) -> str | None:
     return cause.split(": ")[1] if cause else None
 
 
-def _known(answer: Answer) -> object:
+def _unless_unknown(answer: Answer) -> Answer | None:
+    """Return the response; None if Step Functions does not know the execution yet."""
+    return None if answer.status == HTTPStatus.NOT_FOUND else answer
+
+
+def _known(answer: Answer) -> Mapping[str, object] | None:
     """Return the outcome of an order; None if the saga has not ended or Step Functions does not know it yet."""
     return answer.body if answer.status == 200 and answer.body and answer.body["status"] != "pending" else None
 

@@ -1,4 +1,4 @@
-"""The functions of the HTTP API of a saga: start it by an input, and read its outcome.
+"""The functions of the HTTP API of a saga: start it by an input, read its outcome, and cancel it.
 
 No input starts two sagas. The name of an execution is derived from the key of the input and from the attempt, and Step
 Functions accepts a name once (API Reference, StartExecution). So concurrent requests, and a request that is repeated
@@ -17,7 +17,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 from urllib.parse import quote
@@ -26,6 +26,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from lambdas.saga_runtime import cancellation
+from lambdas.saga_runtime.barrier import Row, SagaIdentity, Table
 from lambdas.saga_runtime.errors import InvalidInput
 from lambdas.saga_runtime.http_messages import (
     Event,
@@ -61,10 +63,14 @@ POLL_SECONDS = 0.5
 MAX_UNCLAIMED = 10
 
 PENDING, CONFIRMED, FAILED, STUCK = "pending", "confirmed", "failed", "stuck"
+# The end of the path of a request to cancel.
+CANCEL = "cancel"
 
 _TABLE_NAME = os.environ["TABLE_NAME"]
 _STATE_MACHINE_ARN = os.environ["STATE_MACHINE_ARN"]
 _CLEAN_ERROR = os.environ["CLEAN_ERROR"]
+# The actions that may be followed by a rollback, in order; those of a parallel group together.
+_FALLIBLE_ACTIONS: Sequence[Sequence[str]] = json.loads(os.environ["FALLIBLE_ACTIONS"])
 _EXECUTIONS = _STATE_MACHINE_ARN.replace(":stateMachine:", ":execution:")
 _dynamodb: "DynamoDBClient" = boto3.client("dynamodb", config=CLIENT_CONFIG)
 _stepfunctions: "SFNClient" = boto3.client("stepfunctions", config=CLIENT_CONFIG)
@@ -93,6 +99,10 @@ class SagaApi:
         """Make the function that returns the outcome of a saga, and rejects unknown paths and methods."""
         return function_of(self._outcome)
 
+    def cancel_function(self) -> Function:
+        """Make the function that cancels a saga, as long as one of its actions can still be rejected."""
+        return function_of(self._cancel)
+
     def _start(self, event: Event) -> Response:
         input_ = _validated(self.steps, json_body(event, max_size=self._schema.max_size))
         key = self._schema.key_of(input_)
@@ -104,21 +114,62 @@ class SagaApi:
     def _outcome(self, event: Event) -> Response:
         if event["routeKey"] == "$default":
             raise _unknown_route(self.path, event)
-        key = self._key_of(event)
+        key = self._key_of(path_parameter(event, "id"))
         deadline = time.monotonic() + _wait_of(event)
         while True:
-            found = _outcome_of(self._first, key)
+            outcome = self._progress(key).outcome(self._first)
             remaining = deadline - time.monotonic()
-            if found is None:
-                raise self._unknown()
-            if found["status"] != PENDING or remaining <= 0:
-                return cacheable(json_response(200, {key[0]: key[1], **found}), event)
+            if outcome["status"] != PENDING or remaining <= 0:
+                return cacheable(json_response(200, {key[0]: key[1], **outcome}), event)
             time.sleep(min(POLL_SECONDS, remaining))
 
-    def _key_of(self, event: Event) -> Key:
-        """Return the key that the path names. Raises ProblemError if no input can have it."""
+    def _cancel(self, event: Event) -> Response:
+        # A key may contain slashes, so the route is that of everything below the path.
+        id_, _, verb = path_parameter(event, "id").rpartition("/")
+        if verb != CANCEL:
+            raise _unknown_route(self.path, event)
+        key = self._key_of(id_)
+        logger.append_keys(**{key[0]: key[1]})
+        progress = self._progress(key)
+        outcome = progress.outcome(self._first)
+        if outcome["status"] == FAILED:
+            return json_response(200, {key[0]: key[1], **outcome})
+        noun = self._schema.noun
+        if outcome["status"] == CONFIRMED:
+            raise ProblemError(409, f"too late: the {noun} is confirmed")
+        if progress.execution is None:
+            raise ProblemError(409, f"the execution of the {noun} is not known: it cannot be cancelled")
+        result = cancellation.cancel(self._rows_of(key, progress.saga(progress.execution)))
+        if not result.is_accepted:
+            begun = " and ".join(result.too_late)
+            raise ProblemError(409, f"too late: the {noun} is about to be confirmed, {begun} has begun")
+        logger.info("cancelled", extra={"rejected": result.rejected})
+        return json_response(202, {key[0]: key[1], **outcome})
+
+    def _progress(self, key: Key) -> "_Progress":
+        """Return how far the saga is. Raises ProblemError if none was started."""
+        row = _row(self._first, key)
+        if row is None or row.status == self._first.compensated:
+            execution = _newest_of(row, key)
+        else:
+            execution = None if row.status == self._first.confirmed else _described(row.owner.id)
+        if row is None and execution is None:
+            raise self._unknown()
+        return _Progress(row=row, execution=execution)
+
+    def _rows_of(self, key: Key, saga: SagaIdentity) -> list[list[Row]]:
+        """Return the rows of the steps that can fail, as the saga addresses them; those of a group together."""
+        steps = {step.action: step for step in self.steps.values()}
+        table = Table(name=_TABLE_NAME, client=_dynamodb)
+        return [
+            [Row(step=steps[action], key=key, saga=saga, table=table) for action in group]
+            for group in _FALLIBLE_ACTIONS
+        ]
+
+    def _key_of(self, id_: str) -> Key:
+        """Return the key that a path names. Raises ProblemError if no input can have it."""
         try:
-            return self._schema.key_of({self._schema.key: path_parameter(event, "id")})
+            return self._schema.key_of({self._schema.key: id_})
         except InvalidInput:
             raise self._unknown() from None
 
@@ -139,9 +190,32 @@ class _Row:
     """The row of the first step: its status, its owner, and how many sagas have claimed it."""
 
     status: str
-    saga_id: str
+    owner: SagaIdentity
     claims: int
     reason: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Progress:
+    """How far the newest saga of a key is: the row of the first step, or an execution that has no such row yet."""
+
+    row: _Row | None
+    execution: "Execution | None"
+
+    def outcome(self, first: StepSpec) -> dict[str, str | None]:
+        """Return the status and, of a failed saga, the reason."""
+        if self.row is not None and self.row.status == first.confirmed:
+            return {"status": CONFIRMED}
+        if self.execution is not None:
+            return _as_outcome(first, self.execution)
+        if self.row is not None and self.row.status == first.compensated:
+            return {"status": FAILED, "reason": self.row.reason}
+        return {"status": PENDING}
+
+    def saga(self, execution: "Execution") -> SagaIdentity:
+        """Return the saga of the execution, written as in the row."""
+        owners = [self.row.owner] if self.row is not None else []
+        return cancellation.identity_of(execution["executionArn"], execution["startDate"], owners)
 
 
 def execution_name(key: str, attempt: int) -> str:
@@ -191,7 +265,7 @@ def _start_once(first: StepSpec, key: Key, input_: Input) -> None:
     """
     row = _row(first, key)
     if row is not None and row.status != first.compensated:
-        _require_same(first, _described(row.saga_id), input_)
+        _require_same(first, _described(row.owner.id), input_)
         return
     # In one form: Step Functions accepts a name again while it runs, with the very same input.
     text = json.dumps(input_, sort_keys=True)
@@ -219,22 +293,9 @@ def _require_same(first: StepSpec, execution: "Execution | None", input_: Input)
         raise ProblemError(409, f"a different {noun} with this {key} exists: use another {key}, or read its outcome")
 
 
-def _outcome_of(first: StepSpec, key: Key) -> dict[str, str | None] | None:
-    """Return the status and, of a failed saga, the reason; None if no saga was started."""
-    row = _row(first, key)
-    if row is not None and row.status == first.confirmed:
-        return {"status": CONFIRMED}
-    if row is not None and row.status != first.compensated:
-        return _as_outcome(first, _described(row.saga_id))
-    execution = _newest_of(row, key)
-    if execution is not None:
-        return _as_outcome(first, execution)
-    return None if row is None else {"status": FAILED, "reason": row.reason}
-
-
-def _as_outcome(first: StepSpec, execution: "Execution | None") -> dict[str, str | None]:
-    status = PENDING if execution is None else _outcome_in(execution)
-    if execution is None or status != FAILED:
+def _as_outcome(first: StepSpec, execution: "Execution") -> dict[str, str | None]:
+    status = _outcome_in(execution)
+    if status != FAILED:
         return {"status": status}
     private = first.schema.private_values(parsed_json(execution.get("input")))
     return {"status": FAILED, "reason": redacted(message_in(execution.get("cause")) or "", private)}
@@ -284,7 +345,7 @@ def _row(first: StepSpec, key: Key) -> _Row | None:
         TableName=_TABLE_NAME,
         Key={key[0]: {"S": key[1]}, "entity": {"S": first.entity}},
         ConsistentRead=True,
-        ProjectionExpression="#status, saga_id, attempts, #history",
+        ProjectionExpression="#status, saga_id, saga_started_at, attempts, #history",
         ExpressionAttributeNames={"#status": "status", "#history": "history"},
     ).get("Item")
     if item is None:
@@ -292,7 +353,7 @@ def _row(first: StepSpec, key: Key) -> _Row | None:
     last = cast("Mapping[str, Mapping[str, str]]", item["history"]["L"][-1]["M"])
     return _Row(
         status=item["status"]["S"],
-        saga_id=item["saga_id"]["S"],
+        owner=SagaIdentity(id=item["saga_id"]["S"], started_at=item["saga_started_at"]["S"]),
         claims=int(item.get("attempts", {"N": "0"})["N"]),
         reason=last.get("reason", {}).get("S"),
     )
@@ -312,5 +373,6 @@ def _unknown_route(path: str, event: Event) -> ProblemError:
     if requested == path:
         return ProblemError(405, "expected POST", headers={"Allow": "POST"})
     if requested.startswith(f"{path}/"):
-        return ProblemError(405, "expected GET", headers={"Allow": "GET"})
-    return ProblemError(404, f"unknown path: expected {path} or {path}/ID")
+        method = "POST" if requested.endswith(f"/{CANCEL}") else "GET"
+        return ProblemError(405, f"expected {method}", headers={"Allow": method})
+    return ProblemError(404, f"unknown path: expected {path}, {path}/ID or {path}/ID/{CANCEL}")

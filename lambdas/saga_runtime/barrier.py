@@ -75,7 +75,8 @@ _BEGIN_CONFIRMATION = f"{_KEEP}, confirmation_requested_at = if_not_exists(confi
 _TOKEN = f"{_KEEP}, previous_task_token = if_not_exists(task_token, :no_token)"
 # The fence never goes down: a newer saga may have raised it while this one owned the row.
 _COMPENSATE = f"{_CHANGE}, fence = if_not_exists(fence, :fence)"
-_FENCE = "SET #fence = :fence"
+# Who raised it, and why: the saga has no row here, and other systems learn from this write that it was rolled back.
+_FENCE = "SET #fence = :fence, fenced_by = :entry"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,8 @@
-"""PublishOutcome: publish an event whenever the row of the first step reaches a final status.
+"""PublishOutcome: publish an event whenever a saga ends by a write to the row of the first step.
 
-The stream of the table calls the function, so that an event and the write that it reports cannot disagree. The records
-of a key arrive in order and at least once; a batch that fails is repeated as a whole.
+The row reaches a final status, or a saga that has never written to it raises the fence of a compensated row: that saga
+is rolled back too. The stream of the table calls the function, so that an event and the write that it reports cannot
+disagree. The records of a key arrive in order and at least once; a batch that fails is repeated as a whole.
 """
 
 import json
@@ -24,21 +25,33 @@ _deserialize = TypeDeserializer().deserialize
 
 def handler(event: dict[str, Any], _context: object) -> None:
     """Publish the events of a batch of records. Raises NotPublishedError, and botocore's errors."""
-    events = [_event_of(record["dynamodb"]["NewImage"]) for record in event["Records"]]
+    records = (record["dynamodb"] for record in event["Records"])
+    found = (_event_of(_row(record["NewImage"]), _row(record.get("OldImage", {}))) for record in records)
+    events = [one for one in found if one is not None]
     publish(events, bus=_BUS, source=_SOURCE)
     for one in events:
         logger.info("published", extra={"event": one.name, one.key[0]: one.key[1], "saga_id": one.saga})
 
 
-def _event_of(image: Mapping[str, Any]) -> OutcomeEvent:
-    row = {name: _deserialize(value) for name, value in image.items()}
-    last = row["history"][-1]
-    # The state that completes a saga records its time beside the history.
-    time = last["at"] if last["status"] == row["status"] else row["confirmed_at"]
+def _row(image: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _deserialize(value) for name, value in image.items()}
+
+
+def _event_of(row: Mapping[str, Any], before: Mapping[str, Any]) -> OutcomeEvent | None:
+    """Return the event that reports a change of the row; None if no saga ended by it."""
+    if row["status"] != before.get("status"):
+        last = row["history"][-1]
+        # The state that completes a saga records its time beside the history.
+        time = last["at"] if last["status"] == row["status"] else row["confirmed_at"]
+    elif row.get("fenced_by") != before.get("fenced_by"):
+        (last,) = row["fenced_by"]
+        time = last["at"]
+    else:
+        return None
     return OutcomeEvent(
         name=_EVENTS[f"{row['entity']} {row['status']}"],
         key=(_KEY, row[_KEY]),
-        saga=row["saga_id"],
+        saga=last["saga_id"],
         time=time,
         reason=last.get("reason"),
     )

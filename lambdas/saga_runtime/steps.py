@@ -39,6 +39,7 @@ RESERVED_ATTRIBUTES = frozenset(
         "saga_id",
         "saga_started_at",
         "fence",
+        "fenced_by",
         "history",
         "previous_history",
         "attempts",

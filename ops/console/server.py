@@ -49,6 +49,7 @@ def serve(
     presets: Path,
     ready: Callable[[str], None],
     outage: Outage | None = None,
+    api_commands: str = "",
 ) -> None:
     """Serve until Ctrl-C. Raises OpsError if the port is in use, or Mermaid or the presets are missing.
 
@@ -58,12 +59,14 @@ def serve(
         presets: the folder of the presets.
         ready: called with the URL when the console answers.
         outage: a switch that breaks a function on purpose. Default: none.
+        api_commands: commands that use the HTTP API, to be shown on the first page. Default: none.
     """
     mermaid_script()
     inputs = read_presets(presets)
     with listening(address) as listener:
         port: int = listener.getsockname()[1]
-        app = create_app(client, hosts=allowed_hosts(address.host, port), presets=inputs, outage=outage)
+        hosts = allowed_hosts(address.host, port)
+        app = create_app(client, hosts=hosts, presets=inputs, outage=outage, api_commands=api_commands)
         server = server_of(app, listener)
         ready(f"http://{_bracketed(address.host)}:{port}/")
         server.serve_forever()
@@ -84,6 +87,7 @@ def create_app(
     presets: tuple[Preset, ...],
     token: str | None = None,
     outage: Outage | None = None,
+    api_commands: str = "",
 ) -> Flask:
     """Return the application.
 
@@ -93,6 +97,7 @@ def create_app(
         presets: the inputs to start from; only the form of the order saga has them.
         token: the token against forged requests. Default: random.
         outage: a switch that breaks a function on purpose. Default: none.
+        api_commands: commands that use the HTTP API, to be shown on the first page. Default: none.
     """
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
@@ -107,6 +112,7 @@ def create_app(
     app.after_request(protected)
     app.register_error_handler(Exception, _failed)
     views = Views(client)
+    app.jinja_env.globals["api_commands"] = api_commands
     form = StartForm(client.stack.key, views.steps, presets if views.steps else ())
     _add_pages(app, views, form, token)
     if outage:

@@ -1,6 +1,7 @@
-"""The HTTP API of a saga: other systems start it and read its outcome. docs/api.md has its contract."""
+"""The HTTP API of a saga: other systems start it, read its outcome and cancel it. docs/api.md has its contract."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from aws_cdk import CfnOutput, Duration, Stack
@@ -15,8 +16,16 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from saga_stack.construct.encryption import allow_key_for_table
-from saga_stack.construct.functions import LoggedFunction, allow_executions, log_group_of, role_of
+from saga_stack.construct.functions import (
+    LoggedFunction,
+    allow_executions,
+    allow_to_read,
+    allow_update,
+    log_group_of,
+    role_of,
+)
 from saga_stack.construct.stages import Stage
+from saga_stack.construct.steps import StepOrGroup, fallible_actions
 
 # Log groups with this prefix need no resource policy, of which an account may have ten only.
 LOG_PREFIX = "/aws/vendedlogs/apis"
@@ -61,7 +70,8 @@ class ApiSettings:
         path: where the inputs are, such as ``/bookings``.
         start: the name of the function that starts a saga.
         outcome: the name of the function that reads an outcome.
-        handler: the path of the two functions in the asset, with ``{}`` for the name.
+        cancel: the name of the function that cancels a saga.
+        handler: the path of the functions in the asset, with ``{}`` for the name.
         jwt: accepts the tokens of an issuer. Default: none, requests are signed with IAM credentials.
         throttling: the limits of requests. Default: those of Throttling.
     """
@@ -69,18 +79,21 @@ class ApiSettings:
     path: str
     start: str
     outcome: str
+    cancel: str
     handler: str
     jwt: Jwt | None = None
     throttling: Throttling = field(default_factory=Throttling)
 
 
 class SagaApi(Construct):
-    """The HTTP API ``<stack>-api`` with ``POST /path`` and ``GET /path/{id}``. Its output is ApiUrl.
+    """The HTTP API ``<stack>-api``: ``POST /path``, ``GET /path/{id}`` and ``POST /path/{id}/cancel``.
 
-    Every route needs an IAM signature, or a token if the settings name an issuer. No route allows CORS.
+    Its output is ApiUrl. Every route needs an IAM signature, or a token if the settings name an issuer. No route allows
+    CORS.
 
     Args:
         settings: the path, the functions, and who may call the API how often.
+        steps: the steps of the saga.
         state_machine: the state machine.
         state_machine_name: its name.
         failed: the error of a clean failure.
@@ -96,6 +109,7 @@ class SagaApi(Construct):
         id_: str,
         *,
         settings: ApiSettings,
+        steps: Sequence[StepOrGroup],
         state_machine: sfn.IStateMachine,
         state_machine_name: str,
         failed: str,
@@ -108,7 +122,7 @@ class SagaApi(Construct):
         self._table = table
         self._key = key
         self._state_machine_name = state_machine_name
-        starter, reader = (
+        starter, reader, canceller = (
             LoggedFunction(
                 self,
                 name=name,
@@ -122,12 +136,15 @@ class SagaApi(Construct):
                     "TABLE_NAME": table.table_name,
                     "STATE_MACHINE_ARN": state_machine.state_machine_arn,
                     "CLEAN_ERROR": failed,
+                    "FALLIBLE_ACTIONS": json.dumps(fallible_actions(steps)),
                 },
             )
-            for name in (settings.start, settings.outcome)
+            for name in (settings.start, settings.outcome, settings.cancel)
         )
-        self._allow_reading(starter)
-        self._allow_reading(reader)
+        for function in (starter, reader, canceller):
+            self._allow_reading(function)
+        # It writes tombstones, as a compensation does.
+        allow_update(role_of(canceller), table, key)
         role_of(starter).add_to_principal_policy(
             iam.PolicyStatement(actions=["states:StartExecution"], resources=[state_machine.state_machine_arn])
         )
@@ -146,8 +163,14 @@ class SagaApi(Construct):
             methods=[apigateway.HttpMethod.POST],
             integration=integrations.HttpLambdaIntegration("Start", starter),
         )
-        # A key may contain slashes.
-        self.api.add_routes(path=f"{settings.path}/{{id+}}", methods=[apigateway.HttpMethod.GET], integration=reading)
+        # A key may contain slashes, and a variable that does must end the path.
+        below = f"{settings.path}/{{id+}}"
+        self.api.add_routes(path=below, methods=[apigateway.HttpMethod.GET], integration=reading)
+        self.api.add_routes(
+            path=below,
+            methods=[apigateway.HttpMethod.POST],
+            integration=integrations.HttpLambdaIntegration("Cancel", canceller),
+        )
         self._add_stage(stage, settings.throttling)
         CfnOutput(self, "ApiUrl", value=self.api.api_endpoint).override_logical_id("ApiUrl")
 
@@ -171,10 +194,9 @@ class SagaApi(Construct):
 
     def _allow_reading(self, function: lambda_.IFunction) -> None:
         """Allow to read an item of the table and to describe executions of the state machine."""
-        role = role_of(function)
-        self._table.grant(role, "dynamodb:GetItem")
-        allow_key_for_table(role, self._key)
-        allow_executions(role, self._state_machine_name, "states:DescribeExecution")
+        allow_to_read(function, self._table)
+        allow_key_for_table(role_of(function), self._key)
+        allow_executions(role_of(function), self._state_machine_name, "states:DescribeExecution")
 
 
 def _authorizer(jwt: Jwt | None) -> apigateway.IHttpRouteAuthorizer:

@@ -1,7 +1,7 @@
 """The events by which other systems learn the outcome of a saga, on an event bus of the stack.
 
-The stream of the table calls a function, which publishes. A pipe would need no code, but the name of its events is
-fixed, and its templates cannot reach the last entry of a row's history (docs/adr/0025).
+The stream of the table calls a function, which publishes. A pipe would need no code, but it can neither compare the old
+with the new row nor reach the last entry of a history (docs/adr/0025).
 """
 
 import json
@@ -39,11 +39,14 @@ class Outcome:
         entity: the sort key of the row.
         status: the status.
         event: the name of the event, such as ``BookingConfirmed``.
+        is_rollback: whether the status is that of a compensated row. A saga that could not write the row then raises
+            its fence, which ends the saga as well. Default: false.
     """
 
     entity: str
     status: str
     event: str
+    is_rollback: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,11 +217,11 @@ class ExampleSubscriber(Construct):
 
 
 def _patterns(outcome: Outcome) -> Sequence[Mapping[str, object]]:
-    """Return the filters of the stream for rows that reach the status; other changes of such a row are not outcomes.
-
-    A compensation makes a new row if the action has made none.
-    """
+    """Return the filters of the stream for rows that reach the status. Later changes of a compensated row pass too."""
     reached = {"Keys": {"entity": {"S": [outcome.entity]}}, "NewImage": {"status": {"S": [outcome.status]}}}
+    if outcome.is_rollback:
+        # A compensation makes a new row if the action has made none.
+        return [{"eventName": ["INSERT", "MODIFY"], "dynamodb": reached}]
     before = {"status": {"S": [{"anything-but": [outcome.status]}]}}
     return [
         {"eventName": ["INSERT"], "dynamodb": reached},

@@ -204,6 +204,7 @@ class SagaStack(Stack):
                 self,
                 "Api",
                 settings=api,
+                steps=steps,
                 state_machine=machine,
                 state_machine_name=state_machine_name,
                 failed=failed,

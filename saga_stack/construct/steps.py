@@ -176,6 +176,12 @@ def functions_of(step: SingleStep) -> tuple[str, ...]:
     return (step.action,)
 
 
+def fallible_actions(steps: Sequence[StepOrGroup]) -> Sequence[Sequence[str]]:
+    """Return the actions that may be followed by a rollback, in order; those of a parallel group together."""
+    groups = ([one.action for one in single_steps([step]) if not isinstance(one, Retriable)] for step in steps)
+    return [actions for actions in groups if actions]
+
+
 def callback_of(step: Task) -> Callback | None:
     """Return how long the step waits for an answer; None if its action performs it."""
     return step.callback if isinstance(step, Step | Retriable) else None

@@ -1,4 +1,9 @@
-"""The order saga with its HTTP API and its events."""
+"""The order saga with its HTTP API and its events.
+
+Few machines can start the functions of many orders at once within the usual timeout.
+"""
+
+from dataclasses import replace
 
 from aws_cdk import App
 
@@ -7,5 +12,5 @@ from saga_stack.order_saga import OrderSagaStack
 
 if __name__ == "__main__":
     app = App(context={"api": "true"})
-    OrderSagaStack(app, "OrderSaga-api", stage=STAGES["dev"])
+    OrderSagaStack(app, "OrderSaga-api", stage=replace(STAGES["dev"], function_timeout=60, task_timeout=90))
     app.synth()

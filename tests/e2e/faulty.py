@@ -1,8 +1,8 @@
 """Wraps the handler of a function with faults. Only the functions of a test's stack contain it.
 
 The file FAULTS maps order ids to functions to faults; the id "" stands for all other orders. It is read at each call.
-``random`` draws a fault from the order and the function, always the same one. ``return credentials`` is not a fault:
-the function returns the credentials that it runs with.
+``random`` draws a fault from the order and the function, always the same one. ``hold before`` delays the call until the
+file says otherwise. ``return credentials`` is not a fault: the function returns the credentials that it runs with.
 """
 
 import importlib
@@ -25,10 +25,10 @@ def handler(event: Any, context: Any) -> Any:
     """Call the real handler, with the fault of this order and function before or after it."""
     name = os.environ["AWS_LAMBDA_FUNCTION_NAME"].split("-")[-1]
     module, _, attribute = os.environ["REAL_HANDLER"].rpartition(".")
-    faults = json.loads(Path(os.environ["FAULTS"]).read_text())
     input_ = event.get("input")
     order_id = str(input_.get("order_id")) if isinstance(input_, dict) else ""
-    fault = faults.get(order_id, faults[""]).get(name, "none")
+    while (fault := _fault(order_id, name)) == "hold before":
+        time.sleep(0.05)
     if fault == "random":
         fault, share = drawn(order_id, name)
         fault = fault if random.random() < share else "none"
@@ -38,6 +38,11 @@ def handler(event: Any, context: Any) -> Any:
     answer = getattr(importlib.import_module(module), attribute)(event, context)
     _fail(fault, "after")
     return answer
+
+
+def _fault(order_id: str, name: str) -> str:
+    faults = json.loads(Path(os.environ["FAULTS"]).read_text())
+    return str(faults.get(order_id, faults[""]).get(name, "none"))
 
 
 def drawn(order_id: str, name: str) -> tuple[str, float]:

@@ -21,6 +21,7 @@ from tests.e2e.conftest import Faults, with_faults
 from tests.e2e.orders import valid
 from tests.e2e.test_least_privilege import Caller, forbidden, not_denied, send, update
 from tests.e2e.test_smoke import smoke
+from tests.infrastructure.templates import FUNCTIONS
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("cloud")]
 
@@ -36,7 +37,7 @@ def stack(cloud: LocalCloud) -> Deployment:
 
 @pytest.fixture(scope="module")
 def faults_of_api(stack: Deployment) -> Faults:
-    return with_faults(stack, (*MAY, "create_order"))
+    return with_faults(stack, (*MAY, *FUNCTIONS))
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +82,25 @@ def executions(stack: Deployment, order: dict[str, Any]) -> list[str]:
     return sorted(name for name in names if name.startswith(f"id-{order['order_id']}-"))
 
 
+def answered(send: Callable[[], Answer]) -> Answer:
+    """Send a request until the API answers: few machines can start fifty functions at once."""
+    while (answer := send()).status >= 500:
+        pass
+    return answer
+
+
+def accepted(api: ApiClient, order: dict[str, Any]) -> Answer:
+    return answered(lambda: api.post("/orders", order))
+
+
 def ended(api: ApiClient, posted: Answer) -> Answer:
-    return api.get(f"{posted.headers['location']}?wait=20")
+    """Wait for the outcome of an order; return the response that has it."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        answer = answered(lambda: api.get(f"{posted.headers['location']}?wait=20"))
+        if (answer.body or {}).get("status") != "pending":
+            return answer
+        assert time.monotonic() < deadline, f"{posted.headers['location']} is pending after {WAIT_SECONDS} s"
 
 
 def test_an_order_is_accepted_confirmed_and_published_and_a_repetition_changes_nothing(
@@ -101,13 +119,6 @@ def test_an_order_is_accepted_confirmed_and_published_and_a_repetition_changes_n
     assert (event["source"], event["detail-type"]) == (stack.stack.name, "OrderConfirmed")
     assert set(event["detail"]) == {"version", "order_id", "saga", "time", "reason"}
     assert event["detail"]["saga"].endswith(f":id-{order['order_id']}-1")
-
-
-def accepted(api: ApiClient, order: dict[str, Any]) -> Answer:
-    """Send the order until the API answers: few machines can start fifty functions at once."""
-    while (answer := api.post("/orders", order)).status >= 500:
-        pass
-    return answer
 
 
 def test_the_printed_commands_start_an_order_read_its_outcome_and_receive_its_event(
@@ -178,6 +189,7 @@ def test_the_smoke_test_covers_the_api(stack: Deployment) -> None:
     done = smoke(stack, "api")
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     assert "ok      HTTP API: attempts" in done.stdout
+    assert "ok      HTTP API: end after " in done.stdout
 
 
 def stopped(api: ApiClient, stack: Deployment) -> tuple[dict[str, Any], Answer]:
@@ -216,10 +228,11 @@ def test_a_request_that_crashed_after_the_start_can_be_repeated(
     assert executions(stack, order) == [f"id-{order['order_id']}-1"]
 
 
-# What a function may do of that which no function of the saga may do.
+# What a function may do of that which no function of the saga may do, and of that which some may.
 MAY: dict[str, set[str]] = {
     "start_order": {"read a row", "start an execution"},
     "get_order": {"read a row"},
+    "cancel_order": {"read a row", "update a row"},
     "publish_outcome": set(),
 }
 
@@ -235,6 +248,43 @@ def test_a_function_of_the_edges_may_do_what_it_must_and_nothing_else(
         "send to the queue of stuck sagas": lambda: send(caller, caller.stack.stuck_sagas_queue_url),
     }
     assert set(not_denied(calls)) == MAY[name]
+
+
+def test_an_order_is_cancelled_as_long_as_its_last_step_has_not_begun(
+    api: ApiClient, stack: Deployment, faults_of_api: Faults, subscriber: Subscriber
+) -> None:
+    order = valid()
+    faults_of_api.set({"process_shipment": "hold before"})
+    posted = api.post("/orders", order)
+    cancel = f"{posted.headers['location']}/cancel"
+    cancelled = api.post(cancel, {})
+    faults_of_api.set({})
+    assert (cancelled.status, cancelled.body) == (202, {"order_id": order["order_id"], "status": "pending"})
+    outcome = ended(api, posted).body or {}
+    assert outcome["status"] == "failed"
+    again = api.post(cancel, {})
+    assert (again.status, again.body) == (200, outcome)
+    (event,) = subscriber.of(order["order_id"], count=1)
+    assert event["detail-type"] == "OrderFailed"
+    assert ended(api, api.post("/orders", order)).body == {"order_id": order["order_id"], "status": "confirmed"}
+    late = api.post(cancel, {})
+    assert (late.status, late.headers["content-type"]) == (409, "application/problem+json")
+    assert executions(stack, order) == [f"id-{order['order_id']}-{attempt}" for attempt in (1, 2)]
+
+
+def test_an_attempt_that_cannot_claim_the_order_again_is_published(
+    api: ApiClient, faults_of_api: Faults, subscriber: Subscriber
+) -> None:
+    order = valid()
+    faults_of_api.set({"process_payment": "crash before"})
+    ended(api, api.post("/orders", order))
+    faults_of_api.set({"create_order": "crash before"})
+    outcome = ended(api, api.post("/orders", order)).body or {}
+    faults_of_api.set({})
+    first, second = subscriber.of(order["order_id"], count=2)
+    assert [first["detail"]["saga"].rpartition("-")[2], second["detail"]["saga"].rpartition("-")[2]] == ["1", "2"]
+    assert (second["detail-type"], second["detail"]["reason"]) == ("OrderFailed", outcome["reason"])
+    assert str(outcome["reason"]).startswith("CreateOrder failed: ")
 
 
 ODD_IDS = ["a/b", "../x", "ü %25?#", "x" * 128, "ü" * 128]
@@ -255,6 +305,8 @@ REQUESTS: dict[str, tuple[Callable[[ApiClient], Answer], int]] = {
     "an unknown id": (lambda api: api.get("/orders/none"), 404),
     "an unknown path": (lambda api: api.get("/customers"), 404),
     "an unknown method": (lambda api: api.send("PUT", "/orders/1", b"{}", JSON), 405),
+    "POST to an order": (lambda api: api.post("/orders/1", {}), 405),
+    "cancelling an unknown order": (lambda api: api.post("/orders/none/cancel", {}), 404),
 }
 
 
@@ -274,5 +326,6 @@ def test_a_request_without_a_valid_signature_is_rejected(
     api: ApiClient, stack: Deployment, credentials: Credentials | None
 ) -> None:
     order = valid()
-    assert ApiClient(url=api.url, credentials=credentials).post("/orders", order).status == 403
+    answer = ApiClient(url=api.url, credentials=credentials).post("/orders", order)
+    assert (answer.status, "message" in (answer.body or {})) == (403, True)
     assert executions(stack, order) == []

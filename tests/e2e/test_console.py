@@ -150,10 +150,12 @@ def test_the_console_of_the_local_cloud_serves_until_it_is_interrupted(deploymen
 def test_make_local_serves_the_console_until_it_ends(deployment: Deployment) -> None:
     port = free_port()
     with (
-        _web_console(deployment.cloud, deployment, port, "refund_payment") as process,
+        _web_console(deployment.cloud, deployment, port, broken="refund_payment", commands="curl a") as process,
         LOOPBACK.open(f"http://{HOST}:{port}/api/outage", timeout=10) as answer,
+        LOOPBACK.open(f"http://{HOST}:{port}/", timeout=10) as home,
     ):
         assert json.load(answer) == {"broken": False}
+        assert "curl a" in home.read().decode()
     assert process is not None
     assert process.poll() is not None
 

@@ -9,7 +9,7 @@ from botocore.config import Config
 
 from local.cloud import PROJECT
 from local.deployment import Deployment
-from ops.client import DeployedStack
+from ops.executions import DeployedStack
 from tests.conformance import differences, expected_cases
 from tests.e2e.conftest import Faults
 

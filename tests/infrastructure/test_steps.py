@@ -18,6 +18,7 @@ from saga_stack.construct.steps import (
     RetryPolicy,
     Step,
     StepOrGroup,
+    fallible_actions,
     require_saga,
 )
 from tests.fixtures import definition_in, synthesized
@@ -81,6 +82,11 @@ def test_steps_that_do_not_form_a_saga_are_rejected_with_the_name_of_the_step(
 )
 def test_compensatable_steps_then_a_pivot_then_retriable_steps_form_a_saga(steps: tuple[StepOrGroup, ...]) -> None:
     require_saga(steps)
+
+
+def test_a_rollback_may_follow_every_action_but_the_retriable_ones() -> None:
+    steps = (Parallel(name="trip", steps=(BOOK, RENT)), PAY, NOTIFY)
+    assert fallible_actions(steps) == [["book_room", "rent_car"], ["take_payment"]]
 
 
 def stack_of(*steps: StepOrGroup, failed: str = "AnyFailed") -> Callable[..., Stack]:

@@ -15,7 +15,8 @@ from lambdas.saga_runtime.clock import moment
 from lambdas.saga_runtime.names import state_name
 from lambdas.saga_runtime.redaction import message_in
 from ops import stuck_queue
-from ops.client import DeployedStack, SagaClient
+from ops.client import SagaClient
+from ops.executions import DeployedStack
 from tests.fixtures import STUCK_TABLE, TABLE, create_stuck_table
 from tests.saga.interpreter import Execution, Interpreter, TaskFailed, interpreter
 from tests.sagas import SAGAS, SagaUnderTest

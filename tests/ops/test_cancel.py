@@ -1,6 +1,10 @@
-"""``ops cancel``: a saga is cancelled or confirmed, never both and never neither, whenever the request arrives."""
+"""Cancelling: a saga is cancelled or confirmed, never both and never neither, whenever the request arrives.
+
+``ops cancel`` and the HTTP API follow one rule.
+"""
 
 import io
+import itertools
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -9,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from lambdas.saga_runtime import barrier
+from lambdas.saga_runtime import api, cancellation
 from lambdas.saga_runtime.barrier import Row, SagaIdentity
 from lambdas.saga_runtime.errors import BusinessError
 from lambdas.saga_runtime.own_table import OWN_TABLE
 from local.order_demo import ORDER_DEMO
 from ops.__main__ import main
-from ops.cancel import Cancellation, cancel, cancellable
+from ops.cancel import cancel, cancellable
 from ops.saga_steps import read_steps
 from tests.fixtures import ORDER_STEPS, create_table, local_aws, order_function, store_item, stored_item
 from tests.ops.conftest import CARD, World
@@ -54,7 +58,7 @@ class LastStep:
         identity = SagaIdentity(id=saga, started_at=self.starts[saga])
         if kind == "cancel":
             row = Row(step=self.spec, key=("order_id", "1"), saga=identity, table=OWN_TABLE)
-            return "too late" if barrier.resolve(row) else "cancelled"
+            return "cancelled" if cancellation.cancel([[row]]).is_accepted else "too late"
         event = {"saga": {"id": saga, "started_at": self.starts[saga]}, "input": ORDER_DEMO.input("1-success")}
         try:
             self.handlers[kind](event, None)
@@ -94,7 +98,7 @@ def _without_history(item: Any) -> str:
 
 
 def _without_fence(item: Any) -> dict[str, Any]:
-    return {name: value for name, value in item.items() if name != "fence"}
+    return {name: value for name, value in item.items() if name not in ("fence", "fenced_by")}
 
 
 @pytest.mark.parametrize("starts", [STARTS, {"S": STARTS["T"], "T": STARTS["S"]}, dict.fromkeys(STARTS, STARTS["S"])])
@@ -110,24 +114,47 @@ def test_the_race_of_cancel_and_action_has_one_winner_in_every_order(starts: Map
     assert row.answers == {"done", "rejected", "cancelled", "too late"}
 
 
-def run_and_cancel(world: World, state: str, *, after: bool, order_id: str = "1") -> tuple[Cancellation, Execution]:
-    """Run a saga that is cancelled before or after the call of a state."""
+def cancel_by_command(world: World) -> bool:
+    """Cancel order 1 as the command does; return whether that is accepted."""
     steps = read_steps(world.client, STEPS[world.machine.demo.stack])
-    answers: list[Cancellation] = []
+    result = cancel(world.client, steps, cancellable(world.client, "1"))
+    assert not result.is_accepted or world.machine.shape.actions[-1] in result.rejected
+    return result.is_accepted
+
+
+def cancel_by_api(world: World) -> bool:
+    """Cancel order 1 by the HTTP API; return whether that is accepted."""
+    steps = read_steps(world.client, STEPS[world.machine.demo.stack])
+    fallible = itertools.groupby((one for one in steps if one.compensation and one.spec), key=lambda one: one.part)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(api, "_stepfunctions", world.stepfunctions)
+        patch.setattr(api, "_EXECUTIONS", world.machine.arn.replace(":stateMachine:", ":execution:"))
+        patch.setattr(api, "_CLEAN_ERROR", world.machine.shape.failed)
+        patch.setattr(api, "_FALLIBLE_ACTIONS", [[one.spec.action for one in part if one.spec] for _, part in fallible])
+        function = api.SagaApi(steps=world.machine.demo.specs, path="/orders").cancel_function()
+        event = {"routeKey": "POST /orders/{id+}", "pathParameters": {"id": "1/cancel"}}
+        answers = [function(event, None) for _ in range(2)]
+    assert answers[0] == answers[1], "it is idempotent"
+    assert answers[0]["statusCode"] in (202, 409)
+    return bool(answers[0]["statusCode"] == 202)
+
+
+def run_and_cancel(
+    world: World, state: str, cancel_now: Callable[[World], bool], *, after: bool, name: str | None = None
+) -> tuple[bool, Execution]:
+    """Run a saga that is cancelled before or after the call of a state; return whether that was accepted."""
+    answers: list[bool] = []
 
     def intercept(called: str, _payload: Any, deliver: Callable[[], Any]) -> Any:
-        def cancel_now() -> None:
-            answers.append(cancel(world.client, steps, cancellable(world.client, order_id)))
-
         if called == state and not after:
-            cancel_now()
+            answers.append(cancel_now(world))
         answer = deliver()
         if called == state and after:
-            cancel_now()
+            answers.append(cancel_now(world))
         return answer
 
     world.machine.intercept = intercept
-    ended = world.machine.run({**world.machine.demo.input("1-success"), world.machine.shape.key: order_id})
+    ended = world.machine.run({**world.machine.demo.input("1-success"), world.machine.shape.key: "1"}, name=name)
     (answer,) = answers
     return answer, ended
 
@@ -140,26 +167,27 @@ POINTS = [
 ]
 
 
+@pytest.mark.parametrize("cancel_now", [cancel_by_command, cancel_by_api])
 @pytest.mark.parametrize("tried_before", [False, True], ids=["first", "again"])
 @pytest.mark.parametrize(("saga", "state", "after"), POINTS, indirect=["saga"])
 def test_a_cancelled_saga_rolls_back_cleanly_and_any_other_is_confirmed(
-    world: World, state: str, *, after: bool, tried_before: bool
+    world: World, state: str, cancel_now: Callable[[World], bool], *, after: bool, tried_before: bool
 ) -> None:
     """Also if an earlier saga has left compensated rows, which a tombstone cannot replace."""
     if tried_before:
         world.run_into_a_failure("1")
-    answer, ended = run_and_cancel(world, state, after=after)
+    name = api.execution_name("1", 2 if tried_before else 1)
+    is_accepted, ended = run_and_cancel(world, state, cancel_now, after=after, name=name)
     shape = world.machine.shape
-    assert ended.error == (shape.failed if answer.is_accepted else None)
-    assert (ended.status == "SUCCEEDED") is not answer.is_accepted
+    assert ended.error == (shape.failed if is_accepted else None)
+    assert (ended.status == "SUCCEEDED") is not is_accepted
     assert check(world.machine, [ended]) == []
     assert late_actions_accepted(world.machine, ended) == []
     deciding = shape.actions[-1]
     index = [*shape.actions, *shape.retriables].index(state)
     is_early = index < len(shape.actions) - 1 or (state == deciding and not after)
-    assert answer.is_accepted is is_early
-    if answer.is_accepted:
-        assert deciding in answer.rejected
+    assert is_accepted is is_early
+    if is_accepted:
         assert ended.states[-1] == shape.failed
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from markupsafe import escape
 from werkzeug.test import TestResponse
 
 from lambdas.order_steps import STEPS
@@ -41,6 +42,16 @@ other_sagas = pytest.mark.parametrize("saga", [name for name in SAGAS if name !=
 @pytest.fixture
 def app(world: World) -> Flask:
     return create_app(world.client, hosts=allowed_hosts("127.0.0.1", 8080), presets=INPUTS, token=TOKEN)
+
+
+@pytest.mark.parametrize("commands", ["", "curl 'http://127.0.0.1/orders'"])
+def test_the_first_page_shows_the_commands_of_the_api_if_there_is_one(world: World, commands: str) -> None:
+    app = create_app(
+        world.client, hosts=allowed_hosts("127.0.0.1", 8080), presets=INPUTS, token=TOKEN, api_commands=commands
+    )
+    page = Client(app.test_client()).get("/").text
+    assert ("HTTP API" in page) is bool(commands)
+    assert str(escape(commands)) in page
 
 
 class Client:

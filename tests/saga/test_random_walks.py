@@ -246,7 +246,7 @@ class Walk(RuleBasedStateMachine):
 
 def _without_fences(rows: Rows, free: AbstractSet[str]) -> dict[str, dict[str, Any]]:
     return {
-        entity: {name: value for name, value in row.items() if name != "fence"}
+        entity: {name: value for name, value in row.items() if name not in ("fence", "fenced_by")}
         for entity, row in rows.items()
         if entity not in free
     }

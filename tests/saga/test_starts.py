@@ -18,9 +18,10 @@ def test_a_second_execution_of_a_live_order_fails_and_leaves_the_rows_of_the_fir
     assert (second.status, second.error) == ("FAILED", machine.shape.failed)
     assert (second.cause or "").startswith(f"{first_action} failed: SagaConflict: another saga")
     assert machine.shape.path(second.states) == machine.shape.rolled_back_from(first_action)
+    fence = {"fence": None, "fenced_by": None}
     after = machine.rows("1")
-    assert {entity: {**row, "fence": None} for entity, row in after.items()} == {
-        entity: {**row, "fence": None} for entity, row in before.items()
+    assert {entity: {**row, **fence} for entity, row in after.items()} == {
+        entity: {**row, **fence} for entity, row in before.items()
     }
     assert not check(machine, [first, second])
 

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 from urllib.parse import unquote
@@ -14,7 +15,8 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from lambdas import order_api
 from lambdas.saga_runtime import api
-from tests.fixtures import create_table, local_aws, order_function
+from lambdas.saga_runtime.errors import SagaConflict, StepCompensated
+from tests.fixtures import create_table, local_aws, order_function, stored_rows
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -53,7 +55,11 @@ class StepFunctions:
         if not self.is_reachable:
             raise EndpointConnectionError(endpoint_url="https://states")
         assert stateMachineArn == MACHINE
-        new = {"status": "RUNNING", "input": input}
+        new = {
+            "status": "RUNNING",
+            "input": input,
+            "startDate": datetime(2026, 1, 1, 0, len(self.executions), tzinfo=UTC),
+        }
         found = self.executions.setdefault(f"{EXECUTION}:{name}", new)
         if found is not new and not (self.accepts_repetitions and found == new):
             raise error("ExecutionAlreadyExists", ExecutionAlreadyExistsError)
@@ -103,6 +109,11 @@ def post(order: object) -> dict[str, Any]:
 def get(id_: str, *, query: dict[str, str] | None = None, headers: dict[str, str] | None = None) -> dict[str, Any]:
     event = request("GET /orders/{id+}", pathParameters={"id": id_}, headers=headers or {})
     return order_api.get_order(event | ({"queryStringParameters": query} if query else {}), None)
+
+
+def cancel(id_: str) -> dict[str, Any]:
+    event = request("POST /orders/{id+}", pathParameters={"id": f"{id_}/cancel"}, rawPath=f"/orders/{id_}/cancel")
+    return order_api.cancel_order(event, None)
 
 
 def body(response: dict[str, Any]) -> dict[str, Any]:
@@ -430,9 +441,107 @@ def test_an_id_that_no_order_has_is_not_found(states: StepFunctions, id_: str) -
     assert get(id_)["statusCode"] == 404
 
 
+def test_a_saga_that_has_not_run_is_cancelled_and_so_is_its_repetition(states: StepFunctions) -> None:
+    post(ORDER)
+    first = cancel("1")
+    assert (first["statusCode"], body(first)) == (202, {"order_id": "1", "status": "pending"})
+    assert {entity: row["status"] for entity, row in stored_rows().items()} == {
+        "ORDER": "DELETED",
+        "PAYMENT": "REFUNDED",
+        "SHIPMENT": "CANCELLED",
+    }
+    assert cancel("1") == first
+    for function in ("create_order", "process_payment", "process_shipment"):
+        with pytest.raises(StepCompensated):
+            run(function, "id-1-1")
+    states.end("id-1-1", "FAILED", "CreateOrder failed: StepCompensated: late", "OrderFailed")
+    ended = cancel("1")
+    assert (ended["statusCode"], body(ended)["status"]) == (200, "failed")
+    assert post(ORDER)["statusCode"] == 202
+    assert states.names == ["id-1-1", "id-1-2"]
+
+
+def test_a_saga_that_has_begun_its_last_step_is_not_cancelled(
+    states: StepFunctions, table_rows: "DynamoDBClient"
+) -> None:
+    post(ORDER)
+    for function in ("create_order", "process_payment", "process_shipment"):
+        run(function, "id-1-1")
+    before = stored_rows()
+    response = cancel("1")
+    assert (response["statusCode"], response["headers"]["Content-Type"]) == (409, "application/problem+json")
+    assert "ProcessShipment has begun" in body(response)["detail"]
+    assert stored_rows() == before
+    confirm(table_rows)
+    assert cancel("1")["statusCode"] == 409
+    states.end("id-1-1", "SUCCEEDED")
+    assert cancel("1")["statusCode"] == 409
+
+
+def test_a_saga_that_somebody_stopped_is_cancelled_and_stays_stuck_until_it_is_redriven(states: StepFunctions) -> None:
+    post(ORDER)
+    run("create_order", "id-1-1")
+    states.end("id-1-1", "ABORTED")
+    response = cancel("1")
+    assert (response["statusCode"], body(response)["status"]) == (202, "stuck")
+    assert {entity: row["status"] for entity, row in stored_rows().items()} == {
+        "ORDER": "PENDING",
+        "PAYMENT": "REFUNDED",
+        "SHIPMENT": "CANCELLED",
+    }
+
+
+def test_a_rolled_back_order_is_cancelled_already_and_a_new_attempt_is_not(states: StepFunctions) -> None:
+    post(ORDER)
+    roll_back(states, 1)
+    assert cancel("1")["statusCode"] == 200
+    post(ORDER)
+    assert cancel("1")["statusCode"] == 202
+    with pytest.raises(SagaConflict):
+        run("create_order", "id-1-2", at="2026-01-01T00:01:00.000Z")
+
+
+@pytest.mark.parametrize("id_", ["unknown", "", "x" * 129, "1/cancel"])
+def test_what_was_never_started_cannot_be_cancelled(states: StepFunctions, id_: str) -> None:
+    post(ORDER)
+    assert cancel(id_)["statusCode"] == 404
+    assert stored_rows() == {}
+
+
+def test_a_saga_whose_execution_is_not_known_is_not_cancelled(states: StepFunctions) -> None:
+    order_function("create_order")(ORDER, None)
+    before = stored_rows()
+    assert cancel("1")["statusCode"] == 409
+    assert stored_rows() == before
+
+
+def test_an_order_whose_id_ends_like_the_path_of_a_cancellation_is_not_mistaken(states: StepFunctions) -> None:
+    post({**ORDER, "order_id": "1/cancel"})
+    assert cancel("1")["statusCode"] == 404
+    assert cancel("1/cancel")["statusCode"] == 202
+    assert body(get("1/cancel"))["status"] == "pending"
+    event = request("POST /orders/{id+}", pathParameters={"id": "1"}, rawPath="/orders/1")
+    assert order_api.cancel_order(event, None)["statusCode"] == 405
+
+
+def test_the_execution_of_a_name_that_was_used_before_is_cancelled_as_itself(states: StepFunctions) -> None:
+    """AWS accepts the name of an execution again after 90 days; the row may be that of the earlier one."""
+    run("create_order", "by-hand", at="2025-01-01T00:00:00.000Z")
+    states.start_execution(stateMachineArn=MACHINE, name="by-hand", input=json.dumps(ORDER))
+    assert cancel("1")["statusCode"] == 202
+    with pytest.raises(StepCompensated):
+        run("process_shipment", "by-hand")
+
+
 @pytest.mark.parametrize(
     ("path", "status", "allow"),
-    [("/orders", 405, "POST"), ("/orders/1", 405, "GET"), ("/", 404, None), ("/ordersx", 404, None)],
+    [
+        ("/orders", 405, "POST"),
+        ("/orders/1", 405, "GET"),
+        ("/orders/1/cancel", 405, "POST"),
+        ("/", 404, None),
+        ("/ordersx", 404, None),
+    ],
 )
 def test_unknown_paths_and_methods_have_a_problem_document(path: str, status: int, allow: str | None) -> None:
     response = order_api.get_order(request("$default", rawPath=path), None)

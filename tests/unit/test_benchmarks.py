@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from benchmarks import __main__ as command_line
-from benchmarks import billing, document, scale
+from benchmarks import billing, document, edges, scale
 from benchmarks.billing import Usage
 from benchmarks.cost import path_of
 from benchmarks.document import Goal, Part
@@ -17,8 +17,10 @@ from benchmarks.measuring import ratios, shown
 PRICES: dict[str, dict[str, Any]] = {
     "step_functions": {"state_transition": 2.0},
     "lambda": {"request": 3.0, "gb_second_arm64": 5.0},
-    "dynamodb": {"write_request_unit": 7.0},
+    "dynamodb": {"write_request_unit": 7.0, "read_request_unit": 11.0},
     "logs": {"gb_ingested": 13.0},
+    "api_gateway": {"http_request": 17.0},
+    "eventbridge": {"custom_event": 19.0},
 }
 USAGE = Usage(transitions=4, calls=3, milliseconds=2000, write_units=4, log_bytes=2 * 1024**3)
 
@@ -26,6 +28,13 @@ USAGE = Usage(transitions=4, calls=3, milliseconds=2000, write_units=4, log_byte
 def test_a_bill_is_counts_times_prices_by_service() -> None:
     # 2 s at 256 MB are half a GB-second.
     assert billing.bill(USAGE, PRICES) == {"Step Functions": 8, "Lambda": 9 + 2.5, "DynamoDB": 28, "logs": 26}
+
+
+def test_a_request_is_billed_with_its_read_and_its_line_in_the_access_log_and_an_event_with_neither() -> None:
+    request = edges.bill(PRICES, 2000, 1024**3 - edges.ACCESS_LOG, is_event=False)
+    assert request == {"API Gateway": 17, "EventBridge": 0, "Lambda": 3 + 2.5, "DynamoDB": 11, "logs": 13}
+    event = edges.bill(PRICES, 2000, 1024**3, is_event=True)
+    assert event == {"API Gateway": 0, "EventBridge": 19, "Lambda": 3 + 2.5, "DynamoDB": 0, "logs": 13}
 
 
 def test_a_call_is_billed_by_the_millisecond_for_its_share_of_a_cpu_and_its_request() -> None:

@@ -82,7 +82,10 @@ def test_a_saga_changes_nothing_but_the_fence_of_a_row_that_another_one_owns(ste
     with pytest.raises(SagaConflict, match="another saga"):
         call(step.action, by_saga("second", at=LATER))
     call(step.compensation, by_saga("second", at=LATER))
-    assert row(spec) == stored | {"fence": {"S": LATER}}
+    fenced = row(spec)
+    (by,) = fenced.pop("fenced_by")["L"]
+    assert by["M"]["saga_id"] == {"S": "second"}
+    assert fenced == stored | {"fence": {"S": LATER}}
 
 
 @each_step

@@ -15,7 +15,7 @@ from local.cloud import PROJECT, LocalCloud
 from local.demo import differences
 from local.executions import EndedExecution
 from local.expectations import ExpectedEnd, expected_end
-from ops.client import DeployedStack
+from ops.executions import DeployedStack
 from saga_stack.construct.steps import Parallel, Pivot, Retriable, Step, StepOrGroup
 from tests.sagas import SAGAS, SagaUnderTest
 

@@ -46,7 +46,8 @@ def is_accepted(order: dict[str, Any]) -> bool:
 
 
 def test_the_operations_are_the_routes() -> None:
-    assert set(OPERATIONS) == {f"POST {API_PATH}", f"GET {API_PATH}/{{id}}"}
+    below = f"{API_PATH}/{{id}}"
+    assert set(OPERATIONS) == {f"POST {API_PATH}", f"GET {below}", f"POST {below}/{api.CANCEL}"}
 
 
 def test_every_problem_of_the_functions_is_described() -> None:

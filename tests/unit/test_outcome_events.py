@@ -12,6 +12,7 @@ import pytest
 from botocore.stub import Stubber
 
 from lambdas.saga_runtime import outcome_events, report_stuck_saga
+from lambdas.saga_runtime.errors import SagaConflict
 from tests.fixtures import create_stuck_table, order_function, stored_item
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 ORDER = {"order_id": "1", "total": 100, "card_no": "123-1234", "address": "123 st"}
 ARN = "arn:aws:states:us-east-1:123456789012:execution:orders:id-1-1"
+NEXT_ARN = ARN.replace("id-1-1", "id-1-2")
 FAILURE = {"step": "ProcessPayment", "error": "InvalidInput", "reason": "card_no is missing"}
 EVENTS = {"ORDER CONFIRMED": "OrderConfirmed", "ORDER DELETED": "OrderFailed"}
 
@@ -46,9 +48,15 @@ def run(function: str, **members: object) -> None:
     order_function(function)(event, None)
 
 
-def record() -> dict[str, Any]:
-    """Return the stream's record of the row of the order."""
-    return {"eventName": "MODIFY", "dynamodb": {"NewImage": stored_item("1", "ORDER")}}
+def run_next(function: str, **members: object) -> None:
+    """Run a function of the next attempt."""
+    run(function, saga={"id": NEXT_ARN, "started_at": "2026-01-01T00:00:05.000Z"}, **members)
+
+
+def record(before: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return the stream's record of the row of the order, which was missing before or as given."""
+    images = {"NewImage": stored_item("1", "ORDER")} | ({"OldImage": before} if before else {})
+    return {"eventName": "MODIFY", "dynamodb": images}
 
 
 def accept(bus: Stubber, *events: tuple[str, dict[str, Any]], source: str = "OrderSaga") -> None:
@@ -97,6 +105,36 @@ def test_a_confirmed_order_is_published_with_the_time_of_its_confirmation(
     )
     accept(bus, ("OrderConfirmed", detail("2026-01-01T00:00:01.000Z", None)))
     publisher.handler({"Records": [record()]}, None)
+
+
+def test_a_rollback_that_finds_the_row_compensated_by_an_earlier_attempt_is_published(
+    publisher: ModuleType, bus: Stubber
+) -> None:
+    """The next attempt fails before it claims the order."""
+    run("create_order")
+    run("delete_order")
+    before = stored_item("1", "ORDER")
+    run_next("delete_order", failure={"step": "CreateOrder", "error": "States.Timeout", "reason": "late, 123 st"})
+    item = stored_item("1", "ORDER")
+    assert item is not None
+    time = item["fenced_by"]["L"][0]["M"]["at"]["S"]
+    reason = "CreateOrder failed: States.Timeout: late, (hidden)"
+    accept(bus, ("OrderFailed", detail(time, reason) | {"saga": NEXT_ARN}))
+    publisher.handler({"Records": [record(before)]}, None)
+    run_next("delete_order", failure=FAILURE)
+    assert stored_item("1", "ORDER") == item, "a repetition writes nothing, so there is nothing to publish"
+    with pytest.raises(SagaConflict):
+        run_next("create_order")
+
+
+def test_another_change_of_a_compensated_row_is_no_event(publisher: ModuleType, bus: Stubber) -> None:
+    run("create_order")
+    run("delete_order")
+    run_next("delete_order")
+    after = stored_item("1", "ORDER")
+    publisher.handler(
+        {"Records": [{"dynamodb": {"OldImage": after, "NewImage": {**(after or {}), "note": {"S": "x"}}}}]}, None
+    )
 
 
 def test_many_events_are_published_in_order_ten_at_a_time(publisher: ModuleType, bus: Stubber) -> None:

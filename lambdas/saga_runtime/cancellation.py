@@ -1,0 +1,70 @@
+"""Cancels a running saga: rejects an action that has not run yet, so that the saga rolls back by itself.
+
+The action that decides is the last one that can still fail: the pivot, or else the last compensatable step. One
+conditional write, which no read precedes, either rejects that action for this saga from now on, or finds that it has
+begun. Then the saga is about to be confirmed, and it is too late.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from lambdas.saga_runtime import barrier, clock
+from lambdas.saga_runtime.barrier import Row, SagaIdentity
+
+# Why, in the history of the rows.
+REASON = "cancelled by request"
+# How differently a row and Step Functions may write the same start time.
+SAME_START = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cancellation:
+    """The answer to a request to cancel a saga.
+
+    Args:
+        rejected: the states whose actions are rejected from now on; none if it is too late.
+        too_late: the states whose actions have begun, if it is too late.
+    """
+
+    rejected: tuple[str, ...] = ()
+    too_late: tuple[str, ...] = ()
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the saga is rolled back; False if it is too late."""
+        return bool(self.rejected)
+
+
+def cancel(parts: Sequence[Sequence[Row]]) -> Cancellation:
+    """Reject the action that decides, and then the earlier ones that have not run, so that the saga stops soon.
+
+    Idempotent. Raises botocore's errors if DynamoDB fails.
+
+    Args:
+        parts: the rows of the steps that can fail, in order; those of a parallel group together.
+    """
+    deciding = parts[-1] if parts else ()
+    # One member of a parallel group is enough.
+    rejected = next((row.step.name for row in deciding if _is_rejected(row)), None)
+    if rejected is None:
+        return Cancellation(too_late=tuple(row.step.name for row in deciding))
+    earlier = (row.step.name for part in parts[:-1] for row in part if _is_rejected(row))
+    return Cancellation(rejected=(*earlier, rejected))
+
+
+def identity_of(arn: str, started_at: datetime, owners: Iterable[SagaIdentity]) -> SagaIdentity:
+    """Return the saga of an execution, written as in its rows if it is one of their owners."""
+    for saga in owners:
+        if saga.id == arn and is_execution(saga, started_at):
+            return saga
+    return SagaIdentity(id=arn, started_at=clock.moment(started_at))
+
+
+def is_execution(saga: SagaIdentity, started_at: datetime) -> bool:
+    """Return whether a saga started then: AWS allows the name of an execution again after 90 days."""
+    return abs(datetime.fromisoformat(saga.started_at) - started_at) <= SAME_START
+
+
+def _is_rejected(row: Row) -> bool:
+    return not barrier.resolve(replace(row, reason=REASON))
