@@ -24,7 +24,7 @@ ifeq ($(wildcard node_modules/aws-cdk/bin/cdk),)
 node_modules/installed: incomplete
 endif
 
-.PHONY: help incomplete install same-python new demo local console docs screenshots test chaos mutants smoke conformance bench lint format synth diff compare deploy destroy lock clean
+.PHONY: help incomplete install same-python new demo local console docs screenshots test library chaos mutants smoke conformance bench lint format synth diff compare deploy destroy lock clean
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s%s\n", $$1, $$2 }'
@@ -77,6 +77,9 @@ screenshots: install ## The pictures of the web console in docs/images (needs Ch
 
 test: install ## All tests, in a few minutes (ARGS= for pytest)
 	@$(BIN)/python -m pytest $(ARGS)
+
+library: install ## Install the built library alone from the package index, and synthesize a saga with it
+	@LIBRARY_FROM_INDEX=true $(BIN)/python -m pytest --quiet tests/infrastructure/test_library.py
 
 chaos: install ## Every pair of faults and every order of deliveries, of all sagas (SAGA= for one, SEED= for the random part)
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SAGA),--saga $(SAGA))
