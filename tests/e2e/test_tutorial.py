@@ -36,6 +36,8 @@ def fresh_copy(folder: Path) -> Path:
         # make looks at its time only; the real one stays unchanged.
         (clone / name / "installed").unlink(missing_ok=True)
         (clone / name / "installed").touch()
+    # Somebody may have followed the page here.
+    shutil.rmtree(clone / "examples/concert_sale", ignore_errors=True)
     return clone
 
 
