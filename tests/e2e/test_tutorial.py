@@ -20,7 +20,8 @@ CACHES = ("__pycache__", ".*_cache", ".hypothesis", ".coverage*")
 def fresh_copy(folder: Path) -> Path:
     """Make a copy of the project in which everything is installed, so that `make install` downloads nothing."""
     clone = folder / "clone"
-    others = {path.name for path in ROOT.iterdir()} & MADE_BY_COMMANDS
+    environments = {path.parent.name for path in ROOT.glob("*/pyvenv.cfg")}
+    others = {path.name for path in ROOT.iterdir()} & MADE_BY_COMMANDS | environments
     shutil.copytree(
         ROOT,
         clone,
