@@ -11,6 +11,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
+from lambdas.saga_runtime.names import state_name
 from saga_stack.construct import packaging
 from saga_stack.construct.api import LOG_PREFIX, ApiSettings, SagaApi
 from saga_stack.construct.automatic_redrives import AutomaticRedrives
@@ -20,6 +21,7 @@ from saga_stack.construct.functions import SagaFunctions, allow_to_end_tasks, al
 from saga_stack.construct.monitoring import Monitoring
 from saga_stack.construct.outcome_events import EventSettings, ExampleSubscriber, OutcomeEvents
 from saga_stack.construct.saga import Saga
+from saga_stack.construct.secrets import FunctionSecret
 from saga_stack.construct.stages import Stage
 from saga_stack.construct.state_machine import SagaStateMachine
 from saga_stack.construct.steps import (
@@ -67,6 +69,8 @@ class SagaStack(Stack):
         handler: the path of a function in the asset, with ``{}`` for its name. Default: ``lambdas.{}.handler``.
         environment: further environment variables of the functions, such as the URL of a provider. Not for secrets.
             Default: none.
+        secrets: environment variables with the ARNs of secrets that the stack makes, each with the names of the
+            functions that may read it. Default: none.
         receiver: the name of the function that receives the answers to the steps that wait; ``functions`` has it too.
             Default: none, no step waits.
         api: adds the HTTP API. Default: none.
@@ -90,6 +94,7 @@ class SagaStack(Stack):
         root: Path | None = None,
         handler: str = "lambdas.{}.handler",
         environment: Mapping[str, str] = MappingProxyType({}),
+        secrets: Mapping[str, Sequence[str]] = MappingProxyType({}),
         receiver: str | None = None,
         api: ApiSettings | None = None,
         events: EventSettings | None = None,
@@ -130,6 +135,9 @@ class SagaStack(Stack):
             key=key,
         )
         self.functions: Mapping[str, lambda_.Function] = functions.by_name
+        for variable, names in secrets.items():
+            readers = [self._reader(name, variable) for name in names]
+            FunctionSecret(self, state_name(variable), variable=variable, readers=readers, key=key)
         timeout = sfn.Timeout.duration(Duration.seconds(stage.task_timeout))
         definition = SagaDefinition(
             self,
@@ -225,6 +233,11 @@ class SagaStack(Stack):
         CfnOutput(self, "StuckSagasQueueUrl", value=stuck.queue.queue_url)
         CfnOutput(self, "StuckSagasTableName", value=stuck.table.table_name)
 
+    def _reader(self, name: str, variable: str) -> lambda_.Function:
+        if name not in self.functions:
+            raise InvalidSagaError(f"secrets has {variable} for {name}, which is not a function: name one of the steps")
+        return self.functions[name]
+
 
 class FolderSagaStack(SagaStack):
     """The stack of a saga in a folder of its own.
@@ -250,6 +263,7 @@ class FolderSagaStack(SagaStack):
             root=saga.root,
             handler=saga.handler,
             environment={name: context(name.lower()) or default for name, default in saga.settings.items()},
+            secrets=saga.secrets,
         )
 
 
