@@ -167,10 +167,9 @@ def _probe(
 
 
 def _import_error(name: str, handler: str, source: Path, result: Mapping[str, str | None]) -> str:
-    at = result["at"]
-    if at is None:
-        return f"{_file_of(handler)}: {name} ({state_name(name)}) does not import: {result['error']}"
-    return f"{at.removeprefix(f'{source}/')}: {name} ({state_name(name)}) does not import: {result['error']}"
+    at = result["at"] or _file_of(handler)
+    text = f"{at}: {name} ({state_name(name)}) does not import: {result['error']}"
+    return text.replace(f"{source}/", "")
 
 
 def one_line(error: Exception) -> str:

@@ -105,9 +105,9 @@ class SagaStack(Stack):
         self.steps = steps
         self.settings = environment
         self.source = packaging.source_of(packages, root)
-        names = [name for step in single_steps(steps) for name in functions_of(step)]
+        called = [name for step in single_steps(steps) for name in functions_of(step)]
         self.handlers: Mapping[str, str] = {
-            name: handler.format(name) for name in (*names, *([receiver] if receiver else []))
+            name: handler.format(name) for name in (*called, *([receiver] if receiver else []))
         }
         code = packaging.code(self.source)
 

@@ -61,7 +61,7 @@ def test_without_a_mistake_the_stack_is_named_after_the_folder(folder: Path) -> 
             *(HANDLERS, "import stripe_payments\n", "import payments\n"),
             (
                 "sale/lambdas/handlers.py:3: reserve_seat (ReserveSeat) does not import: "
-                "ImportError: cannot import name 'payments' from 'sale.lambdas'"
+                "ImportError: cannot import name 'payments' from 'sale.lambdas' (sale/lambdas/__init__.py)"
             ),
         ),
         (
