@@ -24,7 +24,7 @@ ifeq ($(wildcard node_modules/aws-cdk/bin/cdk),)
 node_modules/installed: incomplete
 endif
 
-.PHONY: help incomplete install same-python new demo local console docs screenshots test chaos mutants smoke conformance bench lint format synth diff compare deploy destroy lock clean
+.PHONY: help incomplete install same-python new demo local console docs screenshots test library chaos mutants smoke conformance bench lint format synth diff compare deploy destroy lock clean
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s%s\n", $$1, $$2 }'
@@ -78,12 +78,17 @@ screenshots: install ## The pictures of the web console in docs/images (needs Ch
 test: install ## All tests, in a few minutes (ARGS= for pytest)
 	@$(BIN)/python -m pytest $(ARGS)
 
-chaos: install ## Every pair of faults and every order of deliveries, of all sagas (SAGA= for one, SEED= for the random part)
-	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SAGA),--saga $(SAGA))
+library: install ## Install the built library alone from the package index, and synthesize a saga with it
+	@LIBRARY_FROM_INDEX=true $(BIN)/python -m pytest --quiet tests/infrastructure/test_library.py
+
+chaos: install ## Every pair of faults and every order of deliveries, of all sagas (SAGA= or SAGA_PATH= for the faults of one, SEED= for the random part, ARGS=)
+	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SAGA),--saga $(SAGA)) $(if $(SAGA_PATH),--path $(SAGA_PATH)) $(ARGS)
+ifeq ($(SAGA)$(SAGA_PATH),)
 	@echo "200 orders at 16 at a time on the local cloud, functions killed and crashing at random"
 	@ORDERS=200 $(BIN)/python -m pytest --numprocesses=0 --quiet tests/e2e/test_processes.py -k many_orders
 	@echo "300 stuck sagas resumed by groups, with a command and without one"
 	@STUCK=300 $(BIN)/python -m pytest --numprocesses=0 --quiet tests/e2e/test_recovery.py
+endif
 
 mutants: install ## Change one expression of the saga at a time and expect a test to fail, for ten minutes (SEED= for other ones, ARGS=)
 	@$(BIN)/python -m tests.mutants $(if $(SEED),--seed $(SEED)) $(ARGS)

@@ -136,7 +136,7 @@ def _demo(demo: Demo, example: str | None, path: Path | None) -> int:
             expected = expected_ends()
         progress(f"{len(demo.scenarios) + bool(demo.stuck)} {demo.noun}s")
         differences = run(deployment, console, demo, expected, provider)
-        if demo.stuck:
+        if demo.stuck and not differences:
             differences += stuck_saga.run(deployment, console, demo, demo.stuck, expected[demo.stuck.like])
         console.print()
         progress("stopping the local cloud")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol, TypeAlias
@@ -20,6 +21,7 @@ from lambdas.saga_runtime.steps import Schema, StepSpec
 from local.deployment import Deployment
 from local.executions import EndedExecution, start, wait
 from local.expectations import ExpectedEnd, expected_end
+from local.faults import FaultError, fault_of, require_progress
 from ops.model import StoredRow
 
 
@@ -116,7 +118,8 @@ class Demo:
         serving: serves the provider while a block runs; ``hold_seconds=`` says how late a late response comes.
             Default: no provider.
         amount: the field of the input that says what the provider charges. Default: none.
-        answering: answers what a scenario waits for, while the saga runs and after it. Default: nothing waits.
+        answering: answers what a scenario waits for, while the saga runs and after it. Raises TimeoutError. Default:
+            nothing waits.
         context: further context of the CDK app. Default: none.
         stuck: a saga that gets stuck and is resumed. Default: none.
     """
@@ -161,8 +164,13 @@ class Demo:
 
     def title(self, name: str) -> str:
         """Return the title of a scenario and the state that fails."""
-        scenario = self.scenarios[name]
-        return scenario.title + (f": {state_name(scenario.fails)} fails" if scenario.fails else "")
+        failing = self.failing_state(name)
+        return self.scenarios[name].title + (f": {failing} fails" if failing else "")
+
+    def failing_state(self, name: str) -> str | None:
+        """Return the state that fails in a scenario; None if all succeed."""
+        fails = self.scenarios[name].fails
+        return fails and state_name(fails)
 
     def expected_ends(self) -> dict[str, ExpectedEnd]:
         """Return how each scenario ends. Imports ``module``, and with it the CDK."""
@@ -182,21 +190,29 @@ def run(
     expected_ends: Mapping[str, ExpectedEnd],
     provider: Provider | None = None,
 ) -> list[str]:
-    """Run the scenarios and show each. Return in words what differs from the contract."""
-    found = []
+    """Run the scenarios and show each. Return in words what differs from the contract. A fault ends it."""
+    found: list[str] = []
     for name, expected in expected_ends.items():
         input_ = demo.input(name)
         key = str(input_[demo.key])
+        failing = demo.failing_state(name)
         with console.status(f"{name} is running"):
             arn = start(deployment, input_)
-            with demo.answering(deployment, name, key) as responses:
-                ended = wait(deployment, arn)
+            try:
+                with demo.answering(deployment, name, key) as responses:
+                    ended = wait(deployment, arn, check=partial(require_progress, deployment, arn, expected=failing))
+            except FaultError as fault:
+                return [*found, f"{name}: {fault}"]
+            except TimeoutError as error:
+                return [*found, f"{name}: {fault_of(deployment, arn, expected=failing) or error}"]
             rows = {row.entity: row for row in deployment.client.rows(key)}
         console.print()
         console.rule(f"[bold]{escape(name)}[/bold]: {escape(demo.title(name))}", align="left")
         outside = {"ledger": provider.ledger(key) if provider else "", "answers": ", ".join(responses)}
         console.print(facts(demo, input_, ended, rows, outside))
         problems = differences(expected, ended, {entity: row.status for entity, row in rows.items()})
+        if problems and (failed := fault_of(deployment, arn, expected=failing)):
+            return [*found, f"{name}: {failed}"]
         if responses != list(demo.scenarios[name].responses):
             problems.append(f"the responses are {responses}, expected {list(demo.scenarios[name].responses)}")
         if provider:

@@ -1,12 +1,14 @@
 """Starts executions of a deployed saga and waits for their ends."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from local.deployment import Deployment
-from local.errors import LocalError
+from local.faults import FaultError, fault_of
 
 POLL_SECONDS = 0.05
+CHECK_SECONDS = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +24,7 @@ class EndedExecution:
 
 
 def start_and_wait(deployment: Deployment, input_: object, *, within_seconds: float = 60) -> EndedExecution:
-    """Start an execution with this input, valid or not, and wait until it has ended. Raises LocalError as ``wait``."""
+    """Start an execution with this input, valid or not, and wait until it has ended. Raises FaultError as ``wait``."""
     return wait(deployment, start(deployment, input_), within_seconds=within_seconds)
 
 
@@ -31,12 +33,30 @@ def start(deployment: Deployment, input_: object) -> str:
     return deployment.client.start(input_)
 
 
-def wait(deployment: Deployment, arn: str, *, within_seconds: float = 60) -> EndedExecution:
-    """Wait until the execution has ended. Raises LocalError if it has not ended in time."""
-    deadline = time.monotonic() + within_seconds
+def wait(
+    deployment: Deployment,
+    arn: str,
+    *,
+    within_seconds: float = 60,
+    check: Callable[[], None] = lambda: None,
+) -> EndedExecution:
+    """Wait until the execution has ended. Raises FaultError with the reason if it has not ended in time.
+
+    Args:
+        deployment: the deployment.
+        arn: the execution.
+        within_seconds: the time.
+        check: called twice a second while it runs; what it raises ends the wait. Default: nothing is checked.
+    """
+    began = checked = time.monotonic()
     while (found := deployment.stepfunctions.describe_execution(executionArn=arn))["status"] == "RUNNING":
-        if time.monotonic() > deadline:
-            raise LocalError(f"the execution {arn} has not ended within {within_seconds:.0f} s")
+        now = time.monotonic()
+        if now > began + within_seconds:
+            reason = fault_of(deployment, arn) or f"it is in {path(deployment, arn)[-1]}"
+            raise FaultError(f"the execution {arn} has not ended within {within_seconds:.0f} s: {reason}")
+        if now > checked + CHECK_SECONDS:
+            check()
+            checked = now
         time.sleep(POLL_SECONDS)
     return EndedExecution(
         arn=arn,

@@ -23,8 +23,9 @@ def main() -> None:
     # Slow imports: the watch starts before.
     from ministack.app import main as serve  # noqa: PLC0415
 
-    from local import metric_math, redrive_execution  # noqa: PLC0415
+    from local import init_errors, metric_math, redrive_execution  # noqa: PLC0415
 
+    init_errors.install()
     metric_math.install()
     redrive_execution.install()
     serve()

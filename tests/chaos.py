@@ -1,8 +1,8 @@
 """Runs in full what the tests sample: every pair of faults, every order of deliveries, and many faults at once.
 
-``python -m tests.chaos [--saga NAME] [--seed N] [--jobs N] [--limit N]``. Exit status: 0 if no invariant was violated,
-1 if one was, 2 if it could not run, 130 if interrupted. Each finding of a trial is printed with the name of the trial;
-``--finding NAME`` runs that trial again.
+``python -m tests.chaos [--saga NAME | --path FOLDER] [--seed N] [--jobs N] [--limit N]``. Exit status: 0 if no
+invariant was violated, 1 if one was, 2 if it could not run, 130 if interrupted. Each finding of a trial is printed with
+the name of the trial; ``--finding NAME`` runs that trial again.
 """
 
 import argparse
@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 # Ctrl-C reaches every process of the terminal, also the workers and the Node.js that the import of the CDK starts. A
 # process that is started by a thread that blocks the signal ignores it, and this process ends it. Until `main` handles
@@ -29,13 +30,14 @@ threading.Thread(target=threading.Event().wait, daemon=True).start()
 signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPT)
 
 import tests.conftest  # noqa: F401 (it sets the environment)
+from local.errors import LocalError
 from ops.arguments import ArgumentParser
 from tests.fixtures import local_aws
 from tests.orderings import ROWS, Delivery, Exploration, start_orders
 from tests.saga.faults import Fault, Faults, in_flight, pairs, singles
 from tests.saga.interpreter import interpreter
 from tests.saga.trial import fresh, padded, trial
-from tests.sagas import SAGAS
+from tests.sagas import SAGAS, SagaUnderTest, saga_in
 from tests.shape import Shape
 from tests.unit.test_barrier import BOTH_TWICE, THREE_SAGAS
 
@@ -138,7 +140,10 @@ Work = tuple[Callable[..., Result], tuple[object, ...]]
 
 
 def all_work(shapes: Mapping[str, Shape], seed: int, limit: int | None) -> list[Work]:
-    """Return all work in pieces; with a limit, an even sample of about so many trials and explorations."""
+    """Return all work in pieces; with a limit, an even sample of about so many trials and explorations.
+
+    A single saga is not explored: deliveries concern the library.
+    """
     trials: dict[tuple[str, str], list[Trial]] = {}
     for saga, shape in shapes.items():
         trials |= {(saga, f"{saga}: {kind}"): found for kind, found in _trials(saga, shape, seed).items()}
@@ -156,7 +161,9 @@ def all_work(shapes: Mapping[str, Shape], seed: int, limit: int | None) -> list[
         ],
     ]
     step = 1 if limit is None else max(1, sum(map(len, trials.values())) // limit)
-    work: list[Work] = [exploration for several in explorations for exploration in several[::step]]
+    work: list[Work] = []
+    if len(shapes) > 1:
+        work += [exploration for several in explorations for exploration in several[::step]]
     for (saga, kind), all_trials in trials.items():
         some = all_trials[::step]
         chunks = [some[start : start + TRIALS_A_CHUNK] for start in range(0, len(some), TRIALS_A_CHUNK)]
@@ -217,7 +224,11 @@ def main() -> int:
     """Run the command line; returns the exit status."""
     options = _options()
     began = time.monotonic()
-    sagas = SAGAS if options.saga is None else {options.saga: SAGAS[options.saga]}
+    try:
+        sagas = _sagas(options)
+    except LocalError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     shapes = {name: saga.shape() for name, saga in sagas.items()}
     if options.finding:
         return _run_again(options.finding, shapes)
@@ -245,6 +256,16 @@ def main() -> int:
     return 130 if interrupted else status
 
 
+def _sagas(options: argparse.Namespace) -> Mapping[str, SagaUnderTest]:
+    """Return the chosen sagas. One in a folder becomes known to the workers too. Raises LocalError."""
+    if options.path:
+        os.environ["SAGA_UNDER_TEST"] = str(options.path.resolve())
+        saga = saga_in(options.path)
+        SAGAS[saga.name] = saga
+        return {saga.name: saga}
+    return {options.saga: SAGAS[options.saga]} if options.saga else SAGAS
+
+
 def _run_again(name: str, shapes: Mapping[str, Shape]) -> int:
     try:
         again = Trial.named(name, shapes)
@@ -258,7 +279,9 @@ def _run_again(name: str, shapes: Mapping[str, Shape]) -> int:
 
 def _options() -> argparse.Namespace:
     parser = ArgumentParser(prog="python -m tests.chaos", description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--saga", choices=SAGAS, help="one saga instead of all")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--saga", choices=SAGAS, help="one saga instead of all")
+    which.add_argument("--path", metavar="FOLDER", type=Path, help="the folder of a saga outside of the project")
     parser.add_argument("--finding", metavar="NAME", help="run the trial of this name again")
     parser.add_argument(
         "--seed", type=int, default=random.SystemRandom().randrange(10**6), help="seed of the random faults"

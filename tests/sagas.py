@@ -1,8 +1,11 @@
 """The sagas that the same tests run on."""
 
 import functools
+import importlib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +13,7 @@ from aws_cdk import Stack
 
 from local.demo import Demo
 from local.order_demo import ORDER_DEMO
-from local.sagas import example, example_names, require_different_stacks
+from local.sagas import demo_in, example, example_names, require_different_stacks
 from saga_stack.construct.stack import FolderSagaStack
 from saga_stack.order_saga import OrderSagaStack
 from tests.fixtures import synthesized
@@ -44,11 +47,20 @@ def _example(name: str) -> SagaUnderTest:
     return SagaUnderTest(name=name, stack=functools.partial(FolderSagaStack, saga=saga), demo=demo)
 
 
-# The order saga, and every one that has a folder in examples/.
+def saga_in(folder: Path) -> SagaUnderTest:
+    """Import the saga of any folder. Raises LocalError."""
+    demo = demo_in(folder)
+    saga = importlib.import_module(demo.module).SAGA
+    return SagaUnderTest(name=saga.folder.name, stack=functools.partial(FolderSagaStack, saga=saga), demo=demo)
+
+
+# The order saga, every one that has a folder in examples/, and the one in the folder that SAGA_UNDER_TEST names.
 SAGAS = {
     "order": SagaUnderTest(name="order", stack=OrderSagaStack, demo=ORDER_DEMO),
     **{name: _example(name) for name in example_names()},
 }
+if path := os.environ.get("SAGA_UNDER_TEST"):
+    SAGAS |= {saga.name: saga for saga in [saga_in(Path(path))]}
 require_different_stacks({name: saga.demo for name, saga in SAGAS.items()})
 # The fixture `saga`, and those made of it, run a test on the order saga alone unless the test asks for others.
 each_saga = pytest.mark.parametrize("saga", SAGAS, indirect=True)

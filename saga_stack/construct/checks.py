@@ -18,6 +18,8 @@ from saga_stack.construct.saga import Saga, module_of, root_of
 from saga_stack.construct.steps import InvalidSagaError, Retriable, StepOrGroup, functions_of, single_steps
 
 IMPORT_WITHIN_SECONDS = 60
+# Variables that Python itself may need.
+OF_PYTHON = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH")
 
 PROBE = Path(__file__).parent / "import_handlers.py"
 
@@ -118,39 +120,56 @@ def _import_handlers(
                 f"{_file_of(handler)}: {name} ({state_name(name)}) is not in the asset: "
                 "write the file, or add its folder to packages="
             )
-    # Only what is packed or installed can be imported on AWS.
-    hidden = ("AWS_", "PYTHONPATH")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
-    environment |= {"AWS_DEFAULT_REGION": "us-east-1", "TABLE_NAME": "any", "POWERTOOLS_METRICS_NAMESPACE": "any"}
-    done = subprocess.run(
-        [sys.executable, "-B", "-P", str(PROBE), str(source)],
-        cwd=source,
-        env=environment | dict(settings),
-        input=json.dumps(dict(handlers)),
-        capture_output=True,
-        text=True,
-        timeout=IMPORT_WITHIN_SECONDS,
-        check=False,
-    )
-    if done.returncode != 0:
+    try:
+        found = _probe(handlers, source, settings)
+    except _ProbeError as error:
+        if len(handlers) > 1:
+            for name, handler in handlers.items():
+                _import_handlers({name: handler}, source, settings)
         name, handler = next(iter(handlers.items()))
-        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise InvalidSagaError(
-            f"{_file_of(handler)}: the import of {name} ends Python with exit status {done.returncode}: {reason}"
-        )
-    # A function may print when it is imported; the last line is the probe's.
-    found = json.loads(done.stdout.splitlines()[-1])
+        raise InvalidSagaError(f"{_file_of(handler)}: the import of {name} ({state_name(name)}) {error}") from None
     for name, result in found.items():
         if "error" in result:
             raise InvalidSagaError(_import_error(name, handlers[name], source, result))
     return {name: FunctionMade(**result) for name, result in found.items()}
 
 
+class _ProbeError(Exception):
+    """The process that imports handlers has no result. Its text says why."""
+
+
+def _probe(
+    handlers: Mapping[str, str], source: Path, settings: Mapping[str, str]
+) -> Mapping[str, Mapping[str, str | None]]:
+    """Import the handlers in a process of its own; return the result of each. Raises _ProbeError."""
+    # On AWS they find only what is packed, and only the variables of the stack.
+    environment = {name: os.environ[name] for name in OF_PYTHON if name in os.environ}
+    environment |= {"AWS_DEFAULT_REGION": "us-east-1", "TABLE_NAME": "any", "POWERTOOLS_METRICS_NAMESPACE": "any"}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-B", "-P", str(PROBE), str(source)],
+            cwd=source,
+            env=environment | dict(settings),
+            input=json.dumps(dict(handlers)),
+            capture_output=True,
+            text=True,
+            timeout=IMPORT_WITHIN_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise _ProbeError(f"takes longer than {IMPORT_WITHIN_SECONDS} s") from None
+    if done.returncode != 0:
+        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise _ProbeError(f"ends Python with exit status {done.returncode}: {reason}")
+    # A function may print when it is imported; the last line is the probe's.
+    found: Mapping[str, Mapping[str, str | None]] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
 def _import_error(name: str, handler: str, source: Path, result: Mapping[str, str | None]) -> str:
-    at = result["at"]
-    if at is None:
-        return f"{_file_of(handler)}: {name} ({state_name(name)}) does not import: {result['error']}"
-    return f"{at.removeprefix(f'{source}/')}: {name} ({state_name(name)}) does not import: {result['error']}"
+    at = result["at"] or _file_of(handler)
+    text = f"{at}: {name} ({state_name(name)}) does not import: {result['error']}"
+    return text.replace(f"{source}/", "")
 
 
 def one_line(error: Exception) -> str:

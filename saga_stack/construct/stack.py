@@ -105,8 +105,9 @@ class SagaStack(Stack):
         self.steps = steps
         self.settings = environment
         self.source = packaging.source_of(packages, root)
+        called = [name for step in single_steps(steps) for name in functions_of(step)]
         self.handlers: Mapping[str, str] = {
-            name: handler.format(name) for step in single_steps(steps) for name in functions_of(step)
+            name: handler.format(name) for name in (*called, *([receiver] if receiver else []))
         }
         code = packaging.code(self.source)
 

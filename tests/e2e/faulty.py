@@ -10,6 +10,7 @@ import json
 import os
 import random
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,15 @@ from typing import Any
 FAULTS = {"crash before": 5, "crash after": 5, "kill before": 1, "kill after": 1}
 # The share of the calls that have the fault, and its weight.
 SHARES = {0.0: 12, 0.5: 3, 1.0: 1}
+# Like the functions' own settings, it is read when the module is imported.
+REAL_HANDLER = os.environ["REAL_HANDLER"]
 CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
 def handler(event: Any, context: Any) -> Any:
     """Call the real handler, with the fault of this order and function before or after it."""
     name = os.environ["AWS_LAMBDA_FUNCTION_NAME"].split("-")[-1]
-    module, _, attribute = os.environ["REAL_HANDLER"].rpartition(".")
+    module, _, attribute = REAL_HANDLER.rpartition(".")
     input_ = event.get("input")
     order_id = str(input_.get("order_id")) if isinstance(input_, dict) else ""
     while (fault := _fault(order_id, name)) == "hold before":
@@ -57,6 +60,7 @@ def _fail(fault: str, moment: str) -> None:
     if fault == f"crash {moment}":
         raise RuntimeError("injected")
     if fault == f"kill {moment}":
+        sys.stderr.write(f"killed {moment} the call\n")
         os.kill(os.getpid(), signal.SIGKILL)
     if fault == f"sleep {moment}":
         time.sleep(60)

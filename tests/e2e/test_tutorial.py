@@ -20,7 +20,8 @@ CACHES = ("__pycache__", ".*_cache", ".hypothesis", ".coverage*")
 def fresh_copy(folder: Path) -> Path:
     """Make a copy of the project in which everything is installed, so that `make install` downloads nothing."""
     clone = folder / "clone"
-    others = {path.name for path in ROOT.iterdir()} & MADE_BY_COMMANDS
+    environments = {path.parent.name for path in ROOT.glob("*/pyvenv.cfg")}
+    others = {path.name for path in ROOT.iterdir()} & MADE_BY_COMMANDS | environments
     shutil.copytree(
         ROOT,
         clone,
@@ -36,6 +37,8 @@ def fresh_copy(folder: Path) -> Path:
         # make looks at its time only; the real one stays unchanged.
         (clone / name / "installed").unlink(missing_ok=True)
         (clone / name / "installed").touch()
+    # Somebody may have followed the page here.
+    shutil.rmtree(clone / "examples/concert_sale", ignore_errors=True)
     return clone
 
 

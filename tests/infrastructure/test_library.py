@@ -1,10 +1,12 @@
-"""The library is built, installed alone, and used by a CDK app outside the project."""
+"""The library is built, installed into an empty environment, and used by a CDK app outside the project."""
 
 import json
 import os
 import shutil
 import subprocess
 import sys
+import sysconfig
+import venv
 import zipfile
 from pathlib import Path
 
@@ -13,6 +15,8 @@ import pytest
 from tests.infrastructure.templates import REPORTER_HANDLER, of_type
 
 PROJECT = Path(__file__).parents[2]
+# `make library` sets it.
+FROM_INDEX = "LIBRARY_FROM_INDEX" in os.environ
 FILES = {
     "sale/__init__.py": "",
     "sale/lambdas/steps.py": """from lambdas.saga_runtime.steps import Schema, StepSpec, by_entity
@@ -47,21 +51,21 @@ if __name__ == "__main__":
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the wheel from a copy of the project, because a build leaves files behind."""
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheel and the sdist from a copy of the project, because a build leaves files behind."""
     pytest.importorskip("setuptools", minversion="77", reason="run `make install`: the library is built by setuptools")
     folder = tmp_path_factory.mktemp("build")
     for name in ("lambdas", "saga_stack"):
         shutil.copytree(PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "LICENSE"):
         shutil.copy(PROJECT / name, folder)
-    program = "from setuptools import build_meta; print(build_meta.build_wheel('dist'))"
+    program = "from setuptools import build_meta; build_meta.build_wheel('dist'); build_meta.build_sdist('dist')"
     subprocess.run([sys.executable, "-c", program], cwd=folder, check=True, capture_output=True)
-    (built,) = (folder / "dist").glob("*.whl")
-    return built
+    return folder / "dist"
 
 
-def test_the_wheel_has_the_two_packages_of_the_library_and_nothing_else(wheel: Path) -> None:
+def test_the_wheel_has_the_two_packages_of_the_library_and_nothing_else(built: Path) -> None:
+    (wheel,) = built.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
     expected = {
@@ -73,23 +77,39 @@ def test_the_wheel_has_the_two_packages_of_the_library_and_nothing_else(wheel: P
     assert names == expected
 
 
-def test_a_cdk_app_of_fifteen_lines_outside_the_project_synthesizes_a_saga(wheel: Path, tmp_path: Path) -> None:
+def install(library: Path, folder: Path) -> Path:
+    """Install the library into an empty virtual environment; return its Python.
+
+    The tests take what it depends on from the project's environment; `make library` takes it from the package index.
+    """
+    options = [] if FROM_INDEX else ["--no-deps", "--no-build-isolation"]
+    venv.create(folder, with_pip=FROM_INDEX)
+    python = folder / "bin/python"
+    if not FROM_INDEX:
+        (site_packages,) = folder.glob("lib/python*/site-packages")
+        (site_packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, *options, str(library)], check=True)
+    return python
+
+
+@pytest.mark.parametrize("kind", ["*.whl", "*.tar.gz"])
+def test_a_cdk_app_of_fifteen_lines_outside_the_project_synthesizes_a_saga(
+    built: Path, tmp_path: Path, kind: str
+) -> None:
     assert len(APP.splitlines()) <= 15
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(tmp_path / "installed")
+    (library,) = built.glob(kind)
+    python = install(library, tmp_path / "venv")
     for name, text in {**FILES, "sale/saga.py": APP}.items():
         (tmp_path / "app" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "app" / name).write_text(text)
-    settings = {
-        "PYTHONPATH": str(tmp_path / "installed"),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "CDK_CONTEXT_JSON": '{"aws:cdk:bundling-stacks": []}',
-        "CDK_OUTDIR": str(tmp_path / "cdk.out"),
-    }
-    command = [sys.executable, "-m", "sale.saga"]
-    environment = {**os.environ, **settings}
+    settings = {"CDK_OUTDIR": str(tmp_path / "cdk.out")}
+    if not FROM_INDEX:
+        settings["CDK_CONTEXT_JSON"] = '{"aws:cdk:bundling-stacks": []}'
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")} | settings
+    command = [str(python), "-m", "sale.saga"]
     done = subprocess.run(
-        command, cwd=tmp_path / "app", env=environment, capture_output=True, text=True, check=False, timeout=120
+        command, cwd=tmp_path / "app", env=environment, capture_output=True, text=True, check=False, timeout=300
     )
     assert done.returncode == 0, done.stderr
     template = (tmp_path / "cdk.out/SaleSaga-dev.template.json").read_text()

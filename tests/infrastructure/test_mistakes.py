@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from saga_stack.construct.checks import require_functions
+from saga_stack.construct.steps import InvalidSagaError, Step
+
 PROJECT = Path(__file__).parents[2]
 STEPS, SAGA = "sale/lambdas/sale_steps.py", "sale/saga.py"
 HANDLERS = "sale/lambdas/handlers.py"
@@ -29,6 +32,8 @@ def synthesize(folder: Path) -> subprocess.CompletedProcess[str]:
         "CDK_CONTEXT_JSON": '{"aws:cdk:bundling-stacks": []}',
         "CDK_OUTDIR": str(folder / "cdk.out"),
         "PYTHONDONTWRITEBYTECODE": "1",
+        # The functions do not have it.
+        "SHOP_URL": "any",
     }
     command = [sys.executable, "-m", "sale.app"]
     return subprocess.run(
@@ -56,8 +61,16 @@ def test_without_a_mistake_the_stack_is_named_after_the_folder(folder: Path) -> 
             *(HANDLERS, "import stripe_payments\n", "import payments\n"),
             (
                 "sale/lambdas/handlers.py:3: reserve_seat (ReserveSeat) does not import: "
-                "ImportError: cannot import name 'payments' from 'sale.lambdas'"
+                "ImportError: cannot import name 'payments' from 'sale.lambdas' (sale/lambdas/__init__.py)"
             ),
+        ),
+        (
+            *(HANDLERS, "SEAT, PAYMENT", 'import os\n\nos.environ["SHOP_URL"]\nSEAT, PAYMENT'),
+            "sale/lambdas/handlers.py:9: reserve_seat (ReserveSeat) does not import: KeyError: 'SHOP_URL'",
+        ),
+        (
+            *(HANDLERS, "SEAT, PAYMENT", 'import sys\n\nsys.exit("no shop")\nSEAT, PAYMENT'),
+            ": the import of reserve_seat (ReserveSeat) ends Python with exit status 1: no shop",
         ),
         (
             *(HANDLERS, 'STEPS["TICKET"]', 'STEPS["TICKETS"]'),
@@ -165,3 +178,12 @@ synthesize(stack, "Any")
             "write the file, or add its folder to packages=\n"
         ),
     )
+
+
+def test_of_several_functions_the_one_that_ends_python_is_named(tmp_path: Path) -> None:
+    (tmp_path / "first.py").write_text("handler = print\n")
+    (tmp_path / "second.py").write_text("import os\n\nos._exit(3)\n")
+    handlers = {"first": "first.handler", "second": "second.handler"}
+    message = r"^second\.py: the import of second \(Second\) ends Python with exit status 3: no message$"
+    with pytest.raises(InvalidSagaError, match=message):
+        require_functions((Step(action="first", compensation="second"),), handlers, tmp_path, {})

@@ -273,7 +273,7 @@ def test_ci_installs_a_browser_if_it_can_and_continues_without(
     done = subprocess.run([tmp_path / ".ci/run"], env={"PATH": path}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     calls = (tmp_path / "calls").read_text().splitlines()
-    assert calls == ["make install", *asked, "make lint", "make test"]
+    assert calls == ["make install", *asked, "make lint", "make library", "make test"]
     assert warned in done.stderr
     assert bool(warned) == bool(done.stderr)
 

@@ -28,6 +28,7 @@ from tests.sagas import SAGAS
 
 PROJECT = Path(__file__).parent.parent.parent
 TASK: dict[str, Any] = {"Type": "Task", "Resource": "arn:x"}
+needs_mermaid = pytest.mark.skipif(not MERMAID.is_file(), reason="Mermaid is not installed: run `make install`")
 
 
 @pytest.fixture(scope="session")
@@ -298,6 +299,7 @@ def test_a_picture_without_a_browser_is_reported_in_one_line(
     assert err.count("\n") == 1
 
 
+@needs_mermaid
 def test_a_browser_that_does_not_run_is_reported_in_one_line(
     tmp_path: Path, file: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -312,7 +314,7 @@ def test_a_browser_that_does_not_run_is_reported_in_one_line(
 
 
 @pytest.mark.skipif(browsers.missing() is not None, reason=browsers.missing() or "")
-@pytest.mark.skipif(not MERMAID.is_file(), reason="Mermaid is not installed")
+@needs_mermaid
 def test_a_picture_shows_every_state(file: str, definition: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["graph", "--definition", file, "--format", "svg"]) == 0
     picture = capsys.readouterr().out

@@ -1,6 +1,7 @@
-"""A fourth step of the order saga takes one line, one entry and two function files."""
+"""A fourth step of the order saga takes the changes that the README shows."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -9,28 +10,6 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).parents[2]
-
-LINE = """
-    Step(action="award_points", compensation="revoke_points"),
-)
-"""
-ENTRY = """
-    StepSpec(
-        action="award_points",
-        schema=SCHEMA,
-        entity="POINTS",
-        live="AWARDED",
-        compensated="REVOKED",
-        stores={"points": amount("total")},
-    ),
-)
-"""
-FUNCTION = """
-from lambdas.order_steps import STEPS
-from lambdas.saga_runtime.handlers import {kind}
-
-handler = {kind}(STEPS["POINTS"])
-"""
 
 
 @pytest.fixture
@@ -41,20 +20,30 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def change(project: Path) -> None:
+    """Make the changes that the README shows."""
+    section = (PROJECT / "README.md").read_text().split("\n## Changes to the saga\n")[1].split("\nState names, ")[0]
+    line, entry, handlers = (block.strip("\n") for block in re.findall(r"(?:^(?: {4}.*)\n)+", section, re.MULTILINE))
+    insert(project / "saga_stack/order_saga.py", "STEPS = (", line)
+    insert(project / "lambdas/order_steps.py", "STEPS = by_entity(", entry)
+    copied = {"action": "process_payment", "compensation": "refund_payment"}
+    for handler in handlers.splitlines():
+        _, _, file = handler.partition("  # ")
+        (kind,) = (kind for kind in copied if f"= {kind}(" in handler)
+        other = (project / "lambdas" / f"{copied[kind]}.py").read_text()
+        (project / file).write_text(re.sub(r"^handler = .*$", handler.strip(), other, flags=re.MULTILINE))
+
+
 def insert(path: Path, after: str, text: str) -> None:
-    """Insert the text in place of the first end of a list after a piece of the file."""
+    """Insert the text at the first end of a list after a piece of the file."""
     head, found, tail = path.read_text().partition(after)
     body, end, rest = tail.partition("\n)\n")
     assert found and end
-    path.write_text(head + found + body + text + rest)
+    path.write_text(f"{head}{found}{body}\n{text}{end}{rest}")
 
 
 def test_a_fourth_step_is_synthesized_and_survives_every_single_fault(project: Path) -> None:
-    insert(project / "saga_stack/order_saga.py", "STEPS = (", LINE)
-    insert(project / "lambdas/order_steps.py", "STEPS = by_entity(", ENTRY)
-    (project / "lambdas/award_points.py").write_text(FUNCTION.format(kind="action"))
-    (project / "lambdas/revoke_points.py").write_text(FUNCTION.format(kind="compensation"))
-
+    change(project)
     tests = (
         "tests/infrastructure/test_definition.py::test_an_action_catches_every_error_into_its_own_compensation",
         "tests/infrastructure/test_template.py",

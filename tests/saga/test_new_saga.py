@@ -1,6 +1,7 @@
 """What ``make new`` writes runs unedited: three kinds of sagas in a copy of the project."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -43,6 +44,8 @@ def run(project: Path, *arguments: str) -> str:
     ids=["plain", "parallel and pivot", "provider"],
 )
 def test_a_new_saga_passes_the_tests_of_all_sagas(project: Path, name: str, steps: str, scenarios: int) -> None:
+    # Somebody may have followed the tutorial here.
+    shutil.rmtree(project / "examples" / name, ignore_errors=True)
     printed = run(project, "local.new_saga", name, steps)
     assert f"make demo EXAMPLE={name}" in printed
     folder = f"examples/{name}"
@@ -51,3 +54,10 @@ def test_a_new_saga_passes_the_tests_of_all_sagas(project: Path, name: str, step
     run(project, "ruff", "format", "--no-cache", "--check", folder)
     shown = run(project, "pytest", "-n0", "-q", "-p", "no:cacheprovider", *TESTS, folder, "-k", name)
     assert "passed" in shown
+
+
+def test_a_saga_outside_the_project_is_tried_with_faults(tmp_path: Path) -> None:
+    run(PROJECT, "local.new_saga", "--path", str(tmp_path), "shed_lease", "open_shed/close_shed send_key/return_key")
+    shown = run(PROJECT, "tests.chaos", "--path", str(tmp_path / "shed_lease"), "--limit", "1", "--jobs", "1")
+    assert re.search(r"^shed_lease: single faults +[1-9]", shown, re.MULTILINE)
+    assert re.search(r"^total +[1-9]\d* +0 +0 +0$", shown, re.MULTILINE)

@@ -55,7 +55,7 @@ def test_a_demo_names_a_balance_other_than_the_price(
 ) -> None:
     ended = replace(ENDED, status=status, states=())
     monkeypatch.setattr(demo, "start", lambda _deployment, _input: ended.arn)
-    monkeypatch.setattr(demo, "wait", lambda _deployment, _arn: ended)
+    monkeypatch.setattr(demo, "wait", lambda _deployment, _arn, **_: ended)
     deployment: Any = SimpleNamespace(client=SimpleNamespace(rows=lambda _key: ()))
     provider: Any = SimpleNamespace(
         ledger=lambda _key: "its ledger",
@@ -82,7 +82,7 @@ def test_a_demo_names_a_response_other_than_the_expected_one(
 ) -> None:
     ended = replace(ENDED, states=())
     monkeypatch.setattr(demo, "start", lambda _deployment, _input: ended.arn)
-    monkeypatch.setattr(demo, "wait", lambda _deployment, _arn: ended)
+    monkeypatch.setattr(demo, "wait", lambda _deployment, _arn, **_: ended)
     deployment: Any = SimpleNamespace(client=SimpleNamespace(rows=lambda _key: ()))
     parcels = replace(PARCEL_DEMO, answering=lambda *_: contextlib.nullcontext(responses))
     expected = {"4-late-answer": ExpectedEnd(status=ended.status, error=ended.error, states=(), statuses={})}
