@@ -97,6 +97,7 @@ def test_an_authorized_amount_is_captured(fake: FakeStripe, client: StripeClient
     confirmed = change(client, "confirm", created)
     assert (confirmed.status, confirmed.amount_capturable) == ("requires_capture", 6000)
     assert sums(fake) == (0, 60)
+    assert fake.authorized("another sale") == 0
     captured = change(client, "capture", created)
     assert (captured.status, captured.amount_received, captured.amount_capturable) == ("succeeded", 6000, 0)
     assert sums(fake) == (60, 0)
