@@ -67,7 +67,7 @@ def _explained(deployment: Deployment, step: PathStep) -> str:
     states = read_definition(deployment.client.definition(), where=deployment.stack.name).states
     function = states[step.state].get("Parameters", {}).get("FunctionName", "").rpartition(":")[2]
     last = _failures(step)[-1]
-    reason = " ".join(f"{step.state} failed: {last.error}: {last.cause}".split())
+    reason = " ".join(": ".join(filter(None, (f"{step.state} failed", last.error, last.cause))).split())
     log = _last_lines(deployment, function) if function else []
     if not log:
         return f"{reason}: fix it and run this again"
