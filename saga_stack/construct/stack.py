@@ -142,11 +142,11 @@ class SagaStack(Stack):
         state_machine_name = f"{self.stack_name}-{state_machine}"
         if receiver:
             allow_to_read(self.functions[receiver], table)
-            allow_to_end_tasks(self.functions[receiver], state_machine_name, "Success", "Failure", "Heartbeat")
+            allow_to_end_tasks(self.functions[receiver], "Success", "Failure", "Heartbeat")
             # An action that is redriven finds its answer in the row, and completes its own task.
             for step in single_steps(steps):
                 if callback_of(step):
-                    allow_to_end_tasks(self.functions[step.action], state_machine_name, "Success")
+                    allow_to_end_tasks(self.functions[step.action], "Success")
         machine = SagaStateMachine(
             self,
             state_machine,
