@@ -57,6 +57,8 @@ class Saga:
         settings: environment variables of the functions with their default values. The context ``provider_url``
             replaces the default of ``PROVIDER_URL``. Not for secrets. Default: none.
         name: what the name of the stack begins with. Default: from the folder.
+        receiver: the name of the function that receives the answers to the steps that wait. The context
+            ``answer_within`` replaces their timeouts, in seconds. Default: none, no step waits.
     """
 
     file: str
@@ -65,6 +67,7 @@ class Saga:
     steps: Sequence[StepOrGroup]
     settings: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     name: str = ""
+    receiver: str | None = None
 
     @property
     def folder(self) -> Path:

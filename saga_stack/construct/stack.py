@@ -25,6 +25,7 @@ from saga_stack.construct.state_machine import SagaStateMachine
 from saga_stack.construct.steps import (
     InvalidSagaError,
     StepOrGroup,
+    answered_within,
     callback_of,
     functions_of,
     require_saga,
@@ -100,8 +101,9 @@ class SagaStack(Stack):
         self.steps = steps
         self.settings = environment
         self.source = packaging.source_of(packages, root)
+        names = [name for step in single_steps(steps) for name in functions_of(step)]
         self.handlers: Mapping[str, str] = {
-            name: handler.format(name) for step in single_steps(steps) for name in functions_of(step)
+            name: handler.format(name) for name in (*names, *([receiver] if receiver else []))
         }
         code = packaging.code(self.source)
 
@@ -240,7 +242,7 @@ class FolderSagaStack(SagaStack):
             id_,
             stage=stage,
             description=saga.description,
-            steps=saga.steps,
+            steps=answered_within(saga.steps, context("answer_within")),
             state_machine=saga.state_machine,
             partition_key=saga.schema.key,
             failed=saga.failed,
@@ -249,6 +251,7 @@ class FolderSagaStack(SagaStack):
             root=saga.root,
             handler=saga.handler,
             environment={name: context(name.lower()) or default for name, default in saga.settings.items()},
+            receiver=saga.receiver,
         )
 
 

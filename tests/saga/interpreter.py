@@ -33,8 +33,10 @@ from moto.stepfunctions.parser.backend import execution_worker
 from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
 from lambdas.saga_runtime import callbacks
+from lambdas.saga_runtime.barrier import Row, SagaIdentity
 from lambdas.saga_runtime.handlers import Handler
 from lambdas.saga_runtime.own_table import OWN_TABLE
+from lambdas.saga_runtime.provider_calls import idempotency_key
 from local.demo import Demo, Provider
 from local.order_demo import ORDER_DEMO
 from tests.fixtures import REGION, TABLE, create_table, local_aws, stored_rows
@@ -94,6 +96,7 @@ class Interpreter:
     * ``intercept``: called in place of every task, with the state's name, the payload (of the completion: the
       parameters of its write) and the call itself. Tests inject faults there.
     * ``sender``: called when a task waits for its answer; when it returns, the task has its answer or times out.
+      It answers as the other party of the demo does in time.
     * ``backwards``: whether the branches of Parallel states run in the other order.
 
     ``requests`` lists the operations that DynamoDB was asked for, ``oversized`` the payloads and answers that are too
@@ -105,7 +108,7 @@ class Interpreter:
         self.demo = demo
         self.provider = provider
         self.intercept: Intercept = deliver_at_once
-        self.sender: Sender = never_answer
+        self.sender: Sender = self.answer_in_time
         self.tasks = Tasks()
         self._called: dict[str, tuple[str, Any]] = {}
         self.backwards = False
@@ -138,6 +141,19 @@ class Interpreter:
         except Exception as error:
             cause = {"errorMessage": str(error), "errorType": type(error).__name__}
             raise TaskFailed(type(error).__name__, json.dumps(cause)) from error
+
+    def answer(self, state: str, payload: Any, fields: Mapping[str, object]) -> dict[str, str]:
+        """Answer the request that the action of a state made with this payload. Raises what the receiver raises."""
+        step = function_of(self.shape, state).step
+        key = step.schema.key_of(payload["input"])
+        row = Row(step=step, key=key, saga=SagaIdentity(**payload["saga"]), table=OWN_TABLE)
+        receive = callbacks.receiver(step)
+        return receive({key[0]: key[1], "step": step.action, "request": idempotency_key(row), **fields})
+
+    def answer_in_time(self, state: str, payload: Any) -> None:
+        """Answer as the other party of the demo does in time; a ``sender``."""
+        if fields := self.demo.answer(payload["input"]):
+            self.answer(state, payload, fields)
 
     def resume(self, stuck: Execution) -> Execution:
         """Continue in the state in which the execution stopped, as RedriveExecution does, which moto does not have.

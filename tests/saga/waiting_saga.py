@@ -12,6 +12,7 @@ from local.demo import Demo
 from saga_stack.construct.stack import SagaStack
 from saga_stack.construct.stages import Stage
 from saga_stack.construct.steps import Callback, Parallel, Retriable, Step
+from tests.saga.faults import ACCEPTANCE
 
 SCHEMA = Schema(noun="move", key="move_id", fields=("move_id", "goods"), max_size=100_000)
 SPECS = by_entity(
@@ -78,4 +79,12 @@ class MoveSagaStack(SagaStack):
         )
 
 
-DEMO = Demo(stack="MoveSaga", module=__name__, specs=SPECS, failed="MoveFailed", folder=Path(), scenarios={})
+DEMO = Demo(
+    stack="MoveSaga",
+    module=__name__,
+    specs=SPECS,
+    failed="MoveFailed",
+    folder=Path(),
+    scenarios={},
+    answer=lambda _input: ACCEPTANCE,
+)
