@@ -78,8 +78,8 @@ screenshots: install ## The pictures of the web console in docs/images (needs Ch
 test: install ## All tests, in a few minutes (ARGS= for pytest)
 	@$(BIN)/python -m pytest $(ARGS)
 
-chaos: install ## Every pair of faults and every order of deliveries, of all sagas (SAGA= for one, SEED= for the random part)
-	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SAGA),--saga $(SAGA))
+chaos: install ## Every pair of faults and every order of deliveries, of all sagas (SAGA= for one, SEED= for the random part, ARGS= such as --limit 500)
+	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SAGA),--saga $(SAGA)) $(ARGS)
 	@echo "200 orders at 16 at a time on the local cloud, functions killed and crashing at random"
 	@ORDERS=200 $(BIN)/python -m pytest --numprocesses=0 --quiet tests/e2e/test_processes.py -k many_orders
 

@@ -12,8 +12,10 @@ from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 
 from lambdas.saga_runtime.clock import moment
+from lambdas.saga_runtime.errors import InvalidInput
 from lambdas.saga_runtime.names import state_name
 from lambdas.saga_runtime.redaction import message_in
+from lambdas.saga_runtime.steps import StepSpec
 from ops import stuck_queue
 from ops.client import DeployedStack, SagaClient
 from tests.fixtures import STUCK_TABLE, TABLE, create_stuck_table
@@ -31,12 +33,22 @@ def late_failure(machine: Interpreter) -> tuple[str, str]:
     """Return the field without which a late step fails, and the compensation that can then fail."""
     demo, shape = machine.demo, machine.shape
     name, fails = [(name, one.fails) for name, one in demo.scenarios.items() if one.fails][-1]
-    (field,) = demo.input("1-success").keys() - demo.input(name).keys()
+    spec = next(spec for spec in demo.specs.values() if spec.action == fails)
+    input_ = demo.input("1-success")
+    field = next(field for field in input_ if field != demo.key and _is_required(spec, field, input_))
     own = dict(shape.steps)[state_name(fails)]
     # The compensation after the failed step's own one, if there is one outside of groups.
     states = demo.expected_ends()[name].states
     following = states[states.index(own) + 1] if own in states else own
     return field, following if following in shape.functions else own
+
+
+def _is_required(spec: StepSpec, field: str, input_: Mapping[str, Any]) -> bool:
+    try:
+        spec.attributes({name: value for name, value in input_.items() if name != field})
+    except InvalidInput:
+        return True
+    return False
 
 
 class World:
