@@ -56,7 +56,13 @@ def deployment_of(cloud: LocalCloud, stack: str) -> Deployment:
         for service in ("cloudformation", "dynamodb", "stepfunctions", "sqs")
     )
     found = read_stack(cloudformation, dynamodb, stack)
-    client = SagaClient(stack=found, stepfunctions=stepfunctions, dynamodb=dynamodb, sqs=sqs)
+    client = SagaClient(
+        stack=found,
+        stepfunctions=stepfunctions,
+        dynamodb=dynamodb,
+        sqs=sqs,
+        functions=lambda: cloud.session().client("lambda", endpoint_url=cloud.endpoint),
+    )
     return Deployment(cloud=cloud, stack=found, client=client, stepfunctions=stepfunctions)
 
 

@@ -28,7 +28,7 @@ from lambdas.saga_runtime.execution_history import path_of, stopped_in
 from lambdas.saga_runtime.redaction import message_in, parsed_json, redacted, values_in
 from ops.definition import read_definition
 from ops.display import noun_of, order_id_in, printable
-from ops.errors import NoRedrive, NotResumable, NotStoppable, UnknownExecution, UnknownOrder
+from ops.errors import FunctionFailed, NoRedrive, NotResumable, NotStoppable, UnknownExecution, UnknownOrder
 from ops.model import (
     UNSUCCESSFUL,
     Execution,
@@ -44,6 +44,7 @@ from ops.model import (
 from ops.selection import Selection
 from ops.stuck_queue import Message, StuckQueue
 from ops.stuck_table import Entry, StuckTable
+from ops.waits import waits_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -81,7 +82,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, kw_only=True)
 class DeployedStack:
-    """A stack by its outputs, and the partition key of its table."""
+    """A stack by its outputs, and the partition key of its table. It has a ``receiver`` of answers if a step waits."""
 
     name: str
     state_machine_arn: str
@@ -89,6 +90,7 @@ class DeployedStack:
     key: str
     stuck_sagas_queue_url: str
     stuck_sagas_table: str
+    receiver: str | None = None
 
     @property
     def noun(self) -> str:
@@ -220,7 +222,8 @@ class SagaClient:
             ExpressionAttributeValues={":order_id": {"S": order_id}},
             ExpressionAttributeNames={"#key": self.stack.key, "#status": "status"},
             # Only what is shown: the other attributes are from the input.
-            ProjectionExpression="entity, #status, saga_id, history, previous_history, confirmed_at",
+            ProjectionExpression="entity, #status, saga_id, saga_started_at, idempotency_key, history, "
+            "previous_history, confirmed_at",
             ConsistentRead=True,
         )
         rows = [_row(item) for page in pages for item in page["Items"]]
@@ -245,7 +248,7 @@ class SagaClient:
                 return self.order(named.order_id, search=search)
             sagas = [self._saga_run_if_known(named.arn)]
         others, searched_since = self._search(order_id, {saga.saga_id for saga in sagas}, limit=search)
-        sagas += others
+        sagas = [self._with_waits(saga, rows) for saga in (*sagas, *others)]
         if not rows and not sagas:
             raise UnknownOrder(
                 f"no {self.stack.noun} {printable(order_id)} in {self.stack.name}: "
@@ -316,6 +319,16 @@ class SagaClient:
     def events(self, execution: str) -> "list[HistoryEventTypeDef]":
         """Return the history of the execution of an ARN or a name, without any data. Raises UnknownExecution."""
         return self._history(self.execution(execution).arn, includeExecutionData=False)
+
+    def call(self, function: str, event: object) -> object:
+        """Call a function of the stack by its name or ARN; return its answer. Raises FunctionFailed."""
+        answer = self.functions().invoke(FunctionName=function, Payload=json.dumps(event).encode())
+        payload = answer["Payload"].read().decode()
+        result = parsed_json(payload)
+        if "FunctionError" in answer:
+            kind = result.get("errorType") if isinstance(result, dict) else None
+            raise FunctionFailed(printable(f"{kind or 'an error'}: {message_in(payload)}"))
+        return result
 
     def stop(self, execution: str) -> None:
         """Stop the running execution of an ARN or a name; its saga is stuck then.
@@ -516,6 +529,12 @@ class SagaClient:
         sagas = [replace(saga, closure=closures.get(saga.saga_id)) for saga in sagas]
         return sorted(sagas, key=_start, reverse=True)
 
+    def _with_waits(self, saga: SagaRun, rows: Iterable[StoredRow]) -> SagaRun:
+        if saga.execution is None or saga.execution.outcome is not Outcome.RUNNING:
+            return saga
+        definition = read_definition(self._definition_of(saga.execution.arn), where=saga.execution.name)
+        return replace(saga, waits=waits_of(definition, saga, rows, stack=self.stack.name))
+
     def _search(
         self, order_id: str, known: Collection[str], *, limit: int | None
     ) -> tuple[list[SagaRun], datetime | None]:
@@ -607,6 +626,8 @@ def _row(item: Mapping[str, Any]) -> StoredRow:
         status=row["status"],
         saga_id=row["saga_id"],
         history=history_of(row),
+        saga_started_at=row.get("saga_started_at", ""),
+        request=row.get("idempotency_key"),
     )
 
 

@@ -49,7 +49,8 @@ class Completion(Protocol):
 class SagaStack(Stack):
     """A saga of one stage. Raises InvalidSagaError.
 
-    Its outputs are StateMachineArn, TableName, StuckSagasQueueUrl and StuckSagasTableName.
+    Its outputs are StateMachineArn, TableName, StuckSagasQueueUrl and StuckSagasTableName, and ReceiverName if a step
+    waits.
 
     ``functions`` has the functions by name, to grant them more permissions. ``steps``, ``handlers``, ``source`` and
     ``settings`` are what they are made of, for checks.
@@ -225,6 +226,8 @@ class SagaStack(Stack):
         CfnOutput(self, "TableName", value=table.table_name)
         CfnOutput(self, "StuckSagasQueueUrl", value=stuck.queue.queue_url)
         CfnOutput(self, "StuckSagasTableName", value=stuck.table.table_name)
+        if receiver:
+            CfnOutput(self, "ReceiverName", value=self.functions[receiver].function_name)
 
 
 class FolderSagaStack(SagaStack):

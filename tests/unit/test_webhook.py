@@ -52,6 +52,7 @@ def answer(**fields: object) -> bytes:
 def event(body: bytes, *, secret: str = SECRET, at: float | None = None, encoded: bool = False) -> dict[str, Any]:
     timestamp = str(int(time.time() if at is None else at))
     return {
+        "requestContext": {},
         "headers": {"webhook-timestamp": timestamp, "webhook-signature": signature(secret, timestamp, body)},
         "body": base64.b64encode(body).decode() if encoded else body.decode(),
         "isBase64Encoded": encoded,
