@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 
 from lambdas.saga_runtime.barrier import SagaIdentity
-from lambdas.saga_runtime.provider_calls import request_id
 from ops.definition import Definition
 from ops.model import Execution, Outcome, SagaRun, StoredRow, Wait
 
@@ -33,7 +32,7 @@ def _waits(
     saga = SagaIdentity(id=run.saga_id, started_at=started_at.get(run.saga_id, ""))
     for step in run.path:
         state = definition.states[step.state]
-        row = rows.get(request_id(saga, execution.order_id or "", step.state))
+        row = rows.get(saga.request_id(execution.order_id or "", step.state))
         # Without its row, the action has not made its request yet.
         if step.end is None and row and state.get("Resource", "").endswith(WAITS):
             function = state["Parameters"]["FunctionName"].rpartition(":")[2]

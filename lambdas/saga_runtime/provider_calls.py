@@ -18,12 +18,11 @@ that the service
 docs/tutorial.md says what to do if a service lacks one of these.
 """
 
-import uuid
 from collections.abc import Callable
 from typing import TypeAlias
 
 from lambdas.saga_runtime import barrier
-from lambdas.saga_runtime.barrier import Row, SagaIdentity
+from lambdas.saga_runtime.barrier import Row
 from lambdas.saga_runtime.observability import logger
 from lambdas.saga_runtime.steps import Attributes
 from lambdas.saga_runtime.validation import Input
@@ -39,12 +38,7 @@ def idempotency_key(row: Row) -> str:
 
     It is a UUID: every service accepts one, and it contains no account and no names.
     """
-    return request_id(row.saga, row.key[1], row.step.name)
-
-
-def request_id(saga: SagaIdentity, key: str, state: str) -> str:
-    """Return the idempotency key of a step by the value of the partition key and the name of its action's state."""
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{saga.id}/{saga.started_at}/{key}/{state}"))
+    return row.saga.request_id(row.key[1], row.step.name)
 
 
 def act(row: Row, input_: Input, call: ProviderCall) -> None:
