@@ -49,6 +49,7 @@ class Shape:
         key: the partition key of the table.
         functions: the handler path of each state that calls a function.
         state_of: the state of each function's reference in the definition.
+        receiver: the handler path of the function that receives answers; None if no step waits.
     """
 
     definition: Mapping[str, Any]
@@ -59,6 +60,7 @@ class Shape:
     key: str
     functions: Mapping[str, str]
     state_of: Mapping[str, str]
+    receiver: str | None
 
     @cached_property
     def steps(self) -> tuple[tuple[str, str], ...]:
@@ -153,6 +155,7 @@ def shape_of(template: Mapping[str, Any]) -> Shape:
         for logical_id, resource in resources.items()
         if resource["Type"] == "AWS::Lambda::Function"
     }
+    receiver = template["Outputs"].get("ReceiverName")
     (failed,) = (state for state, body in states.items() if body["Type"] == "Fail")
     tables = (r["Properties"]["KeySchema"] for r in resources.values() if r["Type"] == "AWS::DynamoDB::Table")
     ((key, _),) = (schema for schema in tables if len(schema) > 1)  # that of stuck sagas has no sort key
@@ -165,6 +168,7 @@ def shape_of(template: Mapping[str, Any]) -> Shape:
         key=key["AttributeName"],
         functions={state: handlers[function] for state, function in called.items()},
         state_of={function: state for state, function in called.items()},
+        receiver=handlers[f"<{receiver['Value']['Ref']}>"] if receiver else None,
     )
 
 

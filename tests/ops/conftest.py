@@ -19,7 +19,7 @@ from lambdas.saga_runtime.steps import StepSpec
 from ops import stuck_queue
 from ops.client import DeployedStack, SagaClient
 from tests.fixtures import STUCK_TABLE, TABLE, create_stuck_table
-from tests.saga.interpreter import Execution, Interpreter, TaskFailed, interpreter
+from tests.saga.interpreter import RECEIVER, Execution, Interpreter, TaskFailed, interpreter
 from tests.sagas import SAGAS, SagaUnderTest
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ class World:
             key=machine.shape.key,
             stuck_sagas_queue_url=self.queue,
             stuck_sagas_table=STUCK_TABLE,
+            receiver=RECEIVER if machine.shape.receiver else None,
         )
         self.dynamodb = dynamodb = create_stuck_table()
         functions: Any = machine

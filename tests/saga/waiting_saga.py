@@ -5,6 +5,7 @@ from pathlib import Path
 
 from constructs import Construct
 
+from lambdas.saga_runtime.callbacks import receiver
 from lambdas.saga_runtime.handlers import action, compensation
 from lambdas.saga_runtime.steps import Attributes, Schema, StepSpec, by_entity
 from lambdas.saga_runtime.validation import Input, line
@@ -59,6 +60,12 @@ book_van = action(SPECS["VAN"], call=_call, has_callback=True)
 cancel_van = compensation(SPECS["VAN"], call=_call)
 pack_goods, unpack_goods = action(SPECS["GOODS"]), compensation(SPECS["GOODS"])
 sign_receipt = action(SPECS["RECEIPT"], has_callback=True)
+_receive = receiver(SPECS["VAN"], SPECS["RECEIPT"])
+
+
+def receive_answer(event: object, _context: object) -> dict[str, str]:
+    """Receive an answer."""
+    return _receive(event)
 
 
 class MoveSagaStack(SagaStack):

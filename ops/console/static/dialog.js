@@ -62,7 +62,7 @@ export function askToStop(saga, onStopped) {
 
 // `saga` has name, arn and state; its step waits for an answer.
 export function askToAccept(saga, onAnswered) {
-  const what = `The saga ${saga.name} continues as after an answer from outside. The first answer counts.`;
+  const what = `The saga ${saga.name} continues as if its answer had arrived. The first answer counts.`;
   const label = "Details, as a JSON object";
   ask({ heading: `Accept ${saga.state}?`, what, yes: "Accept", label, text: "{}" }, async (details) => {
     await post("/api/answer", { execution: saga.arn, state: saga.state, result: "accepted", details });
@@ -71,7 +71,7 @@ export function askToAccept(saga, onAnswered) {
 }
 
 export function askToReject(saga, onAnswered) {
-  const what = `The saga ${saga.name} rolls back as after an answer from outside. The first answer counts.`;
+  const what = `The saga ${saga.name} rolls back as if its answer had arrived. The first answer counts.`;
   ask({ heading: `Reject ${saga.state}?`, what, yes: "Reject", label: "Reason" }, async (reason) => {
     await post("/api/answer", { execution: saga.arn, state: saga.state, result: "rejected", reason });
     onAnswered();
