@@ -20,6 +20,7 @@ ENV PIP_NO_CACHE_DIR=1
 # What is installed changes seldom: a layer of its own.
 COPY --chown=saga:saga Makefile requirements.txt requirements-dev.txt constraints.txt package.json package-lock.json ./
 COPY --chown=saga:saga lambdas/saga_runtime/requirements.txt lambdas/saga_runtime/
+COPY --chown=saga:saga examples/ticket_sale/lambdas/requirements.txt examples/ticket_sale/lambdas/
 RUN make install && rm -rf ~/.npm
 
 COPY --chown=saga:saga . .

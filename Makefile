@@ -31,7 +31,7 @@ help: ## This list
 
 install: .venv/installed node_modules/installed ## All that is needed, into .venv and node_modules
 
-.venv/installed: requirements.txt requirements-dev.txt lambdas/saga_runtime/requirements.txt constraints.txt
+.venv/installed: requirements.txt requirements-dev.txt lambdas/saga_runtime/requirements.txt $(wildcard examples/*/lambdas/requirements.txt) constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' || \
 	  { echo "error: $(PYTHON) is `$(PYTHON) --version`: Python 3.11 to 3.14 is needed; name one with PYTHON=" >&2; exit 2; }
 	@echo "Installing into .venv"
@@ -132,7 +132,7 @@ destroy: install ## Remove it from your AWS account (likewise)
 
 lock: .venv/installed ## Renew the pins of all transitive Python packages
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
-	@cat requirements.txt lambdas/saga_runtime/requirements.txt requirements-dev.txt | grep -vE '^-[cr] ' | \
+	@cat requirements.txt lambdas/saga_runtime/requirements.txt examples/*/lambdas/requirements.txt requirements-dev.txt | grep -vE '^-[cr] ' | \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header --upgrade - > constraints.new
 	@{ echo "# Every Python package, pinned. Renew with \`make lock\`."; sed -E 's/^([A-Za-z0-9_.-]+)\[[^]]*\]/\1/' constraints.new; } > constraints.txt
 	@rm constraints.new

@@ -32,7 +32,7 @@ from local.cloud import (
     require_free_port,
 )
 from local.demo import Demo, Provider, run
-from local.deployment import Deployment, bootstrap, cdk_environment, deploy
+from local.deployment import Deployment, bootstrap, cdk_environment, deploy, put_secrets
 from local.errors import LocalError
 from local.expectations import ExpectedEnd
 from local.interrupts import Interrupted, raise_if_closed, raise_interrupted, terminals
@@ -119,7 +119,10 @@ def _deployed(
     app = f"{sys.executable} -m {demo.app or demo.module}"
     context = {**context, **(provider.context if provider else {})}
     with console.status("cdk deploy"):
-        return deploy(cloud, app=app, name=demo.stack, context=context)
+        deployment = deploy(cloud, app=app, name=demo.stack, context=context)
+    if provider:
+        put_secrets(deployment, provider.secrets)
+    return deployment
 
 
 def _demo(demo: Demo, example: str | None, path: Path | None) -> int:

@@ -31,12 +31,21 @@ class Provider(Protocol):
         """The context of the CDK app that says where it is served."""
         ...
 
+    @property
+    def secrets(self) -> Mapping[str, str]:
+        """The values of the secrets that the functions read, by the names of their variables."""
+        ...
+
     def ledger(self, reference: str) -> str:
         """Return in words what it did for an order."""
         ...
 
     def balance(self, reference: str) -> Decimal:
         """Return what it charged for an order and did not refund."""
+        ...
+
+    def authorized(self, reference: str) -> Decimal:
+        """Return what it authorized for an order, and neither charged nor released."""
         ...
 
 
@@ -199,15 +208,17 @@ def run(
         if responses != list(demo.scenarios[name].responses):
             problems.append(f"the responses are {responses}, expected {list(demo.scenarios[name].responses)}")
         if provider:
-            problems += imbalance(ended, input_[demo.amount], provider.balance(key))
+            problems += imbalance(ended, input_[demo.amount], provider, key)
         found += [f"{name}: {problem}" for problem in problems]
     return found
 
 
-def imbalance(ended: EndedExecution, amount: object, balance: Decimal) -> list[str]:
-    """Compare the provider's balance with the amount of a saga that succeeded, or else with 0."""
+def imbalance(ended: EndedExecution, amount: object, provider: Provider, key: str) -> list[str]:
+    """Compare what was charged with the amount of a saga that succeeded, or else with 0. Nothing stays authorized."""
     due = Decimal(str(amount)) if ended.status == "SUCCEEDED" else Decimal(0)
-    return [] if balance == due else [f"the provider's balance is {balance}, expected {due}"]
+    balance, authorized = provider.balance(key), provider.authorized(key)
+    problems = [] if balance == due else [f"the provider's balance is {balance}, expected {due}"]
+    return problems + ([f"the provider still holds {authorized} for it, expected 0"] if authorized else [])
 
 
 def differences(expected: ExpectedEnd, ended: EndedExecution, statuses: Mapping[str, str]) -> list[str]:

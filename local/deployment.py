@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.config import Config
 
+from lambdas.saga_runtime.names import secret_output
 from local.cloud import ACCOUNT, LOOPBACK, PROJECT, REGION, LocalCloud, last_line
 from local.errors import LocalError
 from local.processes import running
@@ -102,6 +103,17 @@ def deploy(
     _use_the_runtime_client(cloud, stack)
     _allow_plain_http_to_queues(cloud, stack)
     return deployment_of(cloud, stack)
+
+
+def put_secrets(deployment: Deployment, values: Mapping[str, str]) -> None:
+    """Give the secrets of the stack their values, by the variables of the functions that read them."""
+    session, endpoint = deployment.cloud.session(), deployment.cloud.endpoint
+    cloudformation = session.client("cloudformation", endpoint_url=endpoint)
+    (stack,) = cloudformation.describe_stacks(StackName=deployment.stack.name)["Stacks"]
+    arns = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+    client = session.client("secretsmanager", endpoint_url=endpoint)
+    for variable, value in values.items():
+        client.put_secret_value(SecretId=arns[secret_output(variable)], SecretString=value)
 
 
 def node() -> str:

@@ -46,7 +46,7 @@ from saga_stack.construct.steps import (
 )
 
 TEMPLATES = PROJECT / "templates" / "saga"
-PROVIDER = EXAMPLES / "ticket_sale"
+PROVIDER = PROJECT / "templates" / "saga_provider"
 MAX_GROUP = 3
 # A compensation in a group receives the cause of each failed step beside the input (tests/unit/test_limits.py).
 MAX_SIZES = {1: 190_000, 2: 100_000, 3: 50_000}
@@ -312,10 +312,10 @@ def _write_scenarios(saga: NewSaga, folder: Path) -> None:
 
 
 def _copy_provider(saga: NewSaga, folder: Path) -> None:
-    """Copy the client of a payment provider, and the provider for tests, from the ticket sale."""
+    """Copy the client of a payment provider, and the provider for tests."""
     for name in ("fake_provider.py", "lambdas/provider.py"):
         text = (PROVIDER / name).read_text(encoding="utf-8")
-        (folder / name).write_text(text.replace("sale_id", saga.key).replace("app.py", "saga.py"), encoding="utf-8")
+        (folder / name).write_text(text.replace("sale_id", saga.key), encoding="utf-8")
 
 
 if __name__ == "__main__":

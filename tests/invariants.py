@@ -10,7 +10,8 @@ The functions return each violation in words. ops/invariants.py has what the row
 6. After a compensation the action is rejected.
 7. The path is one that the definition allows.
 8. A pivot that happened is not compensated, nor are the steps before it.
-9. The provider's balance is the amount of the execution that succeeded, and never more than one amount.
+9. The provider has charged the amount of the execution that succeeded, and holds nothing more, unless an execution is
+   stuck. It never has more than one amount.
 10. No payload exceeds a limit of AWS.
 11. No answer counts for another saga, or after the compensation.
 """
@@ -55,20 +56,23 @@ def violations(shape: Shape, expected: Iterable[ExpectedRow], executions: Iterab
     return found
 
 
-def imbalances(shape: Shape, executions: Iterable[tuple[Ended, Decimal]], balance: Decimal) -> list[str]:
+def imbalances(
+    shape: Shape, executions: Iterable[tuple[Ended, Decimal]], balance: Decimal, authorized: Decimal
+) -> list[str]:
     """Return the violations of a provider's ledger.
 
     Args:
         shape: the shape of the saga.
         executions: the executions of one input, each with the amount that it charges.
         balance: what is charged and not refunded.
+        authorized: what is authorized, and neither charged nor released.
     """
     executions = tuple(executions)
     due = [amount for execution, amount in executions if execution.status == "SUCCEEDED"]
     stuck = [amount for execution, amount in executions if is_stuck(shape, execution)]
-    if sum(due) <= balance <= max((*due, *stuck, Decimal(0))):
+    if sum(due) <= balance and balance + authorized <= max((*due, *stuck, Decimal(0))):
         return []
-    return [f"9: the provider's balance is {balance}; due: {due}, of stuck executions: {stuck}"]
+    return [f"9: the provider charged {balance} and holds {authorized}; due: {due}, of stuck executions: {stuck}"]
 
 
 def is_stuck(shape: Shape, execution: Ended) -> bool:

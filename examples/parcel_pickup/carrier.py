@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from examples.parcel_pickup.lambdas.parcel_steps import SCHEMA, STEPS
 from examples.parcel_pickup.lambdas.signatures import signature
+from lambdas.saga_runtime.names import secret_output
 from local.deployment import Deployment
 
 PICKUP = STEPS["PICKUP"]
@@ -57,7 +58,7 @@ def _send(deployment: Deployment, answer: Mapping[str, object]) -> str:
     """Send a signed answer; return the status of the response and what it says."""
     outputs = _outputs(deployment)
     secrets = deployment.cloud.session().client("secretsmanager", endpoint_url=deployment.cloud.endpoint)
-    secret = secrets.get_secret_value(SecretId=outputs["AnswerSecret"])["SecretString"]
+    secret = secrets.get_secret_value(SecretId=outputs[secret_output("WEBHOOK_SECRET")])["SecretString"]
     body, timestamp = json.dumps(answer).encode(), str(int(time.time()))
     request = urllib.request.Request(  # noqa: S310 (loopback)
         _local_url(deployment, outputs["AnswerUrl"]),

@@ -18,5 +18,6 @@ SAGA = Saga(
     description="Sends a parcel as a saga: goods, a pickup that the carrier confirms, a label, or nothing",
     schema=SCHEMA,
     steps=STEPS,
+    secrets={"WEBHOOK_SECRET": ("receive_answer",)},
     receiver="receive_answer",
 )

@@ -1,1 +1,1 @@
-"""The ticket saga: a seat is reserved, the card is charged by a payment provider, the ticket is issued."""
+"""The ticket saga: reserve a seat, authorize the payment, issue the ticket, capture the payment."""

@@ -1,6 +1,6 @@
 """The sales of the demo."""
 
-from examples.ticket_sale.fake_provider import serving
+from examples.ticket_sale.fake_stripe import serving
 from examples.ticket_sale.lambdas.sale_steps import STEPS
 from examples.ticket_sale.saga import SAGA
 from local.demo import Scenario
@@ -13,8 +13,9 @@ DEMO = demo_of(
     amount="price",
     scenarios={
         "1-success": Scenario(title="a complete sale"),
-        "2-slow-provider": Scenario(title="the provider charges and responds too late once"),
-        "3-silent-provider": Scenario(title="the provider charges and never responds", fails="charge_card"),
-        "4-failed-ticket": Scenario(title="no buyer", fails="issue_ticket"),
+        "2-slow-provider": Scenario(title="the provider authorizes and responds too late once"),
+        "3-silent-provider": Scenario(title="the provider authorizes and never responds", fails="authorize_card"),
+        "4-declined": Scenario(title="the card is declined", fails="authorize_card"),
+        "5-failed-ticket": Scenario(title="no buyer", fails="issue_ticket"),
     },
 )

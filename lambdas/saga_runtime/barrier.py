@@ -16,9 +16,10 @@ All functions here raise botocore's errors if DynamoDB fails.
 
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from types import MappingProxyType
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from boto3.dynamodb.types import TypeSerializer
 
@@ -29,6 +30,9 @@ from lambdas.saga_runtime.steps import Attributes, Key, StepSpec
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+
+# The text attributes of a stored row.
+Item: TypeAlias = Mapping[str, str]
 
 _serialize = TypeSerializer().serialize
 
@@ -51,6 +55,8 @@ IN_PROGRESS = "#status = :in_progress"
 COMPENSATING = "#status = :compensating"
 # A confirmation of a row that is not complete.
 LIVE = "#status = :live"
+# A response that an action stores behind its compensation, which has read the row without it.
+BEFORE_COMPENSATION = f"{NOT_COMPENSATED} AND {NOT_COMPENSATING}"
 
 # Every change of the status also records who made it, and when.
 _OWNER = "#status = :status, saga_id = :saga_id, saga_started_at = :saga_started_at"
@@ -63,6 +69,8 @@ _CLAIM = (
 )
 # The status stays, and so does the history.
 _KEEP = "SET #status = #status"
+# The call that a confirmation makes has a key of its own, and its age counts from here.
+_BEGIN_CONFIRMATION = f"{_KEEP}, confirmation_requested_at = if_not_exists(confirmation_requested_at, :now)"
 # A task has a new token after a retry or a redrive. The one before is kept: a late delivery of an earlier attempt could
 # otherwise remove the token of the task that waits.
 _TOKEN = f"{_KEEP}, previous_task_token = if_not_exists(task_token, :no_token)"
@@ -94,6 +102,24 @@ class SagaIdentity:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Write:
+    """A conditional write.
+
+    Args:
+        was_made: whether the condition was true.
+        item: the text attributes of the item after the write if they were requested, or of the item that rejected it.
+    """
+
+    was_made: bool
+    item: Item
+
+    @property
+    def rejected_by(self) -> Item | None:
+        """The item that rejected the write; None if it was made."""
+        return None if self.was_made else self.item
+
+
+@dataclass(frozen=True, kw_only=True)
 class Table:
     """The table that contains the rows, and a client of DynamoDB."""
 
@@ -118,7 +144,7 @@ class Row:
     table: Table
     reason: str | None = None
 
-    def owns(self, item: Mapping[str, str]) -> bool:
+    def owns(self, item: Item) -> bool:
         """Return whether this saga owns the stored item."""
         return (item.get("saga_id"), item.get("saga_started_at")) == (self.saga.id, self.saga.started_at)
 
@@ -132,21 +158,21 @@ def act(row: Row, attributes: Attributes) -> None:
     _claim(row, row.step.live, attributes)
 
 
-def begin_action(row: Row, attributes: Attributes) -> bool:
-    """Claim the row as in progress; return whether the provider must be called. Raises as ``act`` does."""
-    rejected_by = _claim(row, _required(row.step.in_progress), attributes)
-    return rejected_by is None or rejected_by["status"] == row.step.in_progress
+def begin_action(row: Row, attributes: Attributes) -> Item | None:
+    """Claim the row as in progress. Return it if the provider must be called, else None. Raises as ``act`` does."""
+    item = _claim(row, _required(row.step.in_progress), attributes).item
+    return item if item["status"] == row.step.in_progress else None
 
 
 def end_action(row: Row, attributes: Attributes) -> None:
     """Make the row live and store what the provider returned. Idempotent. Raises as ``act`` does."""
-    rejected_by = _update(row, _CHANGE, f"{OWN} AND {IN_PROGRESS}", status=row.step.live, stores=attributes)
+    rejected_by = _update(row, _CHANGE, f"{OWN} AND {IN_PROGRESS}", status=row.step.live, stores=attributes).rejected_by
     if rejected_by is not None:
         require_own_and_live(row, rejected_by)
 
 
-def begin_waiting(row: Row, attributes: Attributes, token: str | None) -> str:
-    """Claim the row as in progress, with the token of the task that waits; return its status. Raises as ``act`` does.
+def begin_waiting(row: Row, attributes: Attributes, token: str | None) -> Item:
+    """Claim the row as in progress, with the token of the task that waits; return the row. Raises as ``act`` does.
 
     If the row is in progress already, the token replaces the one that it has. If it has its answer, nothing changes.
 
@@ -157,18 +183,27 @@ def begin_waiting(row: Row, attributes: Attributes, token: str | None) -> str:
     """
     in_progress = _required(row.step.in_progress)
     waiting = {"task_token": token} if token is not None else {}
-    rejected_by = _claim(row, in_progress, {**attributes, **waiting})
-    if rejected_by is not None and rejected_by["status"] == in_progress:
-        rejected_by = _update(row, _TOKEN, f"{OWN} AND {IN_PROGRESS}", stores=waiting)
-        if rejected_by is not None:
+    write = _claim(row, in_progress, {**attributes, **waiting})
+    if not write.was_made and write.item["status"] == in_progress:
+        write = _update(row, _TOKEN, f"{OWN} AND {IN_PROGRESS}", stores=waiting, returns_item=True)
+        if not write.was_made:
             # An answer or the compensation came between the two writes.
-            require_own_and_live(row, rejected_by)
-    return in_progress if rejected_by is None else rejected_by["status"]
+            require_own_and_live(row, write.item)
+    return write.item
 
 
-def record(row: Row, attributes: Attributes) -> None:
-    """Store what the provider returned, whatever the status is by now. Raises as ``act`` does."""
-    rejected_by = _update(row, _KEEP, OWN, stores=attributes) if attributes else None
+def store(row: Row, attributes: Attributes, *, compensates: bool = False) -> None:
+    """Store what the provider returned, before its call ends. The status stays.
+
+    Raises as ``act`` does if the row is not this saga's any more, or has left its side of the saga.
+
+    Args:
+        row: the row.
+        attributes: what it stores.
+        compensates: whether the call is that of the compensation. Default: that of an action or a confirmation.
+    """
+    phase = COMPENSATING if compensates else BEFORE_COMPENSATION
+    rejected_by = _update(row, _KEEP, f"{OWN} AND {phase}", stores=attributes).rejected_by
     if rejected_by is not None:
         require_own_and_live(row, rejected_by)
 
@@ -178,7 +213,7 @@ def answer(row: Row, status: str, attributes: Attributes) -> None:
 
     Raises as ``act`` does, and SagaConflict if the row has another answer.
     """
-    rejected_by = _update(row, _CHANGE, f"{OWN} AND {IN_PROGRESS}", status=status, stores=attributes)
+    rejected_by = _update(row, _CHANGE, f"{OWN} AND {IN_PROGRESS}", status=status, stores=attributes).rejected_by
     if rejected_by is None:
         return
     require_own_and_live(row, rejected_by)
@@ -188,7 +223,7 @@ def answer(row: Row, status: str, attributes: Attributes) -> None:
         raise SagaConflict(f"{row.step.entity} is {rejected_by['status']} by an earlier answer: the first one counts")
 
 
-def read(table: Table, step: StepSpec, key: Key) -> Mapping[str, str]:
+def read(table: Table, step: StepSpec, key: Key) -> Item:
     """Return the text attributes of a row, none if it does not exist. Only for what a conditional write repeats."""
     found = table.client.get_item(TableName=table.name, Key=_item_key(step, key), ConsistentRead=True)
     return _texts(found.get("Item", {}))
@@ -199,22 +234,19 @@ def compensate(row: Row) -> None:
     _compensate_if(row, f"{MISSING} OR ({OWN} AND {NOT_COMPENSATED})")
 
 
-def begin_compensation(row: Row) -> bool:
-    """Reject a late action from now on; return whether the provider must be called.
+def begin_compensation(row: Row) -> Item | None:
+    """Reject a late action from now on. Return the row if the provider must be called, else None.
 
-    No other saga can claim the row before ``end_compensation``.
+    The action may store attributes until the last write, so the row is what that write made or was rejected by. No
+    other saga can claim the row before ``end_compensation``.
     """
     # A missing or foreign row: this saga's action has not called the provider, and from now on it never will.
     rejected_by = _compensate_if(row, MISSING)
     if rejected_by is None or not row.owns(rejected_by):
-        return False
-    rejected_by = _update(
-        row,
-        _CHANGE,
-        f"{OWN} AND {NOT_COMPENSATED} AND {NOT_COMPENSATING}",
-        status=_required(row.step.compensating),
-    )
-    return rejected_by is None or (row.owns(rejected_by) and rejected_by["status"] == row.step.compensating)
+        return None
+    compensating = _required(row.step.compensating)
+    item = _update(row, _CHANGE, f"{OWN} AND {BEFORE_COMPENSATION}", status=compensating, returns_item=True).item
+    return item if row.owns(item) and item["status"] == compensating else None
 
 
 def end_compensation(row: Row, attributes: Attributes) -> None:
@@ -228,29 +260,51 @@ def resolve(row: Row) -> bool:
     return rejected_by is not None and row.owns(rejected_by) and rejected_by["status"] != row.step.compensated
 
 
-def confirm(row: Row) -> None:
-    """Give the live row its last status. Idempotent. Raises SagaConflict if this saga does not own the row as live."""
-    confirmed = _required(row.step.confirmed)
-    rejected_by = _update(row, _CHANGE, f"{OWN} AND {LIVE}", status=confirmed)
-    if rejected_by is not None and not (row.owns(rejected_by) and rejected_by["status"] == confirmed):
+def begin_confirmation(row: Row) -> Item | None:
+    """Return the live row if the provider must be called, None if the row is confirmed. Raises as ``confirm`` does.
+
+    The write that returns the row rejects nothing: after the point of no return nothing compensates the row.
+    """
+    write = _update(row, _BEGIN_CONFIRMATION, f"{OWN} AND {LIVE}", returns_item=True)
+    if write.was_made:
+        return write.item
+    _require_confirmed(row, write.item)
+    return None
+
+
+def confirm(row: Row, attributes: Attributes = MappingProxyType({})) -> None:
+    """Give the live row its last status, and store what the provider returned, if it was called. Idempotent.
+
+    Raises SagaConflict if this saga does not own the row as live.
+    """
+    write = _update(row, _CHANGE, f"{OWN} AND {LIVE}", status=_required(row.step.confirmed), stores=attributes)
+    if not write.was_made:
+        _require_confirmed(row, write.item)
+
+
+def _require_confirmed(row: Row, item: Item) -> None:
+    if not (row.owns(item) and item["status"] == row.step.confirmed):
         raise SagaConflict(f"this saga does not own {row.step.entity}: nothing was confirmed")
 
 
-def _claim(row: Row, status: str, attributes: Attributes) -> Mapping[str, str] | None:
-    """Claim a free row. Return None if this call claimed it, else the item, which this saga owns already."""
-    rejected_by = _update(
+def _claim(row: Row, status: str, attributes: Attributes) -> Write:
+    """Claim a free row. The item of the write is this saga's, whether this call claimed it or an earlier one."""
+    write = _update(
         row,
         _CLAIM,
         f"{MISSING} OR ({COMPENSATED} AND {FENCE_IS_OLDER})",
         status=status,
         stores=attributes,
+        # What the previous owner's provider returned must not be taken for this saga's.
+        removes=(*row.step.references, "confirmation_requested_at") if row.step.in_progress else (),
+        returns_item=row.step.in_progress is not None,
     )
-    if rejected_by is not None:
-        require_own_and_live(row, rejected_by)
-    return rejected_by
+    if not write.was_made:
+        require_own_and_live(row, write.item)
+    return write
 
 
-def require_own_and_live(row: Row, item: Mapping[str, str]) -> None:
+def require_own_and_live(row: Row, item: Item) -> None:
     """Raise StepCompensated or SagaConflict unless this saga owns the item and has not begun to compensate it."""
     if not row.owns(item):
         raise SagaConflict(
@@ -261,16 +315,16 @@ def require_own_and_live(row: Row, item: Mapping[str, str]) -> None:
         raise StepCompensated(f"this saga has already compensated {row.step.entity}: the late action is rejected")
 
 
-def _compensate_if(row: Row, condition: str) -> Mapping[str, str] | None:
+def _compensate_if(row: Row, condition: str) -> Item | None:
     """Compensate the row on the condition; otherwise raise the fence, so that this saga's late action is rejected.
 
     Return None if the row was compensated, else the item that rejected it: this saga's own, or a foreign one.
     """
     while True:
-        rejected_by = _update(row, _COMPENSATE, condition, status=row.step.compensated)
+        rejected_by = _update(row, _COMPENSATE, condition, status=row.step.compensated).rejected_by
         if rejected_by is None or row.owns(rejected_by):
             return rejected_by
-        fenced_by = _update(row, _FENCE, f"{FOREIGN} AND {FENCE_IS_OLDER}")
+        fenced_by = _update(row, _FENCE, f"{FOREIGN} AND {FENCE_IS_OLDER}").rejected_by
         # A rejection by a foreign item means that the fence is high enough. A rejection by an own item means that
         # this saga's action arrived between the two writes: start over.
         if fenced_by is None or not row.owns(fenced_by):
@@ -283,10 +337,27 @@ def _required(status: str | None) -> str:
 
 
 def _update(
-    row: Row, update: str, condition: str, *, status: str | None = None, stores: Attributes | None = None
-) -> Mapping[str, str] | None:
-    """Make one conditional write. Return None if it was made, else the text attributes of the item that rejected it."""
-    step, saga, stores = row.step, row.saga, stores or {}
+    row: Row,
+    update: str,
+    condition: str,
+    *,
+    status: str | None = None,
+    stores: Attributes = MappingProxyType({}),
+    removes: Sequence[str] = (),
+    returns_item: bool = False,
+) -> Write:
+    """Make one conditional write.
+
+    Args:
+        row: the row.
+        update: the update expression.
+        condition: the condition expression.
+        status: the value of ``:status``. Default: the expressions do not use it.
+        stores: attributes that the update also sets. Default: none.
+        removes: attributes that the update also removes. Default: none.
+        returns_item: whether the item is returned after the write too. Default: only if it rejects the write.
+    """
+    step, saga, now = row.step, row.saga, clock.now()
     texts = {
         ":saga_id": saga.id,
         ":saga_started_at": saga.started_at,
@@ -297,9 +368,10 @@ def _update(
         ":in_progress": step.in_progress,
         ":compensating": step.compensating or step.compensated,
         ":no_token": "",
+        ":now": now,
     }
     values: dict[str, AttributeValueTypeDef] = {name: {"S": text} for name, text in texts.items() if text is not None}
-    entry = {"status": status, "saga_id": saga.id, "at": clock.now(), "reason": row.reason}
+    entry = {"status": status, "saga_id": saga.id, "at": now, "reason": row.reason}
     values |= {
         ":zero": {"N": "0"},
         ":one": {"N": "1"},
@@ -311,30 +383,35 @@ def _update(
     # Names of their own, so that an attribute can have the name of a reserved word or of one of the values above.
     update += "".join(f", #stored_{index} = :stored_{index}" for index in range(len(stores)))
     names = {f"#stored_{index}": name for index, name in enumerate(stores)}
+    if removes:
+        update += f" REMOVE {', '.join(f'#removed_{index}' for index in range(len(removes)))}"
+        names |= {f"#removed_{index}": name for index, name in enumerate(removes)}
     # Never empty: DynamoDB rejects that.
     names |= {name: name.removeprefix("#") for name in ("#status", "#fence") if name in update + condition}
     values = {name: value for name, value in values.items() if name in used}
     values |= {f":stored_{index}": _serialize(value) for index, value in enumerate(stores.values())}
     client = row.table.client
     try:
-        client.update_item(
+        response = client.update_item(
             TableName=row.table.name,
             Key=_item_key(step, row.key),
             UpdateExpression=update,
             ConditionExpression=condition,
             ExpressionAttributeNames=names,
             ExpressionAttributeValues=values,
+            ReturnValues="ALL_NEW" if returns_item else "NONE",
             ReturnValuesOnConditionCheckFailure="ALL_OLD",
         )
     except client.exceptions.ConditionalCheckFailedException as rejection:
         # The type stubs do not know that this error has the item.
-        return _texts(cast("Mapping[str, Mapping[str, AttributeValueTypeDef]]", rejection.response).get("Item", {}))
-    return None
+        stored = cast("Mapping[str, Mapping[str, AttributeValueTypeDef]]", rejection.response).get("Item", {})
+        return Write(was_made=False, item=_texts(stored))
+    return Write(was_made=True, item=_texts(response.get("Attributes", {})))
 
 
 def _item_key(step: StepSpec, key: Key) -> "dict[str, AttributeValueTypeDef]":
     return {key[0]: {"S": key[1]}, "entity": {"S": step.entity}}
 
 
-def _texts(item: "Mapping[str, AttributeValueTypeDef]") -> Mapping[str, str]:
+def _texts(item: "Mapping[str, AttributeValueTypeDef]") -> Item:
     return {name: value["S"] for name, value in item.items() if "S" in value}

@@ -29,7 +29,7 @@ from lambdas.saga_runtime.barrier import Row, SagaIdentity
 from lambdas.saga_runtime.errors import AnswerTooEarly, InvalidInput, SagaConflict, StepRejected
 from lambdas.saga_runtime.observability import logger
 from lambdas.saga_runtime.own_table import CLIENT_CONFIG, OWN_TABLE
-from lambdas.saga_runtime.provider_calls import ProviderCall, idempotency_key
+from lambdas.saga_runtime.provider_calls import ProviderCall, idempotency_key, request_of, requested
 from lambdas.saga_runtime.steps import Attributes, Key, StepSpec
 from lambdas.saga_runtime.validation import Input, json_type, line
 
@@ -87,11 +87,11 @@ def begin(row: Row, input_: Input, call: ProviderCall | None, token: str | None)
         call: starts the work at a provider. Default: none, people see the row.
         token: the token of the task that waits; None in a direct call.
     """
-    key = idempotency_key(row)
-    status = barrier.begin_waiting(row, {**row.step.attributes(input_), "idempotency_key": key}, token)
+    item = barrier.begin_waiting(row, requested(row, input_), token)
+    status = item["status"]
     if status == row.step.in_progress:
         if call is not None:
-            barrier.record(row, row.step.require_storable(call(input_, key)))
+            barrier.store(row, row.step.require_storable(call(request_of(row, input_, item))))
     elif status == row.step.rejected:
         raise StepRejected(f"an answer rejected {row.step.entity}")
     elif token is not None:

@@ -6,9 +6,19 @@ from datetime import UTC, datetime, timedelta
 MAX_SKEW = timedelta(minutes=5)
 
 
+def present() -> datetime:
+    """Return the present time. Nothing else in the functions reads the clock."""
+    return datetime.now(UTC)
+
+
 def now() -> str:
     """Return the present time, for instance ``2026-01-31T09:30:00.123Z``."""
-    return moment(datetime.now(UTC))
+    return moment(present())
+
+
+def age(time: str) -> timedelta:
+    """Return how long ago a time was. Raises ValueError as ``normalized`` does."""
+    return present() - _with_zone(time)
 
 
 def normalized(time: str) -> str:
@@ -21,7 +31,7 @@ def normalized(time: str) -> str:
 
 def require_past(time: str) -> None:
     """Raise ValueError unless the time has a zone and is not later than the present plus MAX_SKEW."""
-    if _with_zone(time) > datetime.now(UTC) + MAX_SKEW:
+    if _with_zone(time) > present() + MAX_SKEW:
         raise ValueError(f"the start time {time} is in the future: expected a time that has passed")
 
 

@@ -28,6 +28,13 @@ class AnswerTooEarly(Exception):
     """The row of the step is not written yet. The sender sends the answer again later."""
 
 
+class KeyExpired(Exception):
+    """The provider may have forgotten the idempotency key, so a request with it could be performed once more.
+
+    Its message names the row, what the provider knows the request by, and what to do.
+    """
+
+
 class StepFailed(Exception):
     """A fault in a step, with the sensitive values removed from its text. Retried like every other fault."""
 

@@ -91,15 +91,24 @@ def action(step: StepSpec, call: ProviderCall | None = None, *, has_callback: bo
     return _handler(step, perform, may_reject=True)
 
 
-def confirmation(step: StepSpec) -> Handler:
-    """Make the function that confirms the row of the step. It raises as an action does."""
+def confirmation(step: StepSpec, call: ProviderCall | None = None) -> Handler:
+    """Make the function that confirms the row of the step. It raises as an action does.
+
+    Args:
+        step: the step, which an earlier action has performed.
+        call: has the provider complete what that action began, such as capture a payment that it authorized.
+            Default: none, the confirmation is one write.
+    """
     if step.confirmed is None:
         raise ValueError(f"{step.entity} needs the status `confirmed` to be confirmed")
     status = step.confirmed
 
     def perform(request: Request, row: Row | None) -> Answer:
         row = row or _row(step, request)
-        barrier.confirm(row)
+        if call is None:
+            barrier.confirm(row)
+        else:
+            provider_calls.confirm(row, step.schema.validated(request.input), call)
         return _answer(step, row, status)
 
     return _handler(step, perform, may_reject=True)

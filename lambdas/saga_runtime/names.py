@@ -4,3 +4,8 @@
 def state_name(function: str) -> str:
     """Return the name of the state that calls the function: ``book_room`` -> ``BookRoom``."""
     return "".join(word.capitalize() for word in function.split("_"))
+
+
+def secret_output(variable: str) -> str:
+    """Return the name of the output with the ARN of a secret: ``PROVIDER_KEY`` -> ``ProviderKeyArn``."""
+    return f"{state_name(variable)}Arn"

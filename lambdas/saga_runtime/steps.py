@@ -2,8 +2,9 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -25,9 +26,12 @@ MAX_SIZE = 190_000
 # The limit of what the action and the compensation of a step may store, in bytes each. DynamoDB's limit is 400 KB for
 # the whole row, so a compensation always fits.
 MAX_STORED = 100_000
-# The same limit for an answer (callbacks.py).
+# The same limit for an answer (callbacks.py), and for the references of a provider.
 MAX_ANSWER = 10_000
-# The attributes that the write barrier, callbacks.py and a completion write.
+# A key is not used in the last part of its lifetime: clocks differ (clock.py), and a function that has checked the key
+# runs for up to 15 minutes, with a request that is under way for some more.
+KEY_MARGIN = timedelta(minutes=30)
+# The attributes that the write barrier, provider_calls.py, callbacks.py and a completion write.
 RESERVED_ATTRIBUTES = frozenset(
     {
         "entity",
@@ -41,6 +45,9 @@ RESERVED_ATTRIBUTES = frozenset(
         "task_token",
         "previous_task_token",
         "rejection",
+        "idempotency_key",
+        "requested_at",
+        "confirmation_requested_at",
         "confirmed_at",
     }
 )
@@ -117,7 +124,8 @@ class Schema:
 class StepSpec:
     """A step as its functions see it: its row, the statuses of the row, and what the row stores of the input.
 
-    Raises ValueError if two statuses are equal, or ``stores`` names an attribute that the write barrier writes itself.
+    Raises ValueError if two statuses are equal, if two attributes have one name or that of an attribute that the write
+    barrier writes itself, or if ``key_lifetime`` is not longer than KEY_MARGIN.
 
     Args:
         action: the name of the function that performs the step, such as ``book_room``.
@@ -134,6 +142,10 @@ class StepSpec:
         stores: the attributes of the row, each with the rule that makes it from the input. Default: none.
         answer_stores: the attributes that an accepting answer adds, each with the rule that makes it from the details
             of the answer. Default: none.
+        references: the attributes that contain the provider's own names of what it did, such as the id of a payment.
+            The calls of the step store them and receive them. They never outlast the saga that owns the row.
+            Default: none.
+        key_lifetime: how long the provider knows an idempotency key. Default: none, for ever.
     """
 
     action: str
@@ -147,9 +159,15 @@ class StepSpec:
     rejected: str | None = None
     stores: Mapping[str, Rule] = field(default_factory=lambda: MappingProxyType({}))
     answer_stores: Mapping[str, Rule] = field(default_factory=lambda: MappingProxyType({}))
+    references: tuple[str, ...] = ()
+    key_lifetime: timedelta | None = None
 
     def __post_init__(self) -> None:
-        _require_free_names(self, {**self.stores, **self.answer_stores})
+        _require_free_names(self, [*self.stores, *self.answer_stores, *self.references])
+        if twice := sorted(set(self.references) & {*self.stores, *self.answer_stores}):
+            raise ValueError(f"{self.action} has {', '.join(twice)} twice: a reference needs a name of its own")
+        if self.key_lifetime is not None and self.key_lifetime <= KEY_MARGIN:
+            raise ValueError(f"{self.action} has the key_lifetime {self.key_lifetime}: must be above {KEY_MARGIN}")
         statuses = (self.in_progress, self.live, self.confirmed, self.rejected, self.compensating, self.compensated)
         names = [status for status in statuses if status]
         if len(set(names)) < len(names):
@@ -174,6 +192,14 @@ class StepSpec:
             raise InvalidInput(f"the details have {size:,} bytes: expected at most {MAX_ANSWER:,}")
         return attributes
 
+    def require_references(self, attributes: Attributes) -> Attributes:
+        """Return references that a call stores if they are declared and the row has room, else raise ValueError."""
+        if unknown := sorted(attributes.keys() - {*self.references}):
+            raise ValueError(f"{self.entity} cannot store {', '.join(unknown)}: name it in references=")
+        if (size := _size(attributes)) > MAX_ANSWER:
+            raise ValueError(f"{self.entity} cannot store {size:,} bytes of references: at most {MAX_ANSWER:,}")
+        return attributes
+
     def require_storable(self, attributes: Attributes) -> Attributes:
         """Return what a provider returned if the row can store it, else raise ValueError."""
         _require_free_names(self, attributes)
@@ -186,9 +212,9 @@ def _size(attributes: Attributes) -> int:
     return sum(len(f"{name}{value}".encode(errors="surrogatepass")) for name, value in attributes.items())
 
 
-def _require_free_names(step: StepSpec, attributes: Mapping[str, object]) -> None:
+def _require_free_names(step: StepSpec, names: Iterable[str]) -> None:
     """Raise ValueError if an attribute has a name that the write barrier uses."""
-    if taken := sorted(attributes.keys() & {*RESERVED_ATTRIBUTES, step.schema.key}):
+    if taken := sorted({*names} & {*RESERVED_ATTRIBUTES, step.schema.key}):
         raise ValueError(f"{step.entity} cannot store {', '.join(taken)}: the write barrier uses the name")
 
 

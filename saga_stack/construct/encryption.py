@@ -70,8 +70,17 @@ class EncryptionKey(Construct):
 
 def allow_key_for_table(role: iam.IRole, key: kms.IKey | None) -> None:
     """Allow the role to use the key, if there is one, through DynamoDB only."""
+    _allow_key(role, key, "dynamodb", USE)
+
+
+def allow_key_for_secret(role: iam.IRole, key: kms.IKey | None) -> None:
+    """Allow the role to decrypt with the key, if there is one, through Secrets Manager only."""
+    _allow_key(role, key, "secretsmanager", ("kms:Decrypt",))
+
+
+def _allow_key(role: iam.IRole, key: kms.IKey | None, service: str, actions: Sequence[str]) -> None:
     if key is not None:
-        through = {"kms:ViaService": f"dynamodb.{Stack.of(role).region}.amazonaws.com"}
+        through = {"kms:ViaService": f"{service}.{Stack.of(role).region}.amazonaws.com"}
         role.add_to_principal_policy(
-            iam.PolicyStatement(actions=list(USE), resources=[key.key_arn], conditions={"StringEquals": through})
+            iam.PolicyStatement(actions=list(actions), resources=[key.key_arn], conditions={"StringEquals": through})
         )

@@ -1,11 +1,13 @@
 """Packs the one asset of all functions: the package ``lambdas``, a saga's own folders, and what they import.
 
-What they import is in ``lambdas/saga_runtime/requirements.txt``. The pip of the interpreter that runs ``cdk synth``
-installs it. Docker is used only if that interpreter has no pip.
+What they import is in ``lambdas/saga_runtime/requirements.txt``, and in the ``requirements.txt`` of a saga's own folder
+if it has one. The pip of the interpreter that runs ``cdk synth`` installs it. Docker is used only if that interpreter
+has no pip.
 """
 
 import atexit
 import importlib.util
+import shlex
 import shutil
 import subprocess
 import sys
@@ -24,9 +26,6 @@ PROJECT = Path(__file__).parent.parent.parent
 REQUIREMENTS = "lambdas/saga_runtime/requirements.txt"
 RUNTIME = lambda_.Runtime.PYTHON_3_14
 ARCHITECTURE = lambda_.Architecture.ARM_64
-_IN_DOCKER = (
-    f"pip install --no-compile --no-deps --target /asset-output --requirement {REQUIREMENTS} && cp -r . /asset-output"
-)
 
 
 def source_of(packages: Sequence[str], root: Path | None = None) -> Path:
@@ -54,7 +53,7 @@ def code(source: Path) -> lambda_.Code:
         bundling=BundlingOptions(
             image=RUNTIME.bundling_image,
             platform=ARCHITECTURE.docker_platform,
-            command=["sh", "-c", _IN_DOCKER],
+            command=["sh", "-c", _in_docker(source)],
             local=_LocalBundling(source),  # type: ignore[arg-type]  # jsii passes the options as one object
         ),
     )
@@ -65,7 +64,8 @@ def build(target: Path, source: Path) -> None:
     subprocess.run(
         [
             *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"),
-            *("--no-compile", "--target", str(target), "--requirement", str(source / REQUIREMENTS)),
+            *("--no-compile", "--target", str(target)),
+            *(f"--requirement={source / file}" for file in _requirements(source)),
             # For the platform of the functions, whatever this machine is.
             *("--only-binary=:all:", "--platform=manylinux2014_aarch64", "--platform=any"),
             *("--implementation=cp", f"--python-version={RUNTIME.name.removeprefix('python')}", "--no-deps"),
@@ -75,6 +75,17 @@ def build(target: Path, source: Path) -> None:
     # The command line programs of the packages.
     shutil.rmtree(target / "bin", ignore_errors=True)
     shutil.copytree(source, target, dirs_exist_ok=True)
+
+
+def _requirements(source: Path) -> Sequence[str]:
+    """Return the lists of what the functions import, from the folder that the asset is made of."""
+    own = (file.relative_to(source).as_posix() for file in sorted(source.rglob("requirements.txt")))
+    return [REQUIREMENTS, *(file for file in own if file != REQUIREMENTS)]
+
+
+def _in_docker(source: Path) -> str:
+    requirements = shlex.join(f"--requirement={file}" for file in _requirements(source))
+    return f"pip install --no-compile --no-deps --target /asset-output {requirements} && cp -r . /asset-output"
 
 
 @jsii.implements(ILocalBundling)

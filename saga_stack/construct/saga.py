@@ -56,6 +56,8 @@ class Saga:
         steps: the steps in order.
         settings: environment variables of the functions with their default values. The context ``provider_url``
             replaces the default of ``PROVIDER_URL``. Not for secrets. Default: none.
+        secrets: environment variables with the ARNs of secrets, each with the names of the functions that may read it
+            (lambdas/saga_runtime/own_secrets.py). Default: none.
         name: what the name of the stack begins with. Default: from the folder.
         receiver: the name of the function that receives the answers to the steps that wait. The context
             ``answer_within`` replaces their timeouts, in seconds. Default: none, no step waits.
@@ -66,6 +68,7 @@ class Saga:
     schema: InputSchema
     steps: Sequence[StepOrGroup]
     settings: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    secrets: Mapping[str, Sequence[str]] = field(default_factory=lambda: MappingProxyType({}))
     name: str = ""
     receiver: str | None = None
 

@@ -11,6 +11,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
+from lambdas.saga_runtime.names import state_name
 from saga_stack.construct import packaging
 from saga_stack.construct.api import LOG_PREFIX, ApiSettings, SagaApi
 from saga_stack.construct.automatic_redrives import AutomaticRedrives
@@ -20,6 +21,7 @@ from saga_stack.construct.functions import SagaFunctions, allow_to_end_tasks, al
 from saga_stack.construct.monitoring import Monitoring
 from saga_stack.construct.outcome_events import EventSettings, ExampleSubscriber, OutcomeEvents
 from saga_stack.construct.saga import Saga
+from saga_stack.construct.secrets import FunctionSecret
 from saga_stack.construct.stages import Stage
 from saga_stack.construct.state_machine import SagaStateMachine
 from saga_stack.construct.steps import (
@@ -69,6 +71,8 @@ class SagaStack(Stack):
         handler: the path of a function in the asset, with ``{}`` for its name. Default: ``lambdas.{}.handler``.
         environment: further environment variables of the functions, such as the URL of a provider. Not for secrets.
             Default: none.
+        secrets: environment variables with the ARNs of secrets that the stack makes, each with the names of the
+            functions that may read it. Default: none.
         receiver: the name of the function that receives the answers to the steps that wait; ``functions`` has it too.
             Default: none, no step waits.
         api: adds the HTTP API. Default: none.
@@ -92,6 +96,7 @@ class SagaStack(Stack):
         root: Path | None = None,
         handler: str = "lambdas.{}.handler",
         environment: Mapping[str, str] = MappingProxyType({}),
+        secrets: Mapping[str, Sequence[str]] = MappingProxyType({}),
         receiver: str | None = None,
         api: ApiSettings | None = None,
         events: EventSettings | None = None,
@@ -102,10 +107,10 @@ class SagaStack(Stack):
         self.steps = steps
         self.settings = environment
         self.source = packaging.source_of(packages, root)
-        names = [name for step in single_steps(steps) for name in functions_of(step)]
-        self.handlers: Mapping[str, str] = {
-            name: handler.format(name) for name in (*names, *([receiver] if receiver else []))
-        }
+        all_names = [name for step in single_steps(steps) for name in functions_of(step)]
+        if receiver:
+            all_names.append(receiver)
+        self.handlers: Mapping[str, str] = {name: handler.format(name) for name in all_names}
         code = packaging.code(self.source)
 
         key = None
@@ -132,6 +137,9 @@ class SagaStack(Stack):
             key=key,
         )
         self.functions: Mapping[str, lambda_.Function] = functions.by_name
+        for variable, names in secrets.items():
+            readers = [self._reader(name, variable) for name in names]
+            FunctionSecret(self, state_name(variable), variable=variable, readers=readers, key=key)
         timeout = sfn.Timeout.duration(Duration.seconds(stage.task_timeout))
         definition = SagaDefinition(
             self,
@@ -144,12 +152,7 @@ class SagaStack(Stack):
         )
         state_machine_name = f"{self.stack_name}-{state_machine}"
         if receiver:
-            allow_to_read(self.functions[receiver], table)
-            allow_to_end_tasks(self.functions[receiver], "Success", "Failure", "Heartbeat")
-            # An action that is redriven finds its answer in the row, and completes its own task.
-            for step in single_steps(steps):
-                if callback_of(step):
-                    allow_to_end_tasks(self.functions[step.action], "Success")
+            self._allow_answers(self.functions[receiver], table)
         machine = SagaStateMachine(
             self,
             state_machine,
@@ -226,8 +229,20 @@ class SagaStack(Stack):
         CfnOutput(self, "TableName", value=table.table_name)
         CfnOutput(self, "StuckSagasQueueUrl", value=stuck.queue.queue_url)
         CfnOutput(self, "StuckSagasTableName", value=stuck.table.table_name)
-        if receiver:
-            CfnOutput(self, "ReceiverName", value=self.functions[receiver].function_name)
+
+    def _allow_answers(self, receiver: lambda_.Function, table: dynamodb.ITable) -> None:
+        allow_to_read(receiver, table)
+        allow_to_end_tasks(receiver, "Success", "Failure", "Heartbeat")
+        # An action that is redriven finds its answer in the row, and completes its own task.
+        for step in single_steps(self.steps):
+            if callback_of(step):
+                allow_to_end_tasks(self.functions[step.action], "Success")
+        CfnOutput(self, "ReceiverName", value=receiver.function_name)
+
+    def _reader(self, name: str, variable: str) -> lambda_.Function:
+        if name not in self.functions:
+            raise InvalidSagaError(f"secrets has {variable} for {name}, which is not a function: name one of the steps")
+        return self.functions[name]
 
 
 class FolderSagaStack(SagaStack):
@@ -254,6 +269,7 @@ class FolderSagaStack(SagaStack):
             root=saga.root,
             handler=saga.handler,
             environment={name: context(name.lower()) or default for name, default in saga.settings.items()},
+            secrets=saga.secrets,
             receiver=saga.receiver,
         )
 

@@ -112,6 +112,9 @@ class Step(Task):
 class Pivot(Task):
     """The point of no return: an action that is never compensated.
 
+    It cannot call a provider, because between the two writes of such a step the row cannot tell whether it happened:
+    authorize before the pivot, and capture after it.
+
     Args:
         resolution: the name of the function that is called if the action fails. It finds out whether the action
             happened, and rejects it from then on if it did not. If it happened, the saga continues; otherwise it is

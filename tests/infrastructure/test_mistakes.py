@@ -53,10 +53,10 @@ def test_without_a_mistake_the_stack_is_named_after_the_folder(folder: Path) -> 
             ),
         ),
         (
-            *(HANDLERS, "import provider\n", "import providers\n"),
+            *(HANDLERS, "import stripe_payments\n", "import payments\n"),
             (
                 "sale/lambdas/handlers.py:3: reserve_seat (ReserveSeat) does not import: "
-                "ImportError: cannot import name 'providers' from 'sale.lambdas'"
+                "ImportError: cannot import name 'payments' from 'sale.lambdas'"
             ),
         ),
         (
@@ -80,14 +80,14 @@ def test_without_a_mistake_the_stack_is_named_after_the_folder(folder: Path) -> 
         (
             *(STEPS, 'entity="TICKET"', 'entity="SEAT"'),
             (
-                "sale/lambdas/sale_steps.py:13: ValueError: "
+                "sale/lambdas/sale_steps.py:15: ValueError: "
                 "reserve_seat and issue_ticket have one row, SEAT: give each its own entity"
             ),
         ),
         (
             *(STEPS, 'compensated="VOIDED"', 'compensated="ISSUED"'),
             (
-                "sale/lambdas/sale_steps.py:32: ValueError: "
+                "sale/lambdas/sale_steps.py:38: ValueError: "
                 "issue_ticket has equal statuses: ISSUED, ISSUED: give each another name"
             ),
         ),
@@ -99,16 +99,20 @@ def test_without_a_mistake_the_stack_is_named_after_the_folder(folder: Path) -> 
             ),
         ),
         (
-            *(SAGA, "task_timeout=60", "task_timeout=40"),
-            "sale/saga.py: the task timeout of refund_card is 40 s, its function's is 40 s: ",
+            *(SAGA, "FUNCTION, TASK = 60, 80", "FUNCTION, TASK = 60, 60"),
+            "sale/saga.py: the task timeout of cancel_authorization is 60 s, its function's is 60 s: ",
         ),
         (
-            *(SAGA, "function_timeout=40", "function_timeout=1000"),
-            "sale/saga.py: charge_card has the function_timeout 1,000 s: Lambda allows 1 to 900",
+            *(SAGA, "FUNCTION, TASK = 60, 80", "FUNCTION, TASK = 1000, 2000"),
+            "sale/saga.py: authorize_card has the function_timeout 1,000 s: Lambda allows 1 to 900",
         ),
         (
-            *("sale/scenarios/4-failed-ticket.json", "}", ""),
-            "sale/scenarios/4-failed-ticket.json: this is not JSON: Expecting ",
+            *(SAGA, '"capture_payment")', '"capture_card")'),
+            "sale/saga.py: secrets has STRIPE_KEY for capture_card, which is not a function: name one of the steps",
+        ),
+        (
+            *("sale/scenarios/5-failed-ticket.json", "}", ""),
+            "sale/scenarios/5-failed-ticket.json: this is not JSON: Expecting ",
         ),
         (
             *("sale/scenarios/1-success.json", "{", "[{"),

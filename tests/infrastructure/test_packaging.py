@@ -6,10 +6,12 @@ import os
 import subprocess
 import sys
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from examples.ticket_sale.saga import SAGA as SALE
 from saga_stack.construct import packaging
 from tests.infrastructure.templates import FUNCTIONS, REPORTER_HANDLER
 
@@ -24,8 +26,9 @@ def asset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-def test_the_functions_import_from_the_asset_and_the_runtime_only(asset: Path, tmp_path: Path) -> None:
-    runtime = tmp_path / "runtime"
+def require_imports(asset: Path, folder: Path, handlers: Sequence[str]) -> None:
+    """Import the handlers from the asset and from what AWS's Python runtime has, and from nothing else."""
+    runtime = folder / "runtime"
     runtime.mkdir()
     for name in IN_THE_RUNTIME:
         spec = importlib.util.find_spec(name)
@@ -33,16 +36,11 @@ def test_the_functions_import_from_the_asset_and_the_runtime_only(asset: Path, t
         origin = Path(spec.origin)
         found = origin.parent if origin.name == "__init__.py" else origin
         (runtime / found.name).symlink_to(found)
-    handlers = [
-        *(f"lambdas.{name}.handler" for name in FUNCTIONS),
-        REPORTER_HANDLER,
-        "lambdas.saga_runtime.redrive_stuck_sagas.handler",
-    ]
     program = "; ".join(
         [
             f"import sys; sys.path += [{str(asset)!r}, {str(runtime)!r}]",
-            *(f"import {handler.removesuffix('.handler')}; {handler}" for handler in handlers),
-            f"assert lambdas.__file__.startswith({str(asset)!r})",
+            *(f"import {handler.rpartition('.')[0]}; {handler}" for handler in handlers),
+            f"import lambdas; assert lambdas.__file__.startswith({str(asset)!r})",
             "import aws_lambda_powertools; print(aws_lambda_powertools.__file__)",
         ]
     )
@@ -62,13 +60,33 @@ def test_the_functions_import_from_the_asset_and_the_runtime_only(asset: Path, t
             "AWS_DEFAULT_REGION": "us-east-1",
             "PATH": os.environ["PATH"],
         },
-        cwd=tmp_path,
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(str(asset))
+
+
+def test_the_functions_import_from_the_asset_and_the_runtime_only(asset: Path, tmp_path: Path) -> None:
+    handlers = [
+        *(f"lambdas.{name}.handler" for name in FUNCTIONS),
+        REPORTER_HANDLER,
+        "lambdas.saga_runtime.redrive_stuck_sagas.handler",
+    ]
+    require_imports(asset, tmp_path, handlers)
+
+
+def test_a_saga_with_requirements_of_its_own_has_them_in_its_asset_only(asset: Path, tmp_path: Path) -> None:
+    source = packaging.source_of((SALE.functions,), SALE.root)
+    own = f"--requirement={SALE.functions}/requirements.txt"
+    assert packaging._in_docker(source).count(own) == 1
+    assert own not in packaging._in_docker(packaging.source_of(()))
+    packaging.build(tmp_path / "asset", source)
+    # Its client never uses requests, which that would bring.
+    require_imports(tmp_path / "asset", tmp_path, [SALE.handler.format("capture_payment")])
+    assert not (asset / "stripe").exists()
 
 
 def test_the_asset_is_small_and_has_nothing_that_is_not_for_the_functions(asset: Path) -> None:

@@ -1,11 +1,12 @@
-"""The ticket saga: the address of its provider, and its timeouts."""
+"""The ticket saga: the address of its provider, its API key and its timeouts."""
 
 from typing import Any
 
+import pytest
 from aws_cdk import App
 from aws_cdk.assertions import Template
 
-from examples.ticket_sale.lambdas.provider import DEADLINE_SECONDS
+from examples.ticket_sale.lambdas.stripe_client import DEADLINE_SECONDS
 from examples.ticket_sale.saga import STEPS
 from lambdas.saga_runtime.own_table import CLIENT_CONFIG
 from saga_stack.construct.stages import STAGES
@@ -16,11 +17,18 @@ from tests.infrastructure.templates import functions as by_name
 from tests.sagas import SAGAS
 
 FUNCTIONS = {name for step in STEPS for name in functions_of(step)}
+CALLING = ("authorize_card", "cancel_authorization", "capture_payment")
 
 
 def functions(template: dict[str, Any]) -> dict[str, Any]:
     """Return the functions of the saga by name, without the reporter."""
     return {name: one for name, one in by_name(template).items() if name in FUNCTIONS}
+
+
+def statements_of(template: dict[str, Any], function: dict[str, Any]) -> list[dict[str, Any]]:
+    role = {"Ref": function["Role"]["Fn::GetAtt"][0]}
+    policies = of_type(template, "AWS::IAM::Policy").values()
+    return [one for policy in policies if policy["Roles"] == [role] for one in policy["PolicyDocument"]["Statement"]]
 
 
 def test_the_functions_know_the_provider_of_the_context() -> None:
@@ -31,30 +39,56 @@ def test_the_functions_know_the_provider_of_the_context() -> None:
     assert {f["Environment"]["Variables"]["PROVIDER_URL"] for f in found.values()} == {"https://pay.example.org"}
 
 
-def test_without_a_provider_in_the_context_they_call_a_name_that_is_reserved_for_examples() -> None:
-    found = functions(dict(SAGAS["ticket_sale"].template()))
-    assert {f["Environment"]["Variables"]["PROVIDER_URL"] for f in found.values()} == {"https://payments.example.com"}
-
-
-def test_the_writes_and_the_call_end_before_the_function_and_the_function_before_its_task() -> None:
+def test_the_writes_the_key_and_the_call_end_before_the_function_and_the_function_before_its_task() -> None:
     config: Any = CLIENT_CONFIG  # its options are attributes that its stubs do not know
     attempts = config.retries["total_max_attempts"]
     # botocore waits up to a second between two attempts.
-    write = attempts * (config.connect_timeout + config.read_timeout) + attempts - 1
-    call = DEADLINE_SECONDS
+    request = attempts * (config.connect_timeout + config.read_timeout) + attempts - 1
     template = dict(SAGAS["ticket_sale"].template())
     states = definition_in(template)["States"]
-    for name, state in (("charge_card", "ChargeCard"), ("refund_card", "RefundCard")):
-        assert 3 * write + call < functions(template)[name]["Timeout"] < states[state]["TimeoutSeconds"]
+    for name, state in zip(CALLING, ("AuthorizeCard", "CancelAuthorization", "CapturePayment"), strict=True):
+        # At most four writes and two readings of the API key.
+        assert 6 * request + DEADLINE_SECONDS < functions(template)[name]["Timeout"] < states[state]["TimeoutSeconds"]
 
 
-def test_a_function_that_calls_a_provider_has_the_same_permissions_as_the_others() -> None:
+@pytest.mark.parametrize("stage", STAGES)
+def test_only_the_functions_that_call_may_read_the_api_key(stage: str) -> None:
+    template = dict(SAGAS["ticket_sale"].template(stage))
+    (secret,) = of_type(template, "AWS::SecretsManager::Secret")
+    arn = {"Fn::GetAtt": [secret, "Id"]}
+    assert template["Outputs"]["StripeKeyArn"]["Value"] == arn
+    for name, one in functions(template).items():
+        reading = [
+            statement
+            for statement in statements_of(template, one)
+            if "secretsmanager:GetSecretValue" in as_list(statement["Action"])
+        ]
+        variables = one["Environment"]["Variables"]
+        if name in CALLING:
+            assert ([statement["Resource"] for statement in reading], variables["STRIPE_KEY"]) == ([arn], arn)
+        else:
+            assert (reading, "STRIPE_KEY" in variables) == ([], False)
+
+
+def test_the_key_of_the_stage_encrypts_the_api_key_and_only_its_readers_decrypt_it() -> None:
+    template = dict(SAGAS["ticket_sale"].template("prod"))
+    (key,) = of_type(template, "AWS::KMS::Key")
+    (secret,) = of_type(template, "AWS::SecretsManager::Secret").values()
+    assert secret["KmsKeyId"] == {"Fn::GetAtt": [key, "Arn"]}
+    readers = {
+        name
+        for name, one in functions(template).items()
+        for statement in statements_of(template, one)
+        if "secretsmanager" in str(statement.get("Condition"))
+    }
+    assert readers == set(CALLING)
+
+
+def test_a_function_that_calls_no_provider_has_no_further_permission() -> None:
     template = dict(SAGAS["ticket_sale"].template())
-    policies = of_type(template, "AWS::IAM::Policy").values()
-    for one in functions(template).values():
-        role = {"Ref": one["Role"]["Fn::GetAtt"][0]}
-        statements = [s for p in policies if p["Roles"] == [role] for s in p["PolicyDocument"]["Statement"]]
-        assert {action for statement in statements for action in as_list(statement["Action"])} == {
+    for name, one in functions(template).items():
+        actions = {action for statement in statements_of(template, one) for action in as_list(statement["Action"])}
+        assert actions - {"secretsmanager:GetSecretValue"} == {
             *("logs:CreateLogStream", "logs:PutLogEvents", "xray:PutTraceSegments", "xray:PutTelemetryRecords"),
             "dynamodb:UpdateItem",
-        }
+        }, name

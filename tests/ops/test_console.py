@@ -308,9 +308,9 @@ def test_another_saga_is_started_by_json_and_shown_in_its_own_words(client: Clie
 @pytest.mark.parametrize("saga", ["ticket_sale"], indirect=True)
 def test_the_statuses_of_the_order_saga_do_not_apply_to_another_saga(client: Client, world: World) -> None:
     sale = world.machine.demo.input("1-success")
-    world.machine.call("RefundCard", sale)
+    world.machine.call("CancelAuthorization", sale)
     (row,) = client.document("/api/order", id="1")["rows"]
-    assert (row["entity"], row["status"], row["compensated"]) == ("PAYMENT", "REFUNDED", None)
+    assert (row["entity"], row["status"], row["compensated"]) == ("PAYMENT", "CANCELLED", None)
     assert "has rows of a direct call: unless" in client.check(typed(json.dumps(sale)))["text"]
 
 

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+import boto3
 from botocore.exceptions import ClientError
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
@@ -281,6 +282,15 @@ class Interpreter:
         self.requests.append(model.name)
 
 
+def _environment(provider: Provider) -> dict[str, str]:
+    """Return the variables that the stack gives to functions: the context in capitals, and the ARNs of secrets."""
+    client = boto3.client("secretsmanager")
+    arns = {
+        name: client.create_secret(Name=name, SecretString=value)["ARN"] for name, value in provider.secrets.items()
+    }
+    return {name.upper(): value for name, value in provider.context.items()} | arns
+
+
 def deliver_at_once(_state: str, _payload: Any, deliver: Deliver) -> Any:
     """Call the task without a fault; an ``intercept``."""
     return deliver()
@@ -359,10 +369,7 @@ def interpreter(shape: Shape, demo: Demo = ORDER_DEMO) -> Iterator[Interpreter]:
     with (
         local_aws(),
         demo.serving(hold_seconds=0) as provider,
-        # The stack sets PROVIDER_URL from `provider_url` in the context.
-        mock.patch.dict(
-            os.environ, {name.upper(): value for name, value in (provider.context if provider else {}).items()}
-        ),
+        mock.patch.dict(os.environ, _environment(provider) if provider else {}),
     ):
         machine = Interpreter(shape, demo, provider)
         counted = (OWN_TABLE.client.meta.events, machine.dynamodb.meta.events)

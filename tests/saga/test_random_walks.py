@@ -193,7 +193,7 @@ class Walk(RuleBasedStateMachine):
         error = self._call(task, called.payload)
         if error is not None:
             # A silent provider is silent again: the call has not succeeded, nor is it rejected.
-            assert error in BUSINESS_ERRORS or (error == "ProviderError" and not called.succeeded)
+            assert error in BUSINESS_ERRORS or (error == "StripeFault" and not called.succeeded)
             assert task.state in self.machine.shape.actions
             assert execution.status != "SUCCEEDED"
         if called.succeeded:

@@ -29,41 +29,47 @@ def run(machine: Interpreter, **faults: Fault) -> Execution:
 @pytest.mark.parametrize(
     ("name", "entries"),
     [
-        ("1-success", "provider: charged 60"),
-        ("2-slow-provider", "provider: charged 60.01"),
-        ("3-silent-provider", "provider: charged 60.02, refunded 60.02"),
-        ("4-failed-ticket", "provider: charged 60, refunded 60"),
+        ("1-success", "authorized 60.00, captured 60.00"),
+        ("2-slow-provider", "authorized 60.01, captured 60.01"),
+        ("3-silent-provider", "authorized 60.02, cancelled 60.02"),
+        ("4-declined", "declined 60.00, cancelled unauthorized 60.00"),
+        ("5-failed-ticket", "authorized 60.00, cancelled 60.00"),
     ],
 )
 def test_the_ledger_of_the_provider_after_each_sale_of_the_demo(machine: Interpreter, name: str, entries: str) -> None:
     execution = machine.run(DEMO.input(name))
-    assert ledger(machine, execution.input["sale_id"]) == entries
+    assert ledger(machine, execution.input["sale_id"]) == f"provider: {entries}"
     assert not check(machine, [execution])
 
 
-def test_a_sale_whose_provider_was_slow_once_succeeds_with_one_charge(machine: Interpreter) -> None:
-    assert run(machine, ChargeCard=Fault.ERROR_AFTER).status == "SUCCEEDED"
-    assert ledger(machine) == "provider: charged 60"
+def test_a_sale_whose_provider_was_slow_once_succeeds_with_one_capture(machine: Interpreter) -> None:
+    execution = run(machine, AuthorizeCard=Fault.ERROR_AFTER, CapturePayment=Fault.ERROR_AFTER)
+    assert execution.status == "SUCCEEDED"
+    assert ledger(machine) == "provider: authorized 60.00, captured 60.00"
 
 
-def test_a_charge_that_arrives_after_the_refund_is_not_made(machine: Interpreter) -> None:
-    assert run(machine, ChargeCard=Fault.LATE).error == machine.shape.failed
-    assert ledger(machine) == "provider: nothing was charged"
+def test_an_authorization_that_arrives_after_the_cancellation_is_not_made(machine: Interpreter) -> None:
+    assert run(machine, AuthorizeCard=Fault.LATE).error == machine.shape.failed
+    assert ledger(machine) == "provider: nothing was authorized"
 
 
-def test_while_the_refund_fails_the_saga_is_stuck_and_the_row_shows_the_charge(machine: Interpreter) -> None:
-    execution = run(machine, IssueTicket=Fault.BROKEN, RefundCard=Fault.BROKEN)
+def test_while_the_cancellation_fails_the_saga_is_stuck_and_the_row_shows_the_authorization(
+    machine: Interpreter,
+) -> None:
+    execution = run(machine, IssueTicket=Fault.BROKEN, CancelAuthorization=Fault.BROKEN)
     assert is_stuck(machine.shape, execution)
-    assert execution.states[-1] == "RefundCard"
-    assert machine.rows("1")["PAYMENT"]["status"] == "CHARGED"
+    assert execution.states[-1] == "CancelAuthorization"
+    assert machine.rows("1")["PAYMENT"]["status"] == "AUTHORIZED"
     machine.intercept = deliver_at_once
     assert machine.resume(execution).error == machine.shape.failed
-    assert ledger(machine) == "provider: charged 60, refunded 60"
+    assert ledger(machine) == "provider: authorized 60.00, cancelled 60.00"
 
 
-def test_a_saga_stuck_in_the_compensation_of_its_last_step_is_rolled_back_by_a_redrive(machine: Interpreter) -> None:
-    """No other saga here can compensate its last step."""
-    execution, problems = trial(machine, SALE, {"IssueTicket": (Fault.SLOW,), "VoidTicket": (Fault.BROKEN,)})
+@pytest.mark.parametrize("fault", [Fault.BROKEN, Fault.BROKEN_AFTER])
+def test_a_saga_stuck_in_its_capture_is_completed_by_a_redrive_with_one_capture(
+    machine: Interpreter, fault: Fault
+) -> None:
+    execution, problems = trial(machine, SALE, {"CapturePayment": (fault,)})
     assert not problems
-    assert execution.states[-1] == "VoidTicket"
-    assert ledger(machine) == "provider: charged 60, refunded 60"
+    assert execution.states[-1] == "CapturePayment"
+    assert ledger(machine) == "provider: authorized 60.00, captured 60.00"

@@ -94,8 +94,9 @@ def ledger_violations(machine: Interpreter, executions: Sequence[Execution]) -> 
     if machine.provider is None:
         return []
     amounts = [Decimal(str(execution.input[machine.demo.amount])) for execution in executions]
-    balance = machine.provider.balance(executions[0].input[machine.shape.key])
-    return imbalances(machine.shape, list(zip(executions, amounts, strict=True)), balance)
+    key = executions[0].input[machine.shape.key]
+    balance, authorized = machine.provider.balance(key), machine.provider.authorized(key)
+    return imbalances(machine.shape, list(zip(executions, amounts, strict=True)), balance, authorized)
 
 
 def late_answers_accepted(machine: Interpreter, execution: Execution) -> list[str]:

@@ -7,8 +7,9 @@ from constructs import Construct
 
 from lambdas.saga_runtime.callbacks import receiver
 from lambdas.saga_runtime.handlers import action, compensation
+from lambdas.saga_runtime.provider_calls import ProviderRequest
 from lambdas.saga_runtime.steps import Attributes, Schema, StepSpec, by_entity
-from lambdas.saga_runtime.validation import Input, line
+from lambdas.saga_runtime.validation import line
 from local.demo import Demo
 from saga_stack.construct.stack import SagaStack
 from saga_stack.construct.stages import Stage
@@ -52,8 +53,8 @@ STEPS = (
 MOVE: dict[str, object] = {"move_id": "1", "goods": "a piano"}
 
 
-def _call(_input: Input, key: str) -> Attributes:
-    return {"reference": key}
+def _call(request: ProviderRequest) -> Attributes:
+    return {"reference": request.key}
 
 
 book_van = action(SPECS["VAN"], call=_call, has_callback=True)

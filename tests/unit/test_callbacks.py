@@ -17,9 +17,8 @@ from lambdas.saga_runtime.callbacks import receiver
 from lambdas.saga_runtime.errors import AnswerTooEarly, InvalidInput, SagaConflict, StepCompensated, StepRejected
 from lambdas.saga_runtime.handlers import action, compensation
 from lambdas.saga_runtime.own_table import OWN_TABLE
-from lambdas.saga_runtime.provider_calls import idempotency_key
+from lambdas.saga_runtime.provider_calls import ProviderRequest, idempotency_key
 from lambdas.saga_runtime.steps import Attributes
-from lambdas.saga_runtime.validation import Input
 from ops.invariants import ExpectedRow, owned_rows
 from tests.fixtures import create_table, local_aws, store_item, stored_item
 from tests.tasks import Tasks
@@ -369,8 +368,8 @@ BOOKING = replace(PICKUP, compensating="CANCELLING")
 def test_the_work_is_started_after_the_row_is_written_and_again_with_the_same_key_after_a_redrive(tasks: Tasks) -> None:
     started = []
 
-    def start(_input: Input, key: str) -> Attributes:
-        started.append((key, row()["task_token"]["S"]))
+    def start(request: ProviderRequest) -> Attributes:
+        started.append((request.key, row()["task_token"]["S"]))
         return {"reference": "R-7"}
 
     book = action(BOOKING, call=start, has_callback=True)
@@ -382,7 +381,7 @@ def test_the_work_is_started_after_the_row_is_written_and_again_with_the_same_ke
 
 
 def test_an_answer_that_comes_during_the_call_keeps_what_the_provider_returned(tasks: Tasks) -> None:
-    def start(_input: Input, _key: str) -> Attributes:
+    def start(_request: ProviderRequest) -> Attributes:
         answer()
         return {"reference": "R-7"}
 
@@ -396,8 +395,8 @@ def test_a_compensation_cancels_the_work_at_the_provider_by_the_same_key(tasks: 
     request(tasks)
     cancelled = []
 
-    def stop(_input: Input, key: str) -> Attributes:
-        cancelled.append(key)
+    def stop(request: ProviderRequest) -> Attributes:
+        cancelled.append(request.key)
         with pytest.raises(StepCompensated):
             receiver(BOOKING)({**VALID, "request": request_id()})
         return {}

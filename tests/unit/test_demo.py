@@ -39,23 +39,29 @@ def test_a_demo_names_what_differs_from_the_contract(
 
 
 @pytest.mark.parametrize(
-    ("status", "balance", "found"),
+    ("status", "balance", "authorized", "found"),
     [
-        ("SUCCEEDED", "60", []),
-        ("FAILED", "0", []),
-        ("SUCCEEDED", "120", ["the provider's balance is 120, expected 60"]),
-        ("SUCCEEDED", "0", ["the provider's balance is 0, expected 60"]),
-        ("FAILED", "60", ["the provider's balance is 60, expected 0"]),
+        ("SUCCEEDED", "60", "0", []),
+        ("FAILED", "0", "0", []),
+        ("SUCCEEDED", "120", "0", ["the provider's balance is 120, expected 60"]),
+        ("SUCCEEDED", "0", "0", ["the provider's balance is 0, expected 60"]),
+        ("SUCCEEDED", "60", "60", ["the provider still holds 60 for it, expected 0"]),
+        ("FAILED", "60", "0", ["the provider's balance is 60, expected 0"]),
+        ("FAILED", "0", "60", ["the provider still holds 60 for it, expected 0"]),
     ],
 )
 def test_a_demo_names_a_balance_other_than_the_price(
-    monkeypatch: pytest.MonkeyPatch, status: str, balance: str, found: list[str]
+    monkeypatch: pytest.MonkeyPatch, status: str, balance: str, authorized: str, found: list[str]
 ) -> None:
     ended = replace(ENDED, status=status, states=())
     monkeypatch.setattr(demo, "start", lambda _deployment, _input: ended.arn)
     monkeypatch.setattr(demo, "wait", lambda _deployment, _arn: ended)
     deployment: Any = SimpleNamespace(client=SimpleNamespace(rows=lambda _key: ()))
-    provider: Any = SimpleNamespace(ledger=lambda _key: "its ledger", balance=lambda _key: Decimal(balance))
+    provider: Any = SimpleNamespace(
+        ledger=lambda _key: "its ledger",
+        balance=lambda _key: Decimal(balance),
+        authorized=lambda _key: Decimal(authorized),
+    )
     expected = {"1-success": ExpectedEnd(status=status, error=None, states=(), statuses={})}
     shown = io.StringIO()
     differences = demo.run(deployment, Console(file=shown), DEMO, expected, provider)

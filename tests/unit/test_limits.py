@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from moto import mock_aws
 
-from examples.ticket_sale.lambdas import handlers as sale_handlers
-from examples.ticket_sale.lambdas import provider
-from examples.ticket_sale.lambdas.sale_steps import SCHEMA as SALE_SCHEMA
 from examples.trip_booking.lambdas.trip_steps import SCHEMA as TRIP_SCHEMA
 from lambdas.order_steps import SCHEMA, STEPS
 from lambdas.saga_runtime import clock, own_table
 from lambdas.saga_runtime.errors import InvalidInput, SagaConflict, StepCompensated, StepFailed
 from lambdas.saga_runtime.handlers import action, compensation
+from lambdas.saga_runtime.provider_calls import ProviderRequest
 from lambdas.saga_runtime.redaction import HIDDEN, redacted
 from lambdas.saga_runtime.steps import Schema, StepSpec
-from lambdas.saga_runtime.validation import Input, line
+from lambdas.saga_runtime.validation import line
+from templates.saga_provider.lambdas import provider
+from tests import charges
+from tests.charges import SCHEMA as SALE_SCHEMA
 from tests.fixtures import TABLE, create_table
 
 if TYPE_CHECKING:
@@ -209,12 +210,12 @@ def test_a_compensation_raises_no_business_error_because_it_would_not_be_retried
     def respond(path: str, *_: object) -> tuple[int, Any]:
         return (201, {"charge_id": "c"}) if path == "/charges" else (200, {"refunded": 60})
 
-    def decline(_sale: Input, _key: str) -> Any:
+    def decline(_request: ProviderRequest) -> Any:
         raise InvalidInput("card_no was declined")
 
     monkeypatch.setattr(provider, "_post", respond)
-    sale_handlers.charge_card(by_saga("s", input_=SALE), None)
-    asks_again = compensation(sale_handlers.PAYMENT, call=decline)
+    charges.charge_card(by_saga("s", input_=SALE), None)
+    asks_again = compensation(charges.PAYMENT, call=decline)
     with pytest.raises(StepFailed, match="InvalidInput: card_no was declined"):
         asks_again(by_saga("s", input_=SALE), None)
 
@@ -224,12 +225,12 @@ def test_no_response_of_a_provider_prevents_the_last_write_of_a_compensation(
     sales: "DynamoDBClient", monkeypatch: pytest.MonkeyPatch, response: dict[str, str]
 ) -> None:
     monkeypatch.setattr(provider, "_post", lambda *_: (201, {"charge_id": "c"}))
-    sale_handlers.charge_card(by_saga("s", input_=SALE), None)
-    cancels = compensation(sale_handlers.PAYMENT, call=lambda _sale, _key: response)
+    charges.charge_card(by_saga("s", input_=SALE), None)
+    cancels = compensation(charges.PAYMENT, call=lambda _request: response)
     assert cancels(by_saga("s", input_=SALE), None)["status"] == "REFUNDED"
-    charges = action(sale_handlers.PAYMENT, call=lambda _sale, _key: response)
+    charge = action(charges.PAYMENT, call=lambda _request: response)
     with pytest.raises(ValueError, match="PAYMENT cannot store"):
-        charges(by_saga("t", APRIL, SALE), None)
+        charge(by_saga("t", APRIL, SALE), None)
 
 
 # Card numbers.
@@ -266,13 +267,13 @@ def test_a_card_number_in_another_field_is_rejected_and_stored_nowhere(
 
 @pytest.mark.parametrize("make", [action, compensation])
 def test_the_text_of_a_fault_is_redacted_and_short(sales: "DynamoDBClient", make: Any) -> None:
-    def crash(_sale: Input, _key: str) -> Any:
+    def crash(_request: ProviderRequest) -> Any:
         raise RuntimeError("cannot charge 5500-0000-1111" + " ..." * 1000)
 
     if make is compensation:
-        action(sale_handlers.PAYMENT, call=lambda _sale, _key: {})(by_saga("s", input_=SALE), None)
+        action(charges.PAYMENT, call=lambda _request: {})(by_saga("s", input_=SALE), None)
     with pytest.raises(StepFailed, match=r"RuntimeError: cannot charge \(hidden\)") as fault:
-        make(sale_handlers.PAYMENT, call=crash)(by_saga("s", input_=SALE), None)
+        make(charges.PAYMENT, call=crash)(by_saga("s", input_=SALE), None)
     assert len(str(fault.value)) < 1_100
 
 

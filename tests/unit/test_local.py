@@ -3,7 +3,6 @@
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from decimal import Decimal
 from typing import cast
 from unittest import mock
 
@@ -13,7 +12,7 @@ from lambdas.saga_runtime.names import state_name
 from lambdas.saga_runtime.steps import Schema, StepSpec
 from local.__main__ import _commands
 from local.cloud import PROJECT, LocalCloud
-from local.demo import differences, imbalance
+from local.demo import differences
 from local.executions import EndedExecution
 from local.expectations import ExpectedEnd, expected_end
 from ops.client import DeployedStack
@@ -91,20 +90,6 @@ EXPECTED = ExpectedEnd(status="SUCCEEDED", error=None, states=("DoA", "Done"), s
 )
 def test_the_demo_reports_each_difference(ended: EndedExecution, statuses: dict[str, str], problems: list[str]) -> None:
     assert differences(EXPECTED, ended, statuses) == problems
-
-
-@pytest.mark.parametrize(
-    ("status", "balance", "problems"),
-    [
-        ("SUCCEEDED", "60", []),
-        ("SUCCEEDED", "120", ["the provider's balance is 120, expected 60"]),
-        ("SUCCEEDED", "0", ["the provider's balance is 0, expected 60"]),
-        ("FAILED", "60", ["the provider's balance is 60, expected 0"]),
-        ("FAILED", "0", []),
-    ],
-)
-def test_the_demo_reports_a_wrong_balance(status: str, balance: str, problems: list[str]) -> None:
-    assert imbalance(replace(ENDED, status=status), 60, Decimal(balance)) == problems
 
 
 def printed_commands(saga: SagaUnderTest) -> str:

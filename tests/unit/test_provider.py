@@ -1,4 +1,4 @@
-"""The client of the ticket saga's payment provider, over HTTP."""
+"""The client of the payment provider that ``make new`` writes, over HTTP."""
 
 import json
 import socket
@@ -12,9 +12,13 @@ from typing import Any
 
 import pytest
 
-from examples.ticket_sale.fake_provider import DECLINES, SILENT, SLOW_ONCE, FakeProvider, serving
-from examples.ticket_sale.lambdas import handlers, provider
+from lambdas.saga_runtime.barrier import Row, SagaIdentity
 from lambdas.saga_runtime.errors import InvalidInput, StepCompensated
+from lambdas.saga_runtime.own_table import OWN_TABLE
+from lambdas.saga_runtime.provider_calls import ProviderRequest
+from templates.saga_provider.fake_provider import DECLINES, SILENT, SLOW_ONCE, FakeProvider, serving
+from templates.saga_provider.lambdas import provider
+from tests import charges
 from tests.fixtures import TABLE, create_table, local_aws
 
 CARD = "987-650-432-1987"
@@ -28,6 +32,12 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeProvider]:
         yield fake
 
 
+def request(sale: dict[str, Any] = SALE, *, id_: str = "key") -> ProviderRequest:
+    saga = SagaIdentity(id="s", started_at="2026-01-01T00:00:00.000Z")
+    row = Row(step=charges.PAYMENT, key=("sale_id", "1"), saga=saga, table=OWN_TABLE)
+    return ProviderRequest(row=row, input=sale, id=id_, stored={}, requested_at=saga.started_at, compensates=False)
+
+
 def priced(cents: Decimal) -> dict[str, Any]:
     return {**SALE, "price": float(60 + cents)}
 
@@ -39,32 +49,32 @@ def test_a_charge_that_timed_out_is_repeated_and_made_once(
     with monkeypatch.context() as impatient:
         impatient.setattr(provider, "TIMEOUT_SECONDS", 0.1)
         with pytest.raises(provider.ProviderError, match="TimeoutError"):
-            provider.charge(sale, "key")
+            provider.charge(request(sale))
     assert served.balance("1") == 60 + SLOW_ONCE
-    assert provider.charge(sale, "key") == {"charge_id": "charge-key"}
+    assert provider.charge(request(sale)) == {"charge_id": "charge-key"}
     assert served.ledger("1") == "provider: charged 60.01"
 
 
 def test_a_cancellation_refunds_once_and_rejects_later_charges(served: FakeProvider) -> None:
-    provider.charge(SALE, "key")
-    assert [provider.cancel(SALE, "key") for _ in range(2)] == [{"refunded": "60"}] * 2
-    assert provider.cancel(SALE, "never charged") == {"refunded": "0"}
+    provider.charge(request())
+    assert [provider.cancel(request()) for _ in range(2)] == [{"refunded": "60"}] * 2
+    assert provider.cancel(request(id_="never charged")) == {"refunded": "0"}
     for key in ("key", "never charged"):
         with pytest.raises(StepCompensated):
-            provider.charge(SALE, key)
+            provider.charge(request(id_=key))
     assert served.ledger("1") == "provider: charged 60, refunded 60"
 
 
 def test_a_declined_card_is_rejected(served: FakeProvider) -> None:
     with pytest.raises(InvalidInput, match="card_no was declined"):
-        provider.charge(priced(DECLINES), "key")
+        provider.charge(request(priced(DECLINES)))
 
 
 @pytest.mark.parametrize("url", ["http://payments.example.com", "http://127.0.0.1.example.com/", "payments", ""])
 def test_a_card_is_never_sent_unencrypted_to_another_machine(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("PROVIDER_URL", url)
     with pytest.raises(provider.ProviderError, match="https"):
-        provider.charge(SALE, "key")
+        provider.charge(request())
 
 
 def responding(status: int, body: str) -> type[BaseHTTPRequestHandler]:
@@ -101,7 +111,7 @@ def test_an_unexpected_response_is_an_unknown_outcome_and_not_repeated_in_the_er
         thread = threading.Thread(target=server.handle_request)
         thread.start()
         with pytest.raises(provider.ProviderError) as raised:
-            provider.charge(SALE, "key")
+            provider.charge(request())
         thread.join()
     assert CARD not in str(raised.value)
 
@@ -131,7 +141,7 @@ def test_a_response_that_trickles_in_exceeds_the_deadline(monkeypatch: pytest.Mo
         thread.start()
         began = time.monotonic()
         with pytest.raises(provider.ProviderError, match="did not respond"):
-            provider.charge(SALE, "key")
+            provider.charge(request())
         assert time.monotonic() - began < 2
         ended.set()
         thread.join()
@@ -142,7 +152,7 @@ def test_a_provider_that_does_not_listen_is_an_unknown_outcome(monkeypatch: pyte
         free.bind(("127.0.0.1", 0))
         monkeypatch.setenv("PROVIDER_URL", f"http://127.0.0.1:{free.getsockname()[1]}")
         with pytest.raises(provider.ProviderError, match="ConnectionRefusedError"):
-            provider.cancel(SALE, "key")
+            provider.cancel(request())
 
 
 def test_no_row_log_error_or_ledger_has_the_card_number(
@@ -157,7 +167,7 @@ def test_no_row_log_error_or_ledger_has_the_card_number(
                 "saga": {"id": "s", "started_at": "2026-01-01T00:00:00.000Z"},
                 "input": {**priced(cents), "sale_id": str(cents)},
             }
-            for function in (handlers.charge_card, handlers.refund_card, handlers.charge_card):
+            for function in (charges.charge_card, charges.refund_card, charges.charge_card):
                 try:
                     function(event, None)
                 except Exception as error:  # noqa: BLE001 (Lambda logs any error)

@@ -12,16 +12,16 @@ from typing import Any
 
 import pytest
 
-from examples.ticket_sale.fake_provider import DECLINES, SILENT, SLOW_ONCE, FakeProvider
-from examples.ticket_sale.lambdas import handlers, provider
-from examples.ticket_sale.lambdas.sale_steps import STEPS
 from lambdas.saga_runtime import barrier
 from lambdas.saga_runtime.barrier import Row, SagaIdentity
 from lambdas.saga_runtime.errors import BusinessError, InvalidInput, SagaConflict, StepCompensated
 from lambdas.saga_runtime.handlers import action, compensation, resolution
 from lambdas.saga_runtime.own_table import OWN_TABLE
-from lambdas.saga_runtime.provider_calls import idempotency_key
-from lambdas.saga_runtime.validation import Input
+from lambdas.saga_runtime.provider_calls import ProviderRequest, idempotency_key
+from templates.saga_provider.fake_provider import DECLINES, SILENT, SLOW_ONCE, FakeProvider
+from templates.saga_provider.lambdas import provider
+from tests import charges
+from tests.charges import STEPS
 from tests.fixtures import create_table, local_aws, store_item, stored_item
 
 SEAT, PAYMENT = STEPS["SEAT"], STEPS["PAYMENT"]
@@ -77,11 +77,11 @@ def by_saga(saga_id: str, sale: object = SALE, *, at: str = NOW) -> object:
 
 
 def charge(saga_id: str = "s", sale: object = SALE, at: str = NOW) -> Any:
-    return handlers.charge_card(by_saga(saga_id, sale, at=at), None)
+    return charges.charge_card(by_saga(saga_id, sale, at=at), None)
 
 
 def refund(saga_id: str = "s", sale: object = SALE, at: str = NOW) -> Any:
-    return handlers.refund_card(by_saga(saga_id, sale, at=at), None)
+    return charges.refund_card(by_saga(saga_id, sale, at=at), None)
 
 
 def stored() -> dict[str, Any]:
@@ -256,7 +256,7 @@ def test_a_declined_card_is_rejected_and_compensated(fake: DirectProvider) -> No
 
 
 def test_a_provider_cannot_return_an_attribute_of_the_write_barrier() -> None:
-    charge_card = action(PAYMENT, call=lambda _sale, _key: {"status": "FREE"})
+    charge_card = action(PAYMENT, call=lambda _request: {"status": "FREE"})
     with pytest.raises(ValueError, match="PAYMENT cannot store status"):
         charge_card(by_saga("s"), None)
     assert stored()["status"] == {"S": "CHARGING"}
@@ -270,13 +270,13 @@ class ForgetfulProvider:
         self.refunded: set[str] = set()
         self.before: Callable[[], object] = lambda: None
 
-    def charge(self, sale: Input, key: str) -> dict[str, str]:
+    def charge(self, request: ProviderRequest) -> dict[str, str]:
         self.before()
-        self.charges.setdefault(key, Decimal(str(sale["price"])))
-        return {"charge_id": f"charge-{key}"}
+        self.charges.setdefault(request.key, Decimal(str(request.input["price"])))
+        return {"charge_id": f"charge-{request.key}"}
 
-    def charge_again_and_refund(self, sale: Input, key: str) -> dict[str, str]:
-        self.refunded.add(self.charge(sale, key)["charge_id"])
+    def charge_again_and_refund(self, request: ProviderRequest) -> dict[str, str]:
+        self.refunded.add(self.charge(request)["charge_id"])
         return {}
 
     def balance(self) -> Decimal:

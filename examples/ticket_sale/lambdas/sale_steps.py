@@ -1,13 +1,15 @@
 """The steps of a sale as its functions see them: what each step requires of the input and stores in its row."""
 
+from datetime import timedelta
+
 from lambdas.saga_runtime.steps import Schema, StepSpec, by_entity
-from lambdas.saga_runtime.validation import amount, card_last4, line
+from lambdas.saga_runtime.validation import amount, line
 
 SCHEMA = Schema(
     noun="sale",
     key="sale_id",
-    fields=("sale_id", "seat", "price", "card_no", "buyer"),
-    sensitive=("card_no",),
+    fields=("sale_id", "seat", "price", "payment_method", "buyer"),
+    sensitive=("payment_method",),
 )
 
 STEPS = by_entity(
@@ -20,14 +22,18 @@ STEPS = by_entity(
         stores={"seat": line("seat", longest=100)},
     ),
     StepSpec(
-        action="charge_card",
+        action="authorize_card",
         schema=SCHEMA,
         entity="PAYMENT",
-        in_progress="CHARGING",
-        live="CHARGED",
-        compensating="REFUNDING",
-        compensated="REFUNDED",
-        stores={"amount": amount("price"), "card_last4": card_last4("card_no")},
+        in_progress="AUTHORIZING",
+        live="AUTHORIZED",
+        confirmed="CAPTURED",
+        compensating="CANCELLING",
+        compensated="CANCELLED",
+        stores={"amount": amount("price")},
+        references=("payment_intent",),
+        # Stripe API, "Idempotent requests": keys are removed after they are at least 24 hours old.
+        key_lifetime=timedelta(hours=24),
     ),
     StepSpec(
         action="issue_ticket",

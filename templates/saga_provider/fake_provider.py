@@ -32,6 +32,7 @@ class FakeProvider:
         self.hold_seconds = hold_seconds
         self.stopping = threading.Event()
         self.context: Mapping[str, str] = {}
+        self.secrets: Mapping[str, str] = {}
         self._lock = threading.Lock()
         self._charges: dict[str, tuple[str, Decimal]] = {}
         self._cancelled: set[str] = set()
@@ -46,6 +47,10 @@ class FakeProvider:
     def balance(self, reference: str) -> Decimal:
         """Return what was charged for a sale and not refunded."""
         return sum((amount for other, amount in self._entries if other == reference), Decimal(0))
+
+    def authorized(self, _reference: str) -> Decimal:
+        """Return 0: a charge is made at once, without an authorization before."""
+        return Decimal(0)
 
     def charge(self, key: str, reference: str, amount: Decimal) -> Response | None:
         """Charge once for each key. None means that the response comes too late."""

@@ -14,10 +14,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from lambdas.saga_runtime.errors import InvalidInput, StepCompensated
+from lambdas.saga_runtime.provider_calls import ProviderRequest
 from lambdas.saga_runtime.steps import Attributes
-from lambdas.saga_runtime.validation import Input, amount
+from lambdas.saga_runtime.validation import amount
 
-# For each wait for a byte, and for the whole call; well below the function's timeout (app.py).
+# For each wait for a byte, and for the whole call; well below the function's timeout (saga.py).
 TIMEOUT_SECONDS = 3.0
 DEADLINE_SECONDS = 9.0
 
@@ -28,14 +29,15 @@ class ProviderError(Exception):
     """The outcome is unknown: the provider did not respond as expected. Calling again is safe."""
 
 
-def charge(sale: Input, key: str) -> Attributes:
+def charge(request: ProviderRequest) -> Attributes:
     """Charge the card with the price, once for each key.
 
     Raises InvalidInput if the card is declined, StepCompensated if the key was cancelled, otherwise ProviderError.
     """
+    sale = request.input
     status, response = _post(
         "/charges",
-        key,
+        request.key,
         {"reference": sale["sale_id"], "amount": str(amount("price")(sale)), "card_no": sale["card_no"]},
     )
     match status, response:
@@ -48,9 +50,9 @@ def charge(sale: Input, key: str) -> Attributes:
     raise ProviderError(f"the payment provider responded with status {status}")
 
 
-def cancel(_sale: Input, key: str) -> Attributes:
+def cancel(request: ProviderRequest) -> Attributes:
     """Refund what was charged with this key, if anything, and reject later charges with it. Raises ProviderError."""
-    status, response = _post("/cancellations", key, {})
+    status, response = _post("/cancellations", request.key, {})
     match status, response:
         case HTTPStatus.OK, {"refunded": str(refunded)}:
             return {"refunded": refunded}
