@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3
 import pytest
@@ -25,6 +25,8 @@ from tests.sagas import SAGAS, SagaUnderTest
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_stepfunctions import SFNClient
+
+T = TypeVar("T")
 
 CARD = "123-1234"
 
@@ -103,6 +105,14 @@ class World:
         self.machine.intercept = intercept
         input_ = {**self.machine.demo.input("1-success"), self.machine.shape.key: order_id, **fields}
         return self.machine.run({field: value for field, value in input_.items() if value is not None}, name=name)
+
+    def run_waiting(self, look: Callable[[], T]) -> tuple[Execution, T]:
+        """Run an execution in which a step waits; return it, and what ``look`` returned while the step waited."""
+        found: list[T] = []
+        self.machine.sender = lambda _state, _payload: found.append(look())
+        ended = self.run()
+        (seen,) = found
+        return ended, seen
 
     def run_into_a_stop(self, order_id: str = "1", **options: Any) -> Execution:
         """Run an execution that gets stuck: a late step fails, then a compensation."""
