@@ -269,7 +269,7 @@ DOCUMENTS: Mapping[str, object] = {
     "show 1": {
         "order_id": None,
         "rows": [ROW],
-        "sagas": [{"saga_id": None, "execution": EXECUTION, "path": [STEP], "closed": None, "waits": []}],
+        "sagas": [{"saga_id": None, "execution": EXECUTION, "path": [STEP], "closed": None, "waits": None}],
         "searched_since": None,
     },
     "stuck": {
