@@ -9,7 +9,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,7 +38,7 @@ from local.expectations import ExpectedEnd
 from local.interrupts import Interrupted, raise_if_closed, raise_interrupted, terminals
 from local.order_demo import ORDER_DEMO
 from local.processes import running
-from local.sagas import demo_in, demo_named, demo_names
+from local.sagas import demo_in, demo_named, example_names
 from ops.arguments import ArgumentParser, port
 from ops.executions import DeployedStack
 
@@ -94,7 +94,7 @@ def _parser() -> ArgumentParser:
 def _demo_of(name: str | None) -> Demo:
     if not name:
         return ORDER_DEMO
-    if name not in (known := demo_names()):
+    if name not in (known := example_names()):
         raise LocalError(f"invalid example {name!r}: use EXAMPLE= with {' or '.join(known)}")
     return demo_named(name)
 
@@ -110,14 +110,14 @@ class _Progress:
 
 
 def _deployed(
-    cloud: LocalCloud, progress: _Progress, demo: Demo, provider: Provider | None, *, with_api: bool = False
+    cloud: LocalCloud, progress: _Progress, demo: Demo, provider: Provider | None, context: Mapping[str, str]
 ) -> Deployment:
     progress("cdk bootstrap")
     with console.status("cdk bootstrap"):
         bootstrap(cloud)
     progress("cdk deploy: a table, functions, a state machine, two queues; about 10 s")
     app = f"{sys.executable} -m {demo.app or demo.module}"
-    context = {**demo.context, **(provider.context if provider else {}), **({"api": "true"} if with_api else {})}
+    context = {**context, **(provider.context if provider else {})}
     with console.status("cdk deploy"):
         deployment = deploy(cloud, app=app, name=demo.stack, context=context)
     if provider:
@@ -132,7 +132,7 @@ def _demo(demo: Demo, example: str | None, path: Path | None) -> int:
     settings = {"SFN_WAIT_SCALE": "0"} if demo.stuck else None
     with demo.serving() as provider, local_cloud(free_port(), settings) as cloud:
         with _expected_ends(cloud, example, path) as expected_ends:
-            deployment = _deployed(cloud, progress, demo, provider)
+            deployment = _deployed(cloud, progress, demo, provider, demo.context)
             expected = expected_ends()
         progress(f"{len(demo.scenarios) + bool(demo.stuck)} {demo.noun}s")
         differences = run(deployment, console, demo, expected, provider)
@@ -195,7 +195,7 @@ def _serve(demo: Demo, port: int, console_port: int | None, *, with_api: bool) -
         require_free_port(console_port, option="CONSOLE_PORT=")
     progress(f"starting the local cloud on {HOST}:{port}, with IAM policies enforced")
     with demo.serving() as provider, local_cloud(port) as cloud:
-        deployment = _deployed(cloud, progress, demo, provider, with_api=with_api)
+        deployment = _deployed(cloud, progress, demo, provider, {"api": "true"} if with_api else {})
         broken = demo.stuck.compensation if demo.stuck else ""
         api_commands = _api_commands(cloud, deployment.stack, demo) if with_api else ""
         with _web_console(cloud, deployment, console_port, broken=broken, commands=api_commands) as web_console:

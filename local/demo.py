@@ -51,8 +51,10 @@ class Provider(Protocol):
         ...
 
 
-# Answers what a scenario waits for, by the name and the key of its input, and yields the responses to the answers.
-Answering: TypeAlias = Callable[[Deployment, str, str], AbstractContextManager[list[str]]]
+# Returns the answer to a step that waits, without what names its request; None if none comes in time.
+Answer: TypeAlias = Callable[[Mapping[str, object]], Mapping[str, object] | None]
+# Answers what the saga of an input waits for, and yields the responses to the answers.
+Answering: TypeAlias = Callable[[Deployment, Mapping[str, object]], AbstractContextManager[list[str]]]
 Serving: TypeAlias = Callable[..., AbstractContextManager[Provider | None]]
 
 
@@ -62,8 +64,12 @@ def no_provider(**_: float) -> Iterator[None]:
     yield None
 
 
+def no_answer(_input: Mapping[str, object]) -> None:
+    """Return no answer."""
+
+
 @contextmanager
-def no_answers(_deployment: Deployment, _name: str, _key: str) -> Iterator[list[str]]:
+def no_answers(_deployment: Deployment, _input: Mapping[str, object]) -> Iterator[list[str]]:
     """Answer nothing."""
     yield []
 
@@ -118,9 +124,10 @@ class Demo:
         serving: serves the provider while a block runs; ``hold_seconds=`` says how late a late response comes.
             Default: no provider.
         amount: the field of the input that says what the provider charges. Default: none.
+        answer: returns the answer that comes in time for an input. Default: none comes.
         answering: answers what a scenario waits for, while the saga runs and after it. Raises TimeoutError. Default:
             nothing waits.
-        context: further context of the CDK app. Default: none.
+        context: further context of the CDK app in the demo. Default: none.
         stuck: a saga that gets stuck and is resumed. Default: none.
     """
 
@@ -134,6 +141,7 @@ class Demo:
     scenarios: Mapping[str, Scenario]
     serving: Serving = no_provider
     amount: str = ""
+    answer: Answer = no_answer
     answering: Answering = no_answers
     context: Mapping[str, str] = field(default_factory=dict)
     stuck: StuckScenario | None = None
@@ -199,7 +207,7 @@ def run(
         with console.status(f"{name} is running"):
             arn = start(deployment, input_)
             try:
-                with demo.answering(deployment, name, key) as responses:
+                with demo.answering(deployment, input_) as responses:
                     ended = wait(deployment, arn, check=partial(require_progress, deployment, arn, expected=failing))
             except FaultError as fault:
                 return [*found, f"{name}: {fault}"]

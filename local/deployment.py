@@ -58,7 +58,13 @@ def deployment_of(cloud: LocalCloud, stack: str) -> Deployment:
         for service in ("cloudformation", "dynamodb", "stepfunctions", "sqs")
     )
     found = read_stack(cloudformation, dynamodb, stack)
-    client = SagaClient(stack=found, stepfunctions=stepfunctions, dynamodb=dynamodb, sqs=sqs)
+    client = SagaClient(
+        stack=found,
+        stepfunctions=stepfunctions,
+        dynamodb=dynamodb,
+        sqs=sqs,
+        functions=lambda: cloud.session().client("lambda", endpoint_url=cloud.endpoint),
+    )
     return Deployment(cloud=cloud, stack=found, client=client, stepfunctions=stepfunctions)
 
 
@@ -97,7 +103,6 @@ def deploy(
     _cdk(cloud, ["deploy", stack, *options, "--require-approval=never"], cwd=PROJECT)
     _use_the_runtime_client(cloud, stack)
     _allow_plain_http_to_queues(cloud, stack)
-    _allow_to_end_tasks(cloud, stack)
     return deployment_of(cloud, stack)
 
 
@@ -192,22 +197,6 @@ def _allow_plain_http_to_queues(cloud: LocalCloud, stack: str) -> None:
             # A policy needs a statement; an empty text removes the policy.
             changed = json.dumps(policy) if policy["Statement"] else ""
             sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": changed})
-
-
-def _allow_to_end_tasks(cloud: LocalCloud, stack: str) -> None:
-    """Let the roles that may end tasks of their state machine end every task.
-
-    MiniStack does not know to which state machine a token belongs. The template does not change.
-    """
-    iam = cloud.session().client("iam", endpoint_url=cloud.endpoint)
-    for role in _resources(cloud, stack, "AWS::IAM::Role"):
-        for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
-            policy: Any = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
-            ends_tasks = [one for one in policy["Statement"] if "states:SendTask" in str(one["Action"])]
-            for statement in ends_tasks:
-                statement["Resource"] = "*"
-            if ends_tasks:
-                iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(policy))
 
 
 def _as_behind_tls(params: dict[str, Any], **_: object) -> None:

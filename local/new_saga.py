@@ -29,7 +29,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from lambdas.saga_runtime import errors
 from lambdas.saga_runtime.names import state_name
 from lambdas.saga_runtime.steps import RESERVED_ATTRIBUTES
-from local.sagas import EXAMPLES, PROJECT, demo_named, demo_names
+from local.sagas import EXAMPLES, PROJECT, demo_named, example_names
 from ops.arguments import ArgumentParser
 from saga_stack.construct.saga import module_of
 from saga_stack.construct.steps import (
@@ -172,7 +172,7 @@ def new_saga(name: str, steps: str, folder: Path = EXAMPLES) -> NewSaga:
         raise InvalidNewSagaError(f"{folder} is not a folder: choose another --path")
     if (folder / name).exists() or (EXAMPLES / name).exists() or name in ("order", "order_saga"):
         raise InvalidNewSagaError(f"a saga named {name!r} exists already: choose another NAME")
-    stacks = {"OrderSaga": "order", **{demo_named(known).stack: known for known in demo_names()}}
+    stacks = {"OrderSaga": "order", **{demo_named(known).stack: known for known in example_names()}}
     if owner := stacks.get(f"{state_name(name)}Saga"):
         raise InvalidNewSagaError(f"{name!r} would have the same stack as {owner!r}: choose another NAME")
     noun = name.rpartition("_")[2]

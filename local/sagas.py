@@ -5,9 +5,10 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from lambdas.saga_runtime.steps import StepSpec
-from local.demo import Demo, Scenario, Serving, no_provider
+from local.demo import Answer, Answering, Demo, Scenario, Serving, no_answer, no_answers, no_provider
 from local.errors import LocalError
 from saga_stack.construct.saga import Saga, module_of, root_of
 
@@ -22,6 +23,9 @@ def demo_of(
     scenarios: Mapping[str, Scenario],
     serving: Serving = no_provider,
     amount: str = "",
+    answer: Answer = no_answer,
+    answering: Answering = no_answers,
+    context: Mapping[str, str] = MappingProxyType({}),
 ) -> Demo:
     """Return the demo of a saga in a folder of its own. The arguments are those of Demo that do not derive."""
     return Demo(
@@ -34,17 +38,15 @@ def demo_of(
         scenarios=scenarios,
         serving=serving,
         amount=amount,
+        answer=answer,
+        answering=answering,
+        context=context,
     )
 
 
 def example_names(folder: Path = EXAMPLES) -> list[str]:
     """Return the names of the sagas in the folder."""
     return sorted(path.parent.name for path in folder.glob("*/saga.py"))
-
-
-def demo_names(folder: Path = EXAMPLES) -> list[str]:
-    """Return the names of the demos in the folder. A saga with a stack of its own has a demo, and no ``saga.py``."""
-    return sorted(path.parent.name for path in folder.glob("*/demo.py"))
 
 
 def example(name: str) -> tuple[Saga, Demo]:

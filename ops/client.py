@@ -9,6 +9,7 @@ The methods raise the kinds of OpsError for what does not exist or cannot be don
 
 import contextlib
 import itertools
+import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -16,7 +17,9 @@ from typing import TYPE_CHECKING
 import boto3
 from botocore.exceptions import ClientError
 
-from ops.errors import NoRedrive, NotResumable
+from lambdas.saga_runtime.redaction import message_in, parsed_json
+from ops.display import printable
+from ops.errors import FunctionFailed, NoRedrive, NotResumable
 from ops.executions import MAX_PAGE, DeployedStack, code_of, map_concurrently
 from ops.model import UNSUCCESSFUL, Execution, Outcome, StuckList, StuckSaga
 from ops.orders import Orders
@@ -118,6 +121,16 @@ class SagaClient(Orders):
                 raise _not_redrivable(execution, reason, self.stack.noun) from None
             raise
         return redriven_at
+
+    def call(self, function: str, event: object) -> object:
+        """Call a function of the stack by its name or ARN; return its answer. Raises FunctionFailed."""
+        answer = self.functions().invoke(FunctionName=function, Payload=json.dumps(event).encode())
+        payload = answer["Payload"].read().decode()
+        result = parsed_json(payload)
+        if "FunctionError" in answer:
+            kind = result.get("errorType") if isinstance(result, dict) else None
+            raise FunctionFailed(printable(f"{kind or 'an error'}: {message_in(payload)}"))
+        return result
 
     def forget(self, recovered: Collection[str], *, running: Collection[Execution] = ()) -> None:
         """Remove the entries of sagas that have ended cleanly, and the messages that are out of date.

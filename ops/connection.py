@@ -73,6 +73,7 @@ def read_stack(cloudformation: "CloudFormationClient", dynamodb: "DynamoDBClient
             key=_partition_key(dynamodb, outputs["TableName"]),
             stuck_sagas_queue_url=outputs["StuckSagasQueueUrl"],
             stuck_sagas_table=outputs["StuckSagasTableName"],
+            receiver=outputs.get("ReceiverName"),
         )
     except KeyError as missing:
         raise UnknownStack(

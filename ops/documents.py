@@ -3,10 +3,11 @@
 Times are ISO 8601 text (UTC, milliseconds, ``Z``), durations are seconds, unknown values are null.
 
 ``list``    {"executions": [EXECUTION]}
-``show``    {"order_id", "rows": [{"entity", "status", "saga_id", "history": [{"status", "saga_id", "at"}]}],
-            "sagas": [{"saga_id", "execution": EXECUTION | null, "path": [STEP],
-            "closed": {"at", "reason"} | null}], "searched_since"}
-            ``searched_since`` is null if all executions were searched for more sagas
+``show``    {"order_id", "rows": [{"entity", "status", "saga_id", "history": [{"status", "saga_id", "at"}],
+            "saga_started_at", "request"}], "sagas": [{"saga_id", "execution": EXECUTION | null, "path": [STEP],
+            "closed": {"at", "reason"} | null, "waits": [WAIT]}], "searched_since"}
+            ``request`` is the idempotency key of what the step requested, or null; ``searched_since`` is null if all
+            executions were searched for more sagas
 ``stuck``   {"stuck": [STUCK], "groups": [GROUP], "entries": {"resumed", "recovered", "closed", "undelivered"}}
             ``entries`` counts the other reports
 ``resume``  {"resumed": STUCK, "redriven_at", "ended": EXECUTION | null}; ``ended`` only with ``--wait``
@@ -22,6 +23,8 @@ EXECUTION   {"execution_arn", "name", "status", "outcome": "running" | "fulfille
 STEP        {"state", "entered_at", "left_at", "seconds", "end": null | "left" | "held" | "stopped", "within", "after",
             "attempts": [{"started_at", "ended_at", "error", "cause"}]}; ``end``, ``within`` (its group) and ``after``
             (the state before it) as in lambdas/saga_runtime/execution_history.py
+WAIT        {"state", "entity", "status", "since", "until", "heartbeat_seconds"}: a step that waits for an answer, its
+            row, since when and until when; ``heartbeat_seconds`` is null if no sign of life is expected
 GROUP       {"state", "error", "count", "oldest", "redrivable_until"}
 RESULT      "recovered" | "stuck again" | "rejected" | "running" | "not started"
 STUCK       EXECUTION and {"state", "redrivable_until", "redrive_status"}
@@ -34,7 +37,7 @@ from typing import TypeAlias
 
 from lambdas.saga_runtime.execution_history import PathStep
 from ops.bulk import GroupResumption, Result
-from ops.model import Closure, Execution, Order, StuckGroup, StuckList, StuckSaga, groups_of
+from ops.model import Closure, Execution, Order, StuckGroup, StuckList, StuckSaga, Wait, groups_of
 
 Document: TypeAlias = dict[str, object]
 
@@ -55,6 +58,7 @@ def order(found: Order) -> Document:
                 "execution": _execution(saga.execution) if saga.execution else None,
                 "path": [_step(step) for step in saga.path],
                 "closed": _closure(saga.closure) if saga.closure else None,
+                "waits": [_wait(wait) for wait in saga.waits],
             }
             for saga in found.sagas
         ],
@@ -156,6 +160,17 @@ def _step(step: PathStep) -> Document:
             }
             for attempt in step.attempts
         ],
+    }
+
+
+def _wait(wait: Wait) -> Document:
+    return {
+        "state": wait.state,
+        "entity": wait.row.entity,
+        "status": wait.row.status,
+        "since": moment(wait.since),
+        "until": moment(wait.until),
+        "heartbeat_seconds": wait.heartbeat.total_seconds() if wait.heartbeat else None,
     }
 
 

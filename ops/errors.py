@@ -36,6 +36,14 @@ class UnknownExecution(OpsError):  # noqa: N818 (the name says what is wrong)
     """Step Functions does not know the execution."""
 
 
+class FunctionFailed(OpsError):  # noqa: N818 (the name says what is wrong)
+    """A function of the saga raised an error, whose name and message the text has."""
+
+
+class NotAnswered(OpsError):  # noqa: N818 (the name says what is wrong)
+    """The step does not wait for an answer, or the receiver rejected the answer."""
+
+
 class NotCancellable(OpsError):  # noqa: N818 (the name says what is wrong)
     """No saga of the order runs, or more than one, or its last step has begun."""
 

@@ -51,7 +51,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, kw_only=True)
 class DeployedStack:
-    """A stack by its outputs, and the partition key of its table."""
+    """A stack by its outputs, and the partition key of its table. It has a ``receiver`` of answers if a step waits."""
 
     name: str
     state_machine_arn: str
@@ -59,6 +59,7 @@ class DeployedStack:
     key: str
     stuck_sagas_queue_url: str
     stuck_sagas_table: str
+    receiver: str | None = None
 
     @property
     def noun(self) -> str:

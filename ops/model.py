@@ -101,12 +101,18 @@ class HistoryEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class StoredRow:
-    """The row of one step of an order in the table. ``saga_id`` names its owner."""
+    """The row of one step of an order in the table.
+
+    ``saga_id`` and ``saga_started_at`` name its owner. ``request`` is the idempotency key of what the step requested of
+    a provider, or waits for; None if it requests nothing.
+    """
 
     entity: str
     status: str
     saga_id: str
     history: tuple[HistoryEntry, ...]
+    saga_started_at: str = ""
+    request: str | None = None
 
 
 def history_of(item: Mapping[str, Any]) -> tuple[HistoryEntry, ...]:
@@ -130,16 +136,39 @@ class Closure:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Wait:
+    """A step that waits for an answer to its request.
+
+    Args:
+        state: the state of its action.
+        step: the name of its action.
+        row: its row.
+        since: when the execution entered the state.
+        until: when the task times out.
+        heartbeat: how long the task waits for the next sign of life; None if it expects none.
+    """
+
+    state: str
+    step: str
+    row: StoredRow
+    since: datetime
+    until: datetime
+    heartbeat: timedelta | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class SagaRun:
     """One saga of an order with its path.
 
-    ``execution`` is None if Step Functions does not know it, ``closure`` if no operator has closed it.
+    ``execution`` is None if Step Functions does not know it, ``closure`` if no operator has closed it. ``waits`` are
+    the steps that wait for an answer.
     """
 
     saga_id: str
     execution: Execution | None
     path: tuple[PathStep, ...]
     closure: Closure | None = None
+    waits: tuple[Wait, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeDeserializer
 
+from ops.definition import read_definition
 from ops.display import printable
 from ops.errors import NotResumable, UnknownExecution, UnknownOrder
 from ops.executions import DeployedStack, Executions, map_concurrently
 from ops.model import UNSUCCESSFUL, Execution, Order, Outcome, SagaRun, StoredRow, history_of
 from ops.stuck_table import StuckTable
+from ops.waits import waits_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -53,7 +55,8 @@ class Orders(Executions):
             ExpressionAttributeValues={":order_id": {"S": order_id}},
             ExpressionAttributeNames={"#key": self.stack.key, "#status": "status"},
             # Only what is shown: the other attributes are from the input.
-            ProjectionExpression="entity, #status, saga_id, history, previous_history, confirmed_at",
+            ProjectionExpression="entity, #status, saga_id, saga_started_at, idempotency_key, history, "
+            "previous_history, confirmed_at",
             ConsistentRead=True,
         )
         rows = [_row(item) for page in pages for item in page["Items"]]
@@ -78,7 +81,7 @@ class Orders(Executions):
                 return self.order(named.order_id, search=search)
             sagas = [self._saga_run_if_known(named.arn)]
         others, searched_since = self._search(order_id, {saga.saga_id for saga in sagas}, limit=search)
-        sagas += others
+        sagas = [self._with_waits(saga, rows) for saga in (*sagas, *others)]
         if not rows and not sagas:
             raise UnknownOrder(
                 f"no {self.stack.noun} {printable(order_id)} in {self.stack.name}: "
@@ -131,6 +134,12 @@ class Orders(Executions):
         sagas = [replace(saga, closure=closures.get(saga.saga_id)) for saga in sagas]
         return sorted(sagas, key=_start, reverse=True)
 
+    def _with_waits(self, saga: SagaRun, rows: Iterable[StoredRow]) -> SagaRun:
+        if saga.execution is None or saga.execution.outcome is not Outcome.RUNNING:
+            return saga
+        definition = read_definition(self._definition_of(saga.execution.arn), where=saga.execution.name)
+        return replace(saga, waits=waits_of(definition, saga, rows, stack=self.stack.name))
+
     def _search(
         self, order_id: str, known: Collection[str], *, limit: int | None
     ) -> tuple[list[SagaRun], datetime | None]:
@@ -157,6 +166,8 @@ def _row(item: Mapping[str, Any]) -> StoredRow:
         status=row["status"],
         saga_id=row["saga_id"],
         history=history_of(row),
+        saga_started_at=row.get("saga_started_at", ""),
+        request=row.get("idempotency_key"),
     )
 
 

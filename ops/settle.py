@@ -13,10 +13,9 @@ from typing import Any
 
 from lambdas.saga_runtime.barrier import SagaIdentity
 from lambdas.saga_runtime.cancellation import is_execution
-from lambdas.saga_runtime.redaction import message_in, parsed_json
 from ops.client import SagaClient
 from ops.display import printable
-from ops.errors import NotSettleable, OpsError
+from ops.errors import FunctionFailed, NotSettleable, OpsError
 from ops.invariants import ExpectedRow, incomplete_rows, owned_rows
 from ops.model import Execution, Outcome
 from ops.rows import Rows, identity_of, known_execution, owner, stored_rows
@@ -89,15 +88,11 @@ class Settler:
 
     def run(self, plan: Settlement) -> None:
         """Make the calls. Raises OpsError if one fails; what was done before stays done."""
-        functions = self._client.functions()
         for call in plan.calls:
-            answer = functions.invoke(FunctionName=call.name, Payload=json.dumps(self._payload(call, plan)).encode())
-            payload = answer["Payload"].read().decode()
-            result = parsed_json(payload)
-            if "FunctionError" in answer:
-                kind = result.get("errorType") if isinstance(result, dict) else None
-                message = printable(f"{kind or 'an error'}: {message_in(payload)}")
-                raise OpsError(f"{call.state} failed: {message}: fix the cause, then settle again")
+            try:
+                result = self._client.call(call.name, self._payload(call, plan))
+            except FunctionFailed as failure:
+                raise OpsError(f"{call.state} failed: {failure}: fix the cause, then settle again") from None
             if isinstance(result, dict) and result.get("committed") is True:
                 raise OpsError(f"{call.state} found that the pivot happened: settle again to complete the saga")
 

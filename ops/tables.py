@@ -15,7 +15,7 @@ from rich.text import Text
 from lambdas.saga_runtime.execution_history import Attempt, End, PathStep, stopped_in
 from ops.bulk import GroupResumption, Result
 from ops.display import printable
-from ops.model import Execution, Order, Outcome, SagaRun, StoredRow, StuckGroup, StuckList, StuckSaga, groups_of
+from ops.model import Execution, Order, Outcome, SagaRun, StoredRow, StuckGroup, StuckList, StuckSaga, Wait, groups_of
 
 _STYLES = {
     Outcome.RUNNING: "cyan",
@@ -168,10 +168,19 @@ def _saga(saga: SagaRun, *, now: datetime) -> Iterable[Text]:
     if execution.outcome is Outcome.STUCK:
         where = f"in {' and '.join(stopped_in(saga.path))}" if saga.path else "before its first state"
         facts += [("stopped", _text(where)), ("resume", _text(_time_left(execution, now=now)))]
+    facts += [("waits", _text(_waiting(wait, now=now))) for wait in saga.waits]
     if saga.closure:
         facts.append(("closed", _text(f"{_time(saga.closure.at)}: {saga.closure.reason}")))
     yield from _facts(facts)
     yield from _columns([cells for step in saga.path for cells in _step(step)], indent=4)
+
+
+def _waiting(wait: Wait, *, now: datetime) -> str:
+    heartbeat = f", with a sign of life every {duration(wait.heartbeat)}" if wait.heartbeat else ""
+    return (
+        f"{wait.state} for an answer, since {_ago(wait.since, now=now)}; row {wait.row.entity} is {wait.row.status}; "
+        f"until {_time(wait.until)}{heartbeat}"
+    )
 
 
 def _step(step: PathStep) -> Iterable[list[Text]]:

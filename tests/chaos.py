@@ -34,7 +34,7 @@ from local.errors import LocalError
 from ops.arguments import ArgumentParser
 from tests.fixtures import local_aws
 from tests.orderings import ROWS, Delivery, Exploration, start_orders
-from tests.saga.faults import Fault, Faults, in_flight, pairs, singles
+from tests.saga.faults import FAULTS, Faults, faults_at, in_flight, pairs, singles
 from tests.saga.interpreter import interpreter
 from tests.saga.trial import fresh, padded, trial
 from tests.sagas import SAGAS, SagaUnderTest, saga_in
@@ -81,7 +81,7 @@ class Trial:
         """Return the trial of that name. Raises KeyError or ValueError if there is none."""
         saga, scenario, listed, *flags = name.split(":")
         places = [place.split("=") for place in listed.split(",") if place]
-        faults = {state: tuple(Fault[fault] for fault in several.split("+")) for state, several in places}
+        faults = {state: tuple(FAULTS[fault] for fault in several.split("+")) for state, several in places}
         found = Trial(
             saga=saga, scenario=scenario, faults=faults, backwards="backwards" in flags, padded="padded" in flags
         )
@@ -178,7 +178,7 @@ def _trials(saga: str, shape: Shape, seed: int) -> dict[str, list[Trial]]:
     return {
         "single faults": [
             Trial(saga=saga, scenario=name, faults=faults, backwards=backwards)
-            for faults in singles(shape.tasks)
+            for faults in singles(shape)
             for name in scenarios
             for backwards in both
         ],
@@ -190,13 +190,13 @@ def _trials(saga: str, shape: Shape, seed: int) -> dict[str, list[Trial]]:
         ],
         "limits": [
             Trial(saga=saga, scenario=name, faults=faults, padded=True)
-            for faults in singles(shape.tasks)
+            for faults in singles(shape)
             for name in scenarios
         ],
         # Each with one order of the branches, in turn.
         "pairs of faults": [
             Trial(saga=saga, scenario=name, faults=faults, backwards=both[number % len(both)])
-            for number, faults in enumerate(pairs(shape.tasks))
+            for number, faults in enumerate(pairs(shape))
             for name in scenarios
         ],
         "3 to 5 random faults": [
@@ -207,7 +207,7 @@ def _trials(saga: str, shape: Shape, seed: int) -> dict[str, list[Trial]]:
 
 
 def _random_faults(shape: Shape, chance: random.Random) -> list[Faults]:
-    places = [(task, fault) for task in shape.tasks for fault in Fault]
+    places = [(task, fault) for task in shape.tasks for fault in faults_at(shape, task)]
     found: list[Faults] = []
     for _ in range(RANDOM_TRIALS):
         chosen = chance.sample(places, chance.choice(FAULTS_AT_ONCE))

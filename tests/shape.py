@@ -1,5 +1,6 @@
 """Reads the shape of a saga from its template. It knows no step by name."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -48,7 +49,8 @@ class Shape:
         completion: the state that writes to the table itself; None if no state does.
         key: the partition key of the table.
         functions: the handler path of each state that calls a function.
-        state_of: the state of each function's reference in the definition.
+        state_of: the state of each function, by its name in the definition.
+        receiver: the handler path of the function that receives answers; None if no step waits.
     """
 
     definition: Mapping[str, Any]
@@ -59,6 +61,7 @@ class Shape:
     key: str
     functions: Mapping[str, str]
     state_of: Mapping[str, str]
+    receiver: str | None
 
     @cached_property
     def steps(self) -> tuple[tuple[str, str], ...]:
@@ -136,7 +139,13 @@ class Shape:
 
 def shape_of(template: Mapping[str, Any]) -> Shape:
     """Follow the definition from its start along the path of an execution without failures."""
-    definition = definition_in(template)
+    resources = template["Resources"]
+    functions = {
+        f"<{logical_id}>": resource["Properties"]
+        for logical_id, resource in resources.items()
+        if resource["Type"] == "AWS::Lambda::Function"
+    }
+    definition = _with_names(definition_in(template), {name: one["FunctionName"] for name, one in functions.items()})
     states = definition["States"]
     parts: list[ShapePart] = []
     name = definition["StartAt"]
@@ -147,12 +156,8 @@ def shape_of(template: Mapping[str, Any]) -> Shape:
         name = last.get("Default", last.get("Next"))
     parameters = {state: body.get("Parameters", {}) for state, body in (states | _in_groups(states)).items()}
     called = {state: body["FunctionName"] for state, body in parameters.items() if "FunctionName" in body}
-    resources = template["Resources"]
-    handlers = {
-        f"<{logical_id}>": resource["Properties"]["Handler"]
-        for logical_id, resource in resources.items()
-        if resource["Type"] == "AWS::Lambda::Function"
-    }
+    handlers = {one["FunctionName"]: one["Handler"] for one in functions.values()}
+    receiver = template["Outputs"].get("ReceiverName")
     (failed,) = (state for state, body in states.items() if body["Type"] == "Fail")
     tables = (r["Properties"]["KeySchema"] for r in resources.values() if r["Type"] == "AWS::DynamoDB::Table")
     ((key, _),) = (schema for schema in tables if len(schema) > 1)  # that of stuck sagas has no sort key
@@ -165,7 +170,17 @@ def shape_of(template: Mapping[str, Any]) -> Shape:
         key=key["AttributeName"],
         functions={state: handlers[function] for state, function in called.items()},
         state_of={function: state for state, function in called.items()},
+        receiver=functions[f"<{receiver['Value']['Ref']}>"]["Handler"] if receiver else None,
     )
+
+
+def _with_names(definition: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Return the definition with the names of the functions in place of references, as Step Functions has it."""
+    text = json.dumps(definition)
+    for reference, name in names.items():
+        text = text.replace(f'"{reference}"', f'"{name}"')
+    found: dict[str, Any] = json.loads(text)
+    return found
 
 
 def _part(states: Mapping[str, Any], name: str) -> ShapePart:

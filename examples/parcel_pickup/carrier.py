@@ -10,28 +10,34 @@ from urllib.parse import urlsplit
 
 from examples.parcel_pickup.lambdas.parcel_steps import SCHEMA, STEPS
 from examples.parcel_pickup.lambdas.signatures import signature
+from lambdas.saga_runtime.names import secret_output
 from local.deployment import Deployment
 
 PICKUP = STEPS["PICKUP"]
 ACCEPTS: Mapping[str, object] = {"result": "accepted", "details": {"driver": "Ada"}}
 DECLINES: Mapping[str, object] = {"result": "rejected", "reason": "no van is free"}
-# The carrier's answers to the scenarios: while the saga waits, and after it has ended.
-IN_TIME = {"1-accepted": ACCEPTS, "2-declined": DECLINES}
-TOO_LATE = {"4-late-answer": ACCEPTS}
+# The carrier's answers by the address: while the saga waits, and after it has ended.
+IN_TIME = {"1 Quay Street": ACCEPTS, "2 Quay Street": DECLINES}
+TOO_LATE = {"4 Quay Street": ACCEPTS}
 REQUEST_WITHIN_SECONDS = 30
 
 
+def answer_in_time(parcel: Mapping[str, object]) -> Mapping[str, object] | None:
+    """Return the answer to the request for a parcel; None if none comes while the saga waits."""
+    return IN_TIME.get(str(parcel.get("address")))
+
+
 @contextmanager
-def answering(deployment: Deployment, name: str, parcel_id: str) -> Iterator[list[str]]:
-    """Answer the request of a scenario as the carrier does; yield the list of the responses that it gets."""
+def answering(deployment: Deployment, parcel: Mapping[str, object]) -> Iterator[list[str]]:
+    """Answer the request for a parcel as the carrier does; yield the list of the responses that it gets."""
     responses: list[str] = []
-    request = _request(deployment, parcel_id)
-    if name in IN_TIME:
+    request = _request(deployment, str(parcel[SCHEMA.key]))
+    if answer := answer_in_time(parcel):
         # A carrier sends an answer again that it was not sure of: the second time nothing changes.
-        responses += [_send(deployment, {**request, **IN_TIME[name]}) for _ in range(2)]
+        responses += [_send(deployment, {**request, **answer}) for _ in range(2)]
     yield responses
-    if name in TOO_LATE:
-        responses.append(_send(deployment, {**request, **TOO_LATE[name]}))
+    if late := TOO_LATE.get(str(parcel["address"])):
+        responses.append(_send(deployment, {**request, **late}))
 
 
 def _request(deployment: Deployment, parcel_id: str) -> dict[str, object]:
@@ -52,7 +58,7 @@ def _send(deployment: Deployment, answer: Mapping[str, object]) -> str:
     """Send a signed answer; return the status of the response and what it says."""
     outputs = _outputs(deployment)
     secrets = deployment.cloud.session().client("secretsmanager", endpoint_url=deployment.cloud.endpoint)
-    secret = secrets.get_secret_value(SecretId=outputs["AnswerSecret"])["SecretString"]
+    secret = secrets.get_secret_value(SecretId=outputs[secret_output("WEBHOOK_SECRET")])["SecretString"]
     body, timestamp = json.dumps(answer).encode(), str(int(time.time()))
     request = urllib.request.Request(  # noqa: S310 (loopback)
         _local_url(deployment, outputs["AnswerUrl"]),

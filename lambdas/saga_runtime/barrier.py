@@ -15,6 +15,7 @@ write repeats that as a condition (callbacks.py). All functions here raise botoc
 """
 
 import re
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -95,6 +96,10 @@ class SagaIdentity:
     def fence(self) -> str:
         """The start time in the form of clock.py, so that fences can be compared."""
         return clock.normalized(self.started_at)
+
+    def request_id(self, key: str, state: str) -> str:
+        """Return the idempotency key of a step, by the partition key's value and the state of its action."""
+        return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{self.id}/{self.started_at}/{key}/{state}"))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,6 @@ effect, and the compensation ends it by that id for good (examples/ticket_sale/l
 docs/tutorial.md says what to do if a service lacks more.
 """
 
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -101,10 +100,8 @@ def idempotency_key(row: Row, *, confirms: bool = False) -> str:
         row: the row of the step.
         confirms: whether it is for the confirmation, which makes another request. Default: false.
     """
-    parts = [row.saga.id, row.saga.started_at, row.key[1], row.step.name]
-    if confirms:
-        parts.append(str(row.step.confirmed))
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, "/".join(parts)))
+    state = f"{row.step.name}/{row.step.confirmed}" if confirms else row.step.name
+    return row.saga.request_id(row.key[1], state)
 
 
 def requested(row: Row, input_: Input) -> Attributes:

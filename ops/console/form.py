@@ -66,6 +66,22 @@ def steps_of(definition: Definition, key: str) -> Steps:
     return STEPS if is_order_saga else {}
 
 
+def answer_of(form: Mapping[str, object]) -> dict[str, object]:
+    """Return the answer to a step that waits that a form means. Raises InvalidForm.
+
+    The form is ``{"result": "accepted", "details": JSON}`` or ``{"result": "rejected", "reason": TEXT}``.
+    """
+    match form:
+        case {"result": "accepted", "details": str(text)}:
+            details = _parsed(text or "{}")
+            if not isinstance(details, dict):
+                raise InvalidForm('invalid details: must be a JSON object, such as {"driver": "Ada"}')
+            return {"result": "accepted", "details": details}
+        case {"result": "rejected", "reason": str(reason)}:
+            return {"result": "rejected", "reason": reason}
+    raise InvalidForm("the request has no answer: reload the page")
+
+
 @dataclass(frozen=True)
 class StartForm:
     """The form for one saga.

@@ -18,12 +18,21 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from lambdas.saga_runtime.redaction import redacted, values_in
 from ops.client import SagaClient
-from ops.console.form import InvalidForm, Preset, StartForm, read_presets
+from ops.console.form import InvalidForm, Preset, StartForm, answer_of, read_presets
 from ops.console.outage import Outage, add_outage
 from ops.console.protection import DRAWING_POLICY, MAX_BODY, protected, require_known_host, require_own_page
 from ops.console.views import Views
 from ops.display import printable
-from ops.errors import NotCancellable, NotResumable, NotStoppable, OpsError, UnknownExecution, UnknownOrder, explained
+from ops.errors import (
+    NotAnswered,
+    NotCancellable,
+    NotResumable,
+    NotStoppable,
+    OpsError,
+    UnknownExecution,
+    UnknownOrder,
+    explained,
+)
 from ops.model import Outcome
 from ops.pictures import mermaid_script
 from ops.selection import Selection, read_time
@@ -219,6 +228,11 @@ def _add_recoveries(app: Flask, views: Views) -> None:
     def cancel() -> Response:
         return jsonify(views.cancel(_named_execution()))
 
+    @app.post("/api/answer")
+    def answer() -> Response:
+        body = _body()
+        return jsonify(views.answer(_named_execution(), str(body.get("state")), answer_of(body)))
+
     @app.post("/api/stop")
     def stop() -> Response:
         views.client.stop(execution := _named_execution())
@@ -287,7 +301,7 @@ def _status_and_message(error: Exception) -> tuple[int, str]:
             return error.code or 500, error.description or error.name
         case UnknownExecution() | UnknownOrder():
             return 404, str(error)
-        case NotCancellable() | NotResumable() | NotStoppable():
+        case NotAnswered() | NotCancellable() | NotResumable() | NotStoppable():
             return 409, str(error)
         case OpsError():
             return 400, str(error)

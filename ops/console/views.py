@@ -4,23 +4,27 @@ import re
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from lambdas.saga_runtime.errors import SagaConflict
 from lambdas.saga_runtime.execution_history import PathStep, stopped_in
 from ops import documents
+from ops.answers import answer
 from ops.cancel import cancel, cancellable
 from ops.client import SagaClient
 from ops.console.form import steps_of
 from ops.definition import Definition, read_definition
+from ops.display import printable
 from ops.documents import Document
-from ops.errors import NotCancellable
+from ops.errors import NotAnswered, NotCancellable
 from ops.graph import CLASSES, mermaid
 from ops.model import Execution, Order, Outcome, SagaRun, StoredRow, StuckList
 from ops.progress import ICONS, progress_of
 from ops.saga_steps import DEFAULT_MODULE, read_steps
 from ops.selection import Selection
+from ops.waits import waits_of
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions.type_defs import HistoryEventTypeDef
@@ -68,10 +72,8 @@ class Views:
 
     def execution(self, name: str) -> Document:
         """Return an execution with its path, its graphs, its order's rows, and the meaning of its outcome."""
-        run = self.client.saga_run(name)
+        run, definition, rows = self._waiting(name)
         execution = cast("Execution", run.execution)
-        definition = self._definition(execution)
-        rows = self.client.rows(execution.order_id) if execution.order_id else ()
         order = self._shown(Order(order_id=execution.order_id or "", rows=rows, sagas=(run,)))
         (saga,) = cast("list[Document]", order["sagas"])
         return {
@@ -139,6 +141,22 @@ class Views:
         if not result.is_accepted:
             raise NotCancellable(f"too late: the {self.noun} is about to be confirmed")
         return {"cancelled": found.name, "rejected": list(result.rejected)}
+
+    def answer(self, name: str, state: str, fields: Mapping[str, object]) -> Document:
+        """Answer a step that waits, by hand: ``{"answered", "status"}`` of its row. Raises NotAnswered."""
+        run, _, _ = self._waiting(name)
+        wait = next((one for one in run.waits if one.state == state), None)
+        if wait is None or run.execution is None or run.execution.order_id is None:
+            raise NotAnswered(f"{printable(state)} does not wait for an answer: reload the page")
+        return {"answered": state, "status": answer(self.client, run.execution.order_id, wait, fields)}
+
+    def _waiting(self, name: str) -> tuple[SagaRun, Definition, tuple[StoredRow, ...]]:
+        """Return an execution with the steps that wait, its definition, and the rows of its order."""
+        run = self.client.saga_run(name)
+        execution = cast("Execution", run.execution)
+        definition = self._definition(execution)
+        rows = self.client.rows(execution.order_id) if execution.order_id else ()
+        return replace(run, waits=waits_of(definition, run, rows, stack=self.client.stack.name)), definition, rows
 
     def _execution(self, arn: str) -> Execution:
         with self._lock:
@@ -233,6 +251,8 @@ def links(execution: Execution, stack: str) -> Document:
 def meaning(execution: Execution, run: SagaRun, *, noun: str) -> str:
     """Return in a sentence or two what the outcome of an execution means for its order."""
     match execution.outcome:
+        case Outcome.RUNNING if run.waits:
+            return f"The saga waits for an answer in {' and '.join(wait.state for wait in run.waits)}."
         case Outcome.RUNNING:
             return "The saga is running."
         case Outcome.FULFILLED:

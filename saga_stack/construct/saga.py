@@ -59,6 +59,8 @@ class Saga:
         secrets: environment variables with the ARNs of secrets, each with the names of the functions that may read it
             (lambdas/saga_runtime/own_secrets.py). Default: none.
         name: what the name of the stack begins with. Default: from the folder.
+        receiver: the name of the function that receives the answers to the steps that wait. The context
+            ``answer_within`` replaces their timeouts, in seconds. Default: none, no step waits.
     """
 
     file: str
@@ -68,6 +70,7 @@ class Saga:
     settings: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     secrets: Mapping[str, Sequence[str]] = field(default_factory=lambda: MappingProxyType({}))
     name: str = ""
+    receiver: str | None = None
 
     @property
     def folder(self) -> Path:

@@ -27,6 +27,7 @@ from saga_stack.construct.state_machine import SagaStateMachine
 from saga_stack.construct.steps import (
     InvalidSagaError,
     StepOrGroup,
+    answered_within,
     callback_of,
     functions_of,
     require_saga,
@@ -50,7 +51,8 @@ class Completion(Protocol):
 class SagaStack(Stack):
     """A saga of one stage. Raises InvalidSagaError.
 
-    Its outputs are StateMachineArn, TableName, StuckSagasQueueUrl and StuckSagasTableName.
+    Its outputs are StateMachineArn, TableName, StuckSagasQueueUrl and StuckSagasTableName, and ReceiverName if a step
+    waits.
 
     ``functions`` has the functions by name, to grant them more permissions. ``steps``, ``handlers``, ``source`` and
     ``settings`` are what they are made of, for checks.
@@ -105,10 +107,10 @@ class SagaStack(Stack):
         self.steps = steps
         self.settings = environment
         self.source = packaging.source_of(packages, root)
-        called = [name for step in single_steps(steps) for name in functions_of(step)]
-        self.handlers: Mapping[str, str] = {
-            name: handler.format(name) for name in (*called, *([receiver] if receiver else []))
-        }
+        all_names = [name for step in single_steps(steps) for name in functions_of(step)]
+        if receiver:
+            all_names.append(receiver)
+        self.handlers: Mapping[str, str] = {name: handler.format(name) for name in all_names}
         code = packaging.code(self.source)
 
         key = None
@@ -150,12 +152,7 @@ class SagaStack(Stack):
         )
         state_machine_name = f"{self.stack_name}-{state_machine}"
         if receiver:
-            allow_to_read(self.functions[receiver], table)
-            allow_to_end_tasks(self.functions[receiver], state_machine_name, "Success", "Failure", "Heartbeat")
-            # An action that is redriven finds its answer in the row, and completes its own task.
-            for step in single_steps(steps):
-                if callback_of(step):
-                    allow_to_end_tasks(self.functions[step.action], state_machine_name, "Success")
+            self._allow_answers(self.functions[receiver], table)
         machine = SagaStateMachine(
             self,
             state_machine,
@@ -234,6 +231,15 @@ class SagaStack(Stack):
         CfnOutput(self, "StuckSagasQueueUrl", value=stuck.queue.queue_url)
         CfnOutput(self, "StuckSagasTableName", value=stuck.table.table_name)
 
+    def _allow_answers(self, receiver: lambda_.Function, table: dynamodb.ITable) -> None:
+        allow_to_read(receiver, table)
+        allow_to_end_tasks(receiver, "Success", "Failure", "Heartbeat")
+        # An action that is redriven finds its answer in the row, and completes its own task.
+        for step in single_steps(self.steps):
+            if callback_of(step):
+                allow_to_end_tasks(self.functions[step.action], "Success")
+        CfnOutput(self, "ReceiverName", value=receiver.function_name)
+
     def _reader(self, name: str, variable: str) -> lambda_.Function:
         if name not in self.functions:
             raise InvalidSagaError(f"secrets has {variable} for {name}, which is not a function: name one of the steps")
@@ -255,7 +261,7 @@ class FolderSagaStack(SagaStack):
             id_,
             stage=stage,
             description=saga.description,
-            steps=saga.steps,
+            steps=answered_within(saga.steps, context("answer_within")),
             state_machine=saga.state_machine,
             partition_key=saga.schema.key,
             failed=saga.failed,
@@ -265,6 +271,7 @@ class FolderSagaStack(SagaStack):
             handler=saga.handler,
             environment={name: context(name.lower()) or default for name, default in saga.settings.items()},
             secrets=saga.secrets,
+            receiver=saga.receiver,
         )
 
 

@@ -5,7 +5,7 @@ Compensatable steps come first, then at most one pivot, then retriable steps (C.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TypeAlias
 
@@ -185,6 +185,29 @@ def fallible_actions(steps: Sequence[StepOrGroup]) -> Sequence[Sequence[str]]:
 def callback_of(step: Task) -> Callback | None:
     """Return how long the step waits for an answer; None if its action performs it."""
     return step.callback if isinstance(step, Step | Retriable) else None
+
+
+def answered_within(steps: Sequence[StepOrGroup], seconds: str | None) -> Sequence[StepOrGroup]:
+    """Return the steps, of which each that waits for an answer waits so long instead. None changes nothing.
+
+    Raises InvalidSagaError if the text is not a number of seconds that a step can wait.
+    """
+    if seconds is None:
+        return steps
+    if not seconds.isdecimal():
+        raise InvalidSagaError(f"invalid answer_within {seconds!r}: use -c answer_within=SECONDS")
+    callback = Callback(timeout=timedelta(seconds=int(seconds)))
+    return [_answered_within(step, callback) for step in steps]
+
+
+def _answered_within(step: StepOrGroup, callback: Callback) -> StepOrGroup:
+    match step:
+        case Parallel():
+            members = [_answered_within(member, callback) for member in step.steps]
+            return replace(step, steps=members)  # type: ignore[arg-type]  # no member changes its kind
+        case Step(callback=Callback()) | Retriable(callback=Callback()):
+            return replace(step, callback=callback)
+    return step
 
 
 def longest_wait(steps: Sequence[StepOrGroup]) -> timedelta:

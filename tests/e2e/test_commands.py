@@ -14,7 +14,7 @@ import pytest
 from local.__main__ import main
 from local.cloud import HOST, LOOPBACK, free_port
 from local.order_demo import ORDER_DEMO
-from local.sagas import demo_names
+from local.sagas import example_names
 from tests.e2e.orders import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("commands")]
@@ -61,7 +61,7 @@ def test_the_demo_shows_the_orders_and_leaves_nothing_behind(tmp_path: Path) -> 
     assert not list(tmp_path.iterdir())
 
 
-NAMES = " or ".join(demo_names())
+NAMES = " or ".join(example_names())
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

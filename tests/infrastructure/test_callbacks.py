@@ -1,18 +1,30 @@
 """Steps that wait for an answer: their states, their permissions, and the alarm that knows how long they may wait."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from aws_cdk import App
 from aws_cdk.assertions import Template as CdkTemplate
+from constructs import Construct
 
-from examples.parcel_pickup.app import ParcelSagaStack
+from examples.parcel_pickup.app import expose
+from examples.parcel_pickup.saga import SAGA
 from lambdas.saga_runtime.errors import BUSINESS_ERRORS
-from saga_stack.construct.stack import SagaStack
-from saga_stack.construct.stages import STAGES
-from saga_stack.construct.steps import Callback, InvalidSagaError, Parallel, Retriable, Step, StepOrGroup, longest_wait
+from saga_stack.construct.stack import FolderSagaStack, SagaStack
+from saga_stack.construct.stages import STAGES, Stage
+from saga_stack.construct.steps import (
+    Callback,
+    InvalidSagaError,
+    Parallel,
+    Retriable,
+    Step,
+    StepOrGroup,
+    answered_within,
+    longest_wait,
+)
 from tests.fixtures import definition_in, synthesized
 from tests.infrastructure.templates import as_list, functions, of_type, plain
 from tests.saga.waiting_saga import MoveSagaStack
@@ -25,9 +37,16 @@ SIGN = Retriable(action="sign_receipt", callback=Callback(timeout=3 * DAY))
 NEVER_RETRIED = [*BUSINESS_ERRORS, "StepRejected", "States.Timeout", "States.HeartbeatTimeout"]
 
 
+def parcel_stack(scope: Construct, id_: str, *, stage: Stage) -> SagaStack:
+    """Make the stack as the app does."""
+    stack = FolderSagaStack(scope, id_, stage=stage, saga=SAGA)
+    expose(stack)
+    return stack
+
+
 @pytest.fixture(scope="module")
 def parcel() -> dict[str, Any]:
-    return synthesized("dev", ParcelSagaStack, "ParcelSaga")
+    return synthesized("dev", parcel_stack, "ParcelSaga")
 
 
 @pytest.fixture(scope="module")
@@ -178,11 +197,10 @@ def permissions(template: dict[str, Any], prefix: str) -> dict[str, set[tuple[st
 def test_only_the_receiver_may_answer_and_only_an_action_that_waits_may_complete_its_own_task(
     parcel: dict[str, Any],
 ) -> None:
-    machine = "arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:stateMachine:ParcelSaga-dev-ParcelPickup"
     ways = ("Success", "Failure", "Heartbeat")
     assert permissions(parcel, "states:SendTask") == {
-        "receive_answer": {(f"states:SendTask{way}", machine) for way in ways},
-        "request_pickup": {("states:SendTaskSuccess", machine)},
+        "receive_answer": {(f"states:SendTask{way}", "*") for way in ways},
+        "request_pickup": {("states:SendTaskSuccess", "*")},
     }
 
 
@@ -216,5 +234,19 @@ def test_only_the_receiver_has_a_url(parcel: dict[str, Any]) -> None:
 
 def test_the_time_for_an_answer_can_be_set_in_the_context() -> None:
     context = {"aws:cdk:bundling-stacks": [], "answer_within": "60"}
-    stack = ParcelSagaStack(App(context=context), "ParcelSaga-dev", stage=STAGES["dev"])
+    stack = parcel_stack(App(context=context), "ParcelSaga-dev", stage=STAGES["dev"])
     assert tasks(dict(CdkTemplate.from_stack(stack).to_json()))["RequestPickup"]["TimeoutSeconds"] == 60
+
+
+@pytest.mark.parametrize("text", ["", "a day", "-1", "1.5"])
+def test_an_invalid_time_in_the_context_is_rejected(text: str) -> None:
+    with pytest.raises(InvalidSagaError, match=f"invalid answer_within '{text}': use -c answer_within=SECONDS"):
+        answered_within(SAGA.steps, text)
+
+
+def test_the_time_in_the_context_is_that_of_each_step_that_waits_and_of_no_other() -> None:
+    group, signed, packed = answered_within((Parallel(name="at_once", steps=(BOOK, PACK)), SIGN, PACK), "60")
+    minute = Callback(timeout=timedelta(seconds=60))
+    assert isinstance(group, Parallel)
+    assert list(group.steps) == [replace(BOOK, callback=minute), PACK]
+    assert (signed, packed) == (replace(SIGN, callback=minute), PACK)

@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3
 import pytest
@@ -12,18 +12,22 @@ from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 
 from lambdas.saga_runtime.clock import moment
+from lambdas.saga_runtime.errors import InvalidInput
 from lambdas.saga_runtime.names import state_name
 from lambdas.saga_runtime.redaction import message_in
+from lambdas.saga_runtime.steps import StepSpec
 from ops import stuck_queue
 from ops.client import SagaClient
 from ops.executions import DeployedStack
 from tests.fixtures import STUCK_TABLE, TABLE, create_stuck_table
-from tests.saga.interpreter import Execution, Interpreter, TaskFailed, interpreter
+from tests.saga.interpreter import RECEIVER, Execution, Interpreter, TaskFailed, interpreter
 from tests.sagas import SAGAS, SagaUnderTest
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_stepfunctions import SFNClient
+
+T = TypeVar("T")
 
 CARD = "123-1234"
 
@@ -32,12 +36,22 @@ def late_failure(machine: Interpreter) -> tuple[str, str]:
     """Return the field without which a late step fails, and the compensation that can then fail."""
     demo, shape = machine.demo, machine.shape
     name, fails = [(name, one.fails) for name, one in demo.scenarios.items() if one.fails][-1]
-    (field,) = demo.input("1-success").keys() - demo.input(name).keys()
+    spec = next(spec for spec in demo.specs.values() if spec.action == fails)
+    input_ = demo.input("1-success")
+    field = next(field for field in input_ if field != demo.key and _is_required(spec, field, input_))
     own = dict(shape.steps)[state_name(fails)]
     # The compensation after the failed step's own one, if there is one outside of groups.
     states = demo.expected_ends()[name].states
     following = states[states.index(own) + 1] if own in states else own
     return field, following if following in shape.functions else own
+
+
+def _is_required(spec: StepSpec, field: str, input_: Mapping[str, Any]) -> bool:
+    try:
+        spec.attributes({name: value for name, value in input_.items() if name != field})
+    except InvalidInput:
+        return True
+    return False
 
 
 class World:
@@ -61,6 +75,7 @@ class World:
             key=machine.shape.key,
             stuck_sagas_queue_url=self.queue,
             stuck_sagas_table=STUCK_TABLE,
+            receiver=RECEIVER if machine.shape.receiver else None,
         )
         self.dynamodb = dynamodb = create_stuck_table()
         functions: Any = machine
@@ -91,6 +106,14 @@ class World:
         self.machine.intercept = intercept
         input_ = {**self.machine.demo.input("1-success"), self.machine.shape.key: order_id, **fields}
         return self.machine.run({field: value for field, value in input_.items() if value is not None}, name=name)
+
+    def run_waiting(self, look: Callable[[], T]) -> tuple[Execution, T]:
+        """Run an execution in which a step waits; return it, and what ``look`` returned while the step waited."""
+        found: list[T] = []
+        self.machine.sender = lambda _state, _payload: found.append(look())
+        ended = self.run()
+        (seen,) = found
+        return ended, seen
 
     def run_into_a_stop(self, order_id: str = "1", **options: Any) -> Execution:
         """Run an execution that gets stuck: a late step fails, then a compensation."""

@@ -125,6 +125,17 @@ def test_any_saga_is_shown_in_its_own_words(world: World, ops: Ops) -> None:
     assert (listed["order_id"], listed["outcome"], listed["execution_arn"]) == ("1", "rolled_back", rolled_back.arn)
 
 
+@pytest.mark.parametrize("saga", ["parcel_pickup"], indirect=True)
+def test_show_says_what_a_saga_waits_for(world: World, ops: Ops) -> None:
+    ended, (shown, document) = world.run_waiting(lambda: (ops("show", "1"), ops("show", "1", "--json").document))
+    entered = ended.states.index("RequestPickup")
+    ((wait,),) = (saga["waits"] for saga in document["sagas"])
+    assert (wait["state"], wait["since"]) == ("RequestPickup", document["sagas"][0]["path"][entered]["entered_at"])
+    assert "waits RequestPickup for an answer, since " in shown.words
+    assert " ago; row PICKUP is REQUESTED; until " in shown.words
+    assert world.machine.rows("1")["PICKUP"]["task_token"] not in shown.out
+
+
 def test_show_has_each_branch_of_a_group(world: World, ops: Ops, monkeypatch: pytest.MonkeyPatch) -> None:
     world.run_into_a_stop("1")
     monkeypatch.setattr(world.client, "_history", lambda _arn: history(FAILED_GROUP))
@@ -250,7 +261,7 @@ STEP = {
     "attempts": [ATTEMPT],
 }
 ROW = {
-    **dict.fromkeys(("entity", "status", "saga_id")),
+    **dict.fromkeys(("entity", "status", "saga_id", "saga_started_at", "request")),
     "history": [dict.fromkeys(("status", "saga_id", "at"))],
 }
 DOCUMENTS: Mapping[str, object] = {
@@ -258,7 +269,7 @@ DOCUMENTS: Mapping[str, object] = {
     "show 1": {
         "order_id": None,
         "rows": [ROW],
-        "sagas": [{"saga_id": None, "execution": EXECUTION, "path": [STEP], "closed": None}],
+        "sagas": [{"saga_id": None, "execution": EXECUTION, "path": [STEP], "closed": None, "waits": None}],
         "searched_since": None,
     },
     "stuck": {

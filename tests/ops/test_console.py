@@ -5,7 +5,7 @@ import json
 import re
 import socket
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from ops.definition import read_definition
 from ops.errors import OpsError, UnknownStack
 from tests.fixtures import store_item
 from tests.ops.conftest import CARD, World
+from tests.saga.interpreter import Execution
 from tests.sagas import SAGAS
 
 HOST = "127.0.0.1:8080"
@@ -36,6 +37,7 @@ INPUTS = read_presets(PRESETS)
 ORDER_FORM = StartForm("order_id", STEPS, INPUTS)
 
 
+parcel = pytest.mark.parametrize("saga", ["parcel_pickup"], indirect=True)
 other_sagas = pytest.mark.parametrize("saga", [name for name in SAGAS if name != "order"], indirect=True)
 
 
@@ -123,7 +125,7 @@ def test_any_other_host_is_rejected(client: Client, host: str, path: str) -> Non
         {"Content-Type": "application/x-www-form-urlencoded"},
     ],
 )
-@pytest.mark.parametrize("path", ["/api/start", "/api/resume", "/api/check"])
+@pytest.mark.parametrize("path", ["/api/start", "/api/resume", "/api/answer", "/api/check"])
 def test_a_request_that_no_page_of_the_console_has_sent_changes_nothing(
     client: Client, world: World, headers: dict[str, str], path: str
 ) -> None:
@@ -433,6 +435,80 @@ def test_a_running_saga_is_cancelled_unless_its_last_step_has_begun(client: Clie
     store_item("1", "SHIPMENT", None)
     cancelled = body(client.post("/api/cancel", {"execution": ended.arn}))
     assert cancelled == {"cancelled": "1", "rejected": ["ProcessShipment"]}
+
+
+def answered(client: Client, world: World, **answer: str) -> tuple[Execution, TestResponse]:
+    """Run a parcel and send the answer while it waits; return how it ended, and the response."""
+    sent = {"execution": "parcel", "state": "RequestPickup", **answer}
+    world.machine.sender = lambda _state, _payload: responses.append(client.post("/api/answer", sent))
+    responses: list[TestResponse] = []
+    ended = world.run(name="parcel")
+    return ended, responses[0]
+
+
+@parcel
+def test_a_waiting_saga_says_what_it_waits_for_since_when_and_until_when(client: Client, world: World) -> None:
+    world.machine.sender = lambda _state, payload: seen.append(
+        (client.get("/api/execution", name="parcel"), payload["task_token"])
+    )
+    seen: list[tuple[TestResponse, str]] = []
+    world.run(name="parcel")
+    ((response, token),) = seen
+    shown = body(response)
+    (wait,) = shown["waits"]
+    assert (wait["state"], wait["entity"], wait["status"]) == ("RequestPickup", "PICKUP", "REQUESTED")
+    assert wait["since"] == shown["path"][-1]["entered_at"]
+    assert datetime.fromisoformat(wait["until"]) - datetime.fromisoformat(wait["since"]) >= timedelta(days=2)
+    assert shown["meaning"] == "The saga waits for an answer in RequestPickup."
+    assert token not in response.text
+    assert client.document("/api/execution", name="parcel")["waits"] == []
+
+
+@parcel
+def test_an_accepting_answer_by_hand_completes_the_step(client: Client, world: World) -> None:
+    ended, response = answered(client, world, result="accepted", details='{"driver": "Ada"}')
+    assert (response.status_code, body(response)) == (200, {"answered": "RequestPickup", "status": "ACCEPTED"})
+    assert ended.status == "SUCCEEDED"
+    assert world.machine.rows("1")["PICKUP"]["driver"] == "Ada"
+
+
+@parcel
+def test_a_rejecting_answer_by_hand_rolls_the_saga_back(client: Client, world: World) -> None:
+    ended, response = answered(client, world, result="rejected", reason="no van")
+    assert (response.status_code, body(response)["status"]) == (200, "DECLINED")
+    assert ended.cause == "RequestPickup failed: StepRejected: PICKUP was rejected: no van"
+
+
+@parcel
+@pytest.mark.parametrize(
+    ("answer", "status", "error"),
+    [
+        ({"result": "accepted", "details": ""}, 409, "the answer was rejected: InvalidInput: driver is missing"),
+        ({"result": "accepted", "details": "["}, 400, "invalid details: must be a JSON object"),
+        ({"result": "accepted", "details": "[]"}, 400, "invalid details: must be a JSON object"),
+        ({"result": "rejected", "reason": ""}, 409, "the answer was rejected: InvalidInput: reason is "),
+        ({"result": "accepted"}, 400, "the request has no answer: reload the page"),
+        ({"result": "maybe", "details": "{}"}, 400, "the request has no answer: reload the page"),
+        (
+            {"result": "rejected", "reason": "x", "state": "ReserveGoods"},
+            409,
+            "ReserveGoods does not wait for an answer: reload the page",
+        ),
+    ],
+)
+def test_an_answer_that_does_not_count_says_why_and_the_saga_waits_on(
+    client: Client, world: World, answer: dict[str, str], status: int, error: str
+) -> None:
+    ended, response = answered(client, world, **answer)
+    assert (response.status_code, body(response)["error"][: len(error)]) == (status, error)
+    assert "States.Timeout" in str(ended.cause)
+
+
+@parcel
+def test_an_answer_by_hand_to_an_older_stack_says_what_to_do(client: Client, world: World) -> None:
+    world.client.stack = replace(world.client.stack, receiver=None)
+    _, response = answered(client, world, result="rejected", reason="no van")
+    assert body(response)["error"] == "ParcelSaga-dev has no output ReceiverName: deploy it again with this version"
 
 
 def test_a_replay_enters_one_state_after_the_other(client: Client, world: World) -> None:

@@ -3,14 +3,13 @@
 import contextlib
 import itertools
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, TypeAlias
 
-from lambdas.saga_runtime.errors import AnswerTooEarly, BusinessError, SagaConflict
-from tests.saga.answers import answer
-from tests.saga.interpreter import Deliver, Interpreter, TaskFailed
+from lambdas.saga_runtime.errors import AnswerTooEarly, BusinessError
+from tests.saga.interpreter import Deliver, Interpreter, TaskFailed, function_of
 from tests.shape import Shape, ShapePart
 
 
@@ -33,14 +32,14 @@ class Fault(Enum):
 class AnswerFault(Enum):
     """What can be wrong with the answer to a task that waits."""
 
-    EARLY = "comes before the row is written too"
+    EARLY = "comes before the row is written, and again if it was rejected"
     DURING = "comes before the action returns"
-    TWICE = "comes twice"
+    REPEATED = "comes twice"
     REJECTED = "rejects the work"
     CONTRADICTED = "is followed by the opposite"
     CRASHED = "ends no task the first time, and is sent again"
     LOST = "ends no task, and is not sent again"
-    LATE = "comes after the saga has ended or compensated the step"
+    TOO_LATE = "comes after the saga has ended or compensated the step"
     FOREIGN = "is for another saga"
     NEVER = "never comes"
 
@@ -51,21 +50,28 @@ _THROTTLED_TIMES = 3
 # Step Functions truncates a cause to 32,768 characters (API Reference, HistoryEvent). Escaped again, this one doubles.
 _LONGEST_CAUSE = json.dumps({"errorMessage": '"' * 16_350, "errorType": "RuntimeError"})
 
-Faults = Mapping[str, tuple[Fault | AnswerFault, ...]]
+ACCEPTANCE: Mapping[str, object] = {"result": "accepted", "details": {"driver": "Ada"}}
+REJECTION: Mapping[str, object] = {"result": "rejected", "reason": "no van"}
+
+AnyFault: TypeAlias = Fault | AnswerFault
+# By name; no two faults have the same.
+FAULTS: Mapping[str, AnyFault] = {fault.name: fault for fault in (*Fault, *AnswerFault)}
+Faults = Mapping[str, tuple[AnyFault, ...]]
 
 
 @dataclass
 class Injector:
     """Injects faults into the tasks of one execution, by state.
 
-    Use it as ``intercept`` of an interpreter, and ``send`` as its ``sender``. ``problems`` has the answers with a wrong
-    response.
+    Use it as ``intercept`` of an interpreter, and ``send`` as its ``sender``. ``accepted`` has the states whose answer
+    was accepted, ``problems`` the answers with a wrong response.
     """
 
     machine: Interpreter
     faults: Faults
     attempts: dict[str, int] = field(default_factory=dict)
     late: list[tuple[str, Deliver]] = field(default_factory=list)
+    accepted: set[str] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
 
     def __call__(self, state: str, payload: Any, deliver: Deliver) -> Any:
@@ -75,7 +81,7 @@ class Injector:
             if isinstance(fault, Fault):
                 deliver = self._inject(fault, state, self.attempts[state], deliver)
         if AnswerFault.EARLY in faults:
-            self._answer(state, payload)
+            self._answer(state, payload, self._fields(state, payload))
         answer = deliver()
         if AnswerFault.DURING in faults:
             self.send(state, payload)
@@ -84,34 +90,60 @@ class Injector:
         return answer
 
     def send(self, state: str, payload: Any) -> None:
-        """Send the answer to a task that waits, as the faults say."""
+        """Send the answer to a task that waits, as the faults say; without a fault, as the demo's other party does."""
         faults = self.faults.get(state, ())
+        if state in self.accepted:
+            self.problems.append(f"11: the answer to {state} was accepted, but its task waits")
+        if not any(isinstance(fault, AnswerFault) for fault in faults):
+            self.machine.answer_in_time(state, payload)
+            return
         if AnswerFault.NEVER in faults:
             return
-        if AnswerFault.LATE in faults:
-            self.late.append((state, lambda: self._answer(state, payload)))
+        fields = self._fields(state, payload)
+        if AnswerFault.TOO_LATE in faults:
+            self.late.append((state, lambda: self._answer(state, payload, fields)))
             return
         if AnswerFault.FOREIGN in faults:
             another = {**payload, "saga": {**payload["saga"], "id": "another"}}
-            if not isinstance(self._answer(state, another), SagaConflict | AnswerTooEarly):
+            if self._answer(state, another, fields) is None:
                 self.problems.append(f"11: the answer of another saga to {state} was accepted")
             return
         self.machine.tasks.fails_next = AnswerFault.CRASHED in faults or AnswerFault.LOST in faults
-        is_rejection = AnswerFault.REJECTED in faults
-        self._answer(state, payload, is_rejection=is_rejection)
-        if AnswerFault.CRASHED in faults or AnswerFault.TWICE in faults:
-            self._answer(state, payload, is_rejection=is_rejection)
+        self._answer(state, payload, fields)
+        if AnswerFault.CRASHED in faults or AnswerFault.REPEATED in faults:
+            self._answer(state, payload, fields)
         if AnswerFault.CONTRADICTED in faults:
-            self._answer(state, payload, is_rejection=not is_rejection)
+            self._answer(state, payload, REJECTION if fields["result"] == "accepted" else ACCEPTANCE)
         self.machine.tasks.fails_next = False
 
-    def _answer(self, state: str, payload: Any, *, is_rejection: bool = False) -> Exception | None:
-        """Send one answer; return the error with which it was rejected. Its sender has no other use for it."""
+    def _fields(self, state: str, payload: Any) -> Mapping[str, object]:
+        """Return the answer that the demo's other party gives in time, or else an acceptance."""
+        if AnswerFault.REJECTED in self.faults[state]:
+            return REJECTION
+        return self.machine.demo.answer(payload["input"]) or ACCEPTANCE
+
+    def _answer(self, state: str, payload: Any, fields: Mapping[str, object]) -> Exception | None:
+        """Send one answer; return the error with which it was rejected.
+
+        An answer changes the row if and only if it is accepted. If a service fails, its sender cannot know.
+        """
+        before = self._row(state, payload)
         try:
-            answer(self.machine, state, payload, is_rejection=is_rejection)
-        except (BusinessError, AnswerTooEarly, ConnectionError) as error:
+            status = self.machine.answer(state, payload, fields)["status"]
+        except ConnectionError as error:
             return error
+        except (BusinessError, AnswerTooEarly) as error:
+            if self._row(state, payload) != before:
+                self.problems.append(f"11: a rejected answer to {state} changed the row")
+            return error
+        self.accepted.add(state)
+        if status not in [entry["status"] for entry in self._row(state, payload).get("history", ())]:
+            self.problems.append(f"11: an answer to {state} was accepted as {status}, but the row does not have it")
         return None
+
+    def _row(self, state: str, payload: Any) -> Mapping[str, Any]:
+        entity = function_of(self.machine.shape, state).step.entity
+        return self.machine.rows(payload["input"][self.machine.shape.key]).get(entity, {})
 
     def deliver_late(self, states: Iterable[str] | None = None) -> None:
         """Deliver the late calls of the states. Default: all late calls."""
@@ -154,29 +186,23 @@ def _failing(error: str, *, after: Deliver | None = None, cause: str = "injected
     return fail
 
 
-def singles(tasks: Iterable[str]) -> list[Faults]:
+def faults_at(shape: Shape, task: str) -> Sequence[AnyFault]:
+    """Return every fault of a task, and of its answer if it waits for one."""
+    return (*Fault, *(AnswerFault if task in shape.waiting else ()))
+
+
+def singles(shape: Shape) -> list[Faults]:
     """Return every fault at every task."""
-    return [{task: (fault,)} for task in tasks for fault in Fault]
+    return [{task: (fault,)} for task in shape.tasks for fault in faults_at(shape, task)]
 
 
-def pairs(tasks: Iterable[str]) -> list[Faults]:
+def pairs(shape: Shape) -> list[Faults]:
     """Return every pair of different faults, at two tasks or at the same one."""
-    places = [(task, fault) for task in tasks for fault in Fault]
+    places = [(task, fault) for task in shape.tasks for fault in faults_at(shape, task)]
     found: list[Faults] = []
     for (task, fault), (other, another) in itertools.combinations(places, 2):
         found.append({task: (fault, another)} if task == other else {task: (fault,), other: (another,)})
     return found
-
-
-def answers(shape: Shape) -> list[Faults]:
-    """Return every fault of an answer, alone and with every other fault at every task or of an answer."""
-    singly: list[Faults] = [{state: (fault,)} for state in shape.waiting for fault in AnswerFault]
-    others: list[Faults] = [*singles(shape.tasks), *singly]
-    return singly + [_both(one, other) for one, other in itertools.product(singly, others) if one != other]
-
-
-def _both(one: Faults, other: Faults) -> Faults:
-    return {state: (*one.get(state, ()), *other.get(state, ())) for state in {**one, **other}}
 
 
 def in_flight(shape: Shape) -> list[tuple[ShapePart, Faults]]:

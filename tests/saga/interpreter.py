@@ -34,8 +34,11 @@ from moto.stepfunctions.parser.backend import execution_worker
 from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
 from lambdas.saga_runtime import callbacks
+from lambdas.saga_runtime.barrier import Row, SagaIdentity
+from lambdas.saga_runtime.errors import AnswerTooEarly, BusinessError
 from lambdas.saga_runtime.handlers import Handler
 from lambdas.saga_runtime.own_table import OWN_TABLE
+from lambdas.saga_runtime.provider_calls import idempotency_key
 from local.demo import Demo, Provider
 from local.order_demo import ORDER_DEMO
 from tests.fixtures import REGION, TABLE, create_table, local_aws, stored_rows
@@ -47,6 +50,8 @@ from tests.tasks import Tasks
 for _owner in (AmazonStateLanguageParser, json_path):
     setattr(_owner, "parse", functools.cache(_owner.parse))  # noqa: B010 (mypy rejects the assignment to a method)
 
+# The name of the function that receives answers.
+RECEIVER = "receiver"
 ROLE = f"arn:aws:iam::{DEFAULT_ACCOUNT_ID}:role/saga"
 
 # Bytes of UTF-8 (Step Functions Developer Guide, "Quotas").
@@ -95,6 +100,7 @@ class Interpreter:
     * ``intercept``: called in place of every task, with the state's name, the payload (of the completion: the
       parameters of its write) and the call itself. Tests inject faults there.
     * ``sender``: called when a task waits for its answer; when it returns, the task has its answer or times out.
+      It answers as the other party of the demo does in time.
     * ``backwards``: whether the branches of Parallel states run in the other order.
 
     ``requests`` lists the operations that DynamoDB was asked for, ``oversized`` the payloads and answers that are too
@@ -106,7 +112,7 @@ class Interpreter:
         self.demo = demo
         self.provider = provider
         self.intercept: Intercept = deliver_at_once
-        self.sender: Sender = never_answer
+        self.sender: Sender = self.answer_in_time
         self.tasks = Tasks()
         self._called: dict[str, tuple[str, Any]] = {}
         self.backwards = False
@@ -131,14 +137,29 @@ class Interpreter:
         try:
             if state == self.shape.completion:
                 return self.dynamodb.update_item(**payload)
-            handler = function_of(self.shape, state)
-            # Every payload and every answer is sent as JSON.
-            return json.loads(json.dumps(handler(json.loads(json.dumps(payload)), None)))
+            return _called(function_of(self.shape, state), payload)
         except ClientError as error:
             raise TaskFailed(f"DynamoDB.{error.response['Error']['Code']}", str(error)) from error
         except Exception as error:
             cause = {"errorMessage": str(error), "errorType": type(error).__name__}
             raise TaskFailed(type(error).__name__, json.dumps(cause)) from error
+
+    def answer(self, state: str, payload: Any, fields: Mapping[str, object]) -> Any:
+        """Answer the request that the action of a state made with this payload. Raises what the receiver raises."""
+        step = function_of(self.shape, state).step
+        key = step.schema.key_of(payload["input"])
+        row = Row(step=step, key=key, saga=SagaIdentity(**payload["saga"]), table=OWN_TABLE)
+        return self.receive({key[0]: key[1], "step": step.action, "request": idempotency_key(row), **fields})
+
+    def receive(self, answer: Mapping[str, object]) -> Any:
+        """Call the receiver of the saga with an answer. Raises what it raises."""
+        assert self.shape.receiver
+        return _called(_imported(self.shape.receiver), answer)
+
+    def answer_in_time(self, state: str, payload: Any) -> None:
+        """Answer as the other party of the demo does in time; a ``sender``."""
+        if fields := self.demo.answer(payload["input"]):
+            self.answer(state, payload, fields)
 
     def resume(self, stuck: Execution) -> Execution:
         """Continue in the state in which the execution stopped, as RedriveExecution does, which moto does not have.
@@ -208,7 +229,13 @@ class Interpreter:
 
     def invoke(self, FunctionName: str, Payload: bytes, **_: Any) -> dict[str, Any]:  # noqa: N803 (boto3's names)
         """Run the function as ``client("lambda").invoke`` does; a failure is part of the response."""
-        state, payload = self.shape.state_of[FunctionName], json.loads(Payload)
+        payload = json.loads(Payload)
+        if FunctionName == RECEIVER:
+            try:
+                return {"StatusCode": 200, "Payload": io.BytesIO(json.dumps(self.receive(payload)).encode())}
+            except (BusinessError, AnswerTooEarly) as error:
+                return _failure({"errorMessage": str(error), "errorType": type(error).__name__})
+        state = self.shape.state_of[FunctionName]
         self._require_passable(state, "receives", payload)
         if token := payload.get("task_token"):
             self.tasks.open(token)
@@ -218,8 +245,7 @@ class Interpreter:
         except TaskFailed as error:
             _raise_timeout(error)
             details = json.loads(error.cause) if error.cause.startswith("{") else {"errorMessage": error.cause}
-            answer = details | {"errorType": error.name}
-            return {"StatusCode": 200, "FunctionError": "Unhandled", "Payload": io.BytesIO(json.dumps(answer).encode())}
+            return _failure(details | {"errorType": error.name})
         self._require_passable(state, "answers", answer)
         return {"StatusCode": 200, "Payload": io.BytesIO(json.dumps(answer).encode())}
 
@@ -276,9 +302,23 @@ def never_answer(_state: str, _payload: Any) -> None:
 
 def function_of(shape: Shape, state: str) -> Handler:
     """Return the handler that a state calls."""
-    module, name = shape.functions[state].rsplit(".", 1)
-    found: Handler = getattr(importlib.import_module(module), name)
+    found: Handler = _imported(shape.functions[state])
     return found
+
+
+def _imported(path: str) -> Any:
+    module, name = path.rsplit(".", 1)
+    return getattr(importlib.import_module(module), name)
+
+
+def _called(handler: Callable[[object, object], object], payload: object) -> Any:
+    """Call a function. Every payload and every answer is sent as JSON."""
+    return json.loads(json.dumps(handler(json.loads(json.dumps(payload)), None)))
+
+
+def _failure(answer: Mapping[str, object]) -> dict[str, Any]:
+    """Return the response of Lambda to an error of the function."""
+    return {"StatusCode": 200, "FunctionError": "Unhandled", "Payload": io.BytesIO(json.dumps(answer).encode())}
 
 
 def _without_successful_branches(state: Mapping[str, Any], outputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ EVERY = {"order": 1, "ticket_sale": 6}
 @pytest.mark.parametrize(("saga", "name"), SCENARIOS, indirect=["saga"])
 def test_no_single_fault_leaves_a_saga_half_done(saga: SagaUnderTest, machine: Interpreter, name: str) -> None:
     step = 1 if name == "1-success" else EVERY.get(saga.name, 3)
-    for number, faults in enumerate(singles(machine.shape.tasks)[::step]):
+    for number, faults in enumerate(singles(machine.shape)[::step]):
         input_ = fresh(saga.demo.input(name), machine.shape.key)
         _, problems = trial(machine, input_, faults, backwards=bool(number % 2))
         assert not problems, (name, faults, problems)
@@ -32,7 +32,7 @@ def test_no_single_fault_leaves_a_saga_half_done(saga: SagaUnderTest, machine: I
 def test_no_pair_of_faults_of_a_fixed_sample_leaves_a_saga_half_done(
     saga: SagaUnderTest, machine: Interpreter, part: int
 ) -> None:
-    every = [(name, faults) for faults in pairs(machine.shape.tasks) for name in saga.demo.scenarios]
+    every = [(name, faults) for faults in pairs(machine.shape) for name in saga.demo.scenarios]
     sample = random.Random(20_260_101).sample(every, PAIRS_IN_THE_SAMPLE.get(saga.name, 40))
     for number, (name, faults) in enumerate(sample[part::4]):
         input_ = fresh(saga.demo.input(name), machine.shape.key)

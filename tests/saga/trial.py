@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lambdas.saga_runtime.errors import BUSINESS_ERRORS, StepCompensated
 from ops.invariants import ExpectedRow
 from tests.invariants import imbalances, is_stuck, violations
-from tests.saga.answers import answer
-from tests.saga.faults import Faults, Injector
+from tests.saga.faults import ACCEPTANCE, REJECTION, Faults, Injector
 from tests.saga.interpreter import Execution, Interpreter, TaskFailed, deliver_at_once, function_of
 from tests.shape import Shape
 
@@ -71,7 +70,7 @@ def trial(
         injector.deliver_late()
         problems += check(machine, [execution])
     machine.intercept = deliver_at_once
-    machine.sender = functools.partial(answer, machine)
+    machine.sender = machine.answer_in_time
     ended = execution
     if is_stuck(machine.shape, execution):
         ended = machine.resume(execution)
@@ -109,9 +108,9 @@ def late_answers_accepted(machine: Interpreter, execution: Execution) -> list[st
     for action, compensation in machine.shape.steps:
         if action not in machine.shape.waiting or compensation not in execution.states:
             continue
-        for is_rejection in (False, True):
+        for fields in (ACCEPTANCE, REJECTION):
             try:
-                answer(machine, action, payload, is_rejection=is_rejection)
+                machine.answer(action, payload, fields)
                 problems.append(f"11: an answer to {action} after {compensation} was not rejected")
             except StepCompensated:
                 pass

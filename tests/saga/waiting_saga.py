@@ -5,6 +5,7 @@ from pathlib import Path
 
 from constructs import Construct
 
+from lambdas.saga_runtime.callbacks import receiver
 from lambdas.saga_runtime.handlers import action, compensation
 from lambdas.saga_runtime.provider_calls import ProviderRequest
 from lambdas.saga_runtime.steps import Attributes, Schema, StepSpec, by_entity
@@ -13,6 +14,7 @@ from local.demo import Demo
 from saga_stack.construct.stack import SagaStack
 from saga_stack.construct.stages import Stage
 from saga_stack.construct.steps import Callback, Parallel, Retriable, Step
+from tests.saga.faults import ACCEPTANCE
 
 SCHEMA = Schema(noun="move", key="move_id", fields=("move_id", "goods"), max_size=100_000)
 SPECS = by_entity(
@@ -59,6 +61,12 @@ book_van = action(SPECS["VAN"], call=_call, has_callback=True)
 cancel_van = compensation(SPECS["VAN"], call=_call)
 pack_goods, unpack_goods = action(SPECS["GOODS"]), compensation(SPECS["GOODS"])
 sign_receipt = action(SPECS["RECEIPT"], has_callback=True)
+_receive = receiver(SPECS["VAN"], SPECS["RECEIPT"])
+
+
+def receive_answer(event: object, _context: object) -> dict[str, str]:
+    """Receive an answer."""
+    return _receive(event)
 
 
 class MoveSagaStack(SagaStack):
@@ -79,4 +87,12 @@ class MoveSagaStack(SagaStack):
         )
 
 
-DEMO = Demo(stack="MoveSaga", module=__name__, specs=SPECS, failed="MoveFailed", folder=Path(), scenarios={})
+DEMO = Demo(
+    stack="MoveSaga",
+    module=__name__,
+    specs=SPECS,
+    failed="MoveFailed",
+    folder=Path(),
+    scenarios={},
+    answer=lambda _input: ACCEPTANCE,
+)

@@ -1,6 +1,7 @@
 """The webhook of the parcel saga: who may answer, and the response that each answer gets."""
 
 import base64
+import contextlib
 import json
 import time
 from collections.abc import Iterator, Mapping
@@ -12,8 +13,9 @@ import pytest
 from examples.parcel_pickup.lambdas import handlers
 from examples.parcel_pickup.lambdas.signatures import signature
 from examples.parcel_pickup.lambdas.webhook import TOLERANCE
-from lambdas.saga_runtime import callbacks
+from lambdas.saga_runtime import callbacks, own_secrets
 from lambdas.saga_runtime.barrier import Row, SagaIdentity
+from lambdas.saga_runtime.errors import InvalidInput
 from lambdas.saga_runtime.own_table import OWN_TABLE
 from lambdas.saga_runtime.provider_calls import idempotency_key
 from tests.fixtures import create_table, local_aws, stored_item
@@ -33,7 +35,9 @@ def tasks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Tasks]:
         create_table("parcel_id")
         client: Any = boto3.client("secretsmanager")
         monkeypatch.setenv("WEBHOOK_SECRET", client.create_secret(Name="webhook", SecretString=SECRET)["ARN"])
+        own_secrets._client.cache_clear()
         yield tasks
+    own_secrets._client.cache_clear()
 
 
 def request(tasks: Tasks) -> None:
@@ -50,6 +54,7 @@ def answer(**fields: object) -> bytes:
 def event(body: bytes, *, secret: str = SECRET, at: float | None = None, encoded: bool = False) -> dict[str, Any]:
     timestamp = str(int(time.time() if at is None else at))
     return {
+        "requestContext": {},
         "headers": {"webhook-timestamp": timestamp, "webhook-signature": signature(secret, timestamp, body)},
         "body": base64.b64encode(body).decode() if encoded else body.decode(),
         "isBase64Encoded": encoded,
@@ -75,6 +80,23 @@ def test_a_signed_answer_counts(tasks: Tasks, encoded: bool) -> None:  # noqa: F
     assert set(tasks.outcomes) == {TOKEN}
 
 
+def test_an_answer_of_a_caller_that_may_invoke_the_function_needs_no_signature(tasks: Tasks) -> None:
+    request(tasks)
+    response = handlers.receive_answer(json.loads(answer()), None)
+    assert response == {"parcel_id": "1", "step": "request_pickup", "status": "ACCEPTED"}
+    assert set(tasks.outcomes) == {TOKEN}
+
+
+@pytest.mark.parametrize("name", ["requestContext", "headers"])
+def test_a_request_with_fewer_outer_fields_is_not_an_answer(tasks: Tasks, name: str) -> None:
+    request(tasks)
+    sent = event(answer(), secret="another")
+    del sent[name]
+    with contextlib.suppress(InvalidInput):
+        assert post(sent)[0] == 401
+    assert row()["status"] == {"S": "REQUESTED"}
+
+
 def without(name: str) -> dict[str, Any]:
     sent = event(answer())
     return sent | {"headers": {other: value for other, value in sent["headers"].items() if other != name}}
@@ -88,7 +110,7 @@ def with_header(name: str, value: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "sent",
     [
-        {"body": answer().decode()},
+        {"requestContext": {}, "body": answer().decode()},
         without("webhook-signature"),
         without("webhook-timestamp"),
         with_header("webhook-signature", ""),
@@ -100,7 +122,7 @@ def with_header(name: str, value: str) -> dict[str, Any]:
         with_header("webhook-timestamp", "9" * 5_000),
         event(answer(), secret="another secret"),
         event(answer()) | {"body": answer(result="rejected", reason="x").decode()},
-        {"headers": {"webhook-timestamp": "0", "webhook-signature": signature(SECRET, "0", answer())}},
+        event(answer(), at=0),
     ],
 )
 def test_an_answer_that_the_carrier_did_not_sign_changes_nothing(tasks: Tasks, sent: dict[str, Any]) -> None:

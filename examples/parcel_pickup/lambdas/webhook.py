@@ -16,6 +16,8 @@ SECRET = OwnSecret("WEBHOOK_SECRET")
 TOLERANCE = 300
 SECONDS_TO_WAIT = 5
 
+_SECRET = OwnSecret("WEBHOOK_SECRET")
+
 Response = dict[str, Any]
 
 
@@ -23,15 +25,21 @@ class InvalidSignatureError(Exception):
     """The request does not come from the carrier, or is too old. The message never repeats what was sent."""
 
 
-def webhook(receive: Callable[[object], Mapping[str, str]]) -> Callable[[Mapping[str, Any], object], Response]:
+def webhook(receive: Callable[[object], Mapping[str, str]]) -> Callable[[Mapping[str, Any], object], Mapping[str, Any]]:
     """Make the function behind a Lambda function URL that passes signed answers to ``receive``.
+
+    It also passes on the answer of a caller that IAM allows to invoke the function, such as an operator: that event is
+    the answer itself, and its caller gets what ``receive`` returns or raises. A sender of a request to the URL cannot
+    choose the outer fields of the event (AWS Lambda Developer Guide, "Invoking Lambda function URLs").
 
     200: the answer counts. 400 and 409: it never will, so the carrier does not send it again. 401: the signature is not
     valid. 503: it came too early, so the carrier sends it again. Lambda responds 502 to an error of the function, after
     which the carrier also sends it again.
     """
 
-    def handle(event: Mapping[str, Any], _context: object) -> Response:
+    def handle(event: Mapping[str, Any], _context: object) -> Mapping[str, Any]:
+        if "requestContext" not in event:
+            return receive(event)
         try:
             body = _signed_body(event)
             return _response(200, receive(_parsed(body)))
@@ -59,7 +67,7 @@ def _signed_body(event: Mapping[str, Any]) -> bytes:
     text = event.get("body", "")
     body = base64.b64decode(text) if event.get("isBase64Encoded") else text.encode(errors="surrogatepass")
     # Read at each request: answers are rare, and a rotation takes effect at once.
-    if not is_signed(SECRET.renewed(), timestamp, body, sent):
+    if not is_signed(_SECRET.renewed(), timestamp, body, sent):
         raise InvalidSignatureError("webhook-signature is missing or invalid")
     return body
 

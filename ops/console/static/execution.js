@@ -3,9 +3,11 @@
 import { byId, element, get, repeat, showError } from "./api.js";
 import { badge, between, duration, elapsed, orderLink, outcomeBadge, showRows, time, timeText } from "./display.js";
 import { Graph } from "./graph.js";
-import { askToCancel, askToResume, askToStop } from "./dialog.js";
+import { askToAccept, askToCancel, askToReject, askToResume, askToStop } from "./dialog.js";
 
 const RUNNING_MS = 400;
+// An answer may take days.
+const WAITING_MS = 2000;
 const STUCK_MS = 5000;
 const FAILED_MS = 3000;
 const FRAME_MS = 900;
@@ -15,6 +17,7 @@ const narrow = matchMedia("(max-width: 50rem)");
 const graph = new Graph(byId("graph"));
 let last = null;
 let announced = "";
+let shownWaits = "";
 let replays = false;
 
 const refresh = repeat(async () => {
@@ -26,6 +29,7 @@ const refresh = repeat(async () => {
     showError(error.message);
     return FAILED_MS;
   }
+  if (last.waits.length) return WAITING_MS;
   return { running: RUNNING_MS, stuck: STUCK_MS }[last.execution.outcome] ?? null;
 });
 narrow.addEventListener("change", draw);
@@ -59,10 +63,39 @@ function show() {
     link.href = orderLink(execution.order_id).href;
   }
   showRows(rows, byId("rows"), byId("no-rows"));
+  showWaits(last.waits);
   if (replays) return;
   showTimeline(last.states, last.path);
   draw();
   announce();
+}
+
+// Shows the steps that wait. A button stays the same while its step waits, so that it can be clicked.
+function showWaits(waits) {
+  byId("waits").hidden = waits.length === 0;
+  const text = JSON.stringify(waits);
+  if (text !== shownWaits) byId("waits-list").replaceChildren(...waits.map(waitItem));
+  shownWaits = text;
+  for (const place of document.querySelectorAll("[data-since]")) {
+    place.textContent = between(place.dataset.since, new Date().toISOString());
+  }
+}
+
+function waitItem({ state, entity, status, since, until, heartbeat_seconds: heartbeat }) {
+  const saga = { name, arn: last.execution.execution_arn, state };
+  const accept = element("button", { type: "button", text: "Accept …", "data-answer": "accept" });
+  const reject = element("button", { type: "button", text: "Reject …", className: "plain", "data-answer": "reject" });
+  accept.addEventListener("click", () => askToAccept(saga, refresh));
+  reject.addEventListener("click", () => askToReject(saga, refresh));
+  const times = ["Since ", time(since), ", for ", element("span", { "data-since": since }), ". Times out ", time(until), "."];
+  const sign = heartbeat ? ` Expects a sign of life every ${duration(heartbeat)}.` : "";
+  return element(
+    "li",
+    { "data-state": state },
+    element("p", {}, element("strong", { text: state }), `: row ${entity} is `, element("strong", { text: status }), "."),
+    element("p", { className: "help" }, ...times, sign),
+    element("p", { className: "actions" }, accept, reject),
+  );
 }
 
 // Shows the execution again, state by state, slowly enough to watch.
