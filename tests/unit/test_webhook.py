@@ -9,7 +9,7 @@ from typing import Any
 import boto3
 import pytest
 
-from examples.parcel_pickup.lambdas import handlers
+from examples.parcel_pickup.lambdas import handlers, webhook
 from examples.parcel_pickup.lambdas.signatures import signature
 from examples.parcel_pickup.lambdas.webhook import TOLERANCE
 from lambdas.saga_runtime import callbacks
@@ -33,7 +33,9 @@ def tasks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Tasks]:
         create_table("parcel_id")
         client: Any = boto3.client("secretsmanager")
         monkeypatch.setenv("WEBHOOK_SECRET", client.create_secret(Name="webhook", SecretString=SECRET)["ARN"])
+        webhook._client.cache_clear()
         yield tasks
+    webhook._client.cache_clear()
 
 
 def request(tasks: Tasks) -> None:

@@ -1,17 +1,20 @@
 """The carrier's webhook: checks who sent an answer, has the library receive it, and responds with an HTTP status."""
 
 import base64
+import functools
 import json
+import os
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import boto3
+
 from examples.parcel_pickup.lambdas.signatures import is_signed
 from lambdas.saga_runtime.errors import AnswerTooEarly, BusinessError, InvalidInput
 from lambdas.saga_runtime.observability import logger
-from lambdas.saga_runtime.own_secrets import OwnSecret
+from lambdas.saga_runtime.own_table import CLIENT_CONFIG
 
-SECRET = OwnSecret("WEBHOOK_SECRET")
 # A signature is valid for so many seconds, so that a request that somebody recorded cannot be sent again for long.
 TOLERANCE = 300
 SECONDS_TO_WAIT = 5
@@ -58,10 +61,21 @@ def _signed_body(event: Mapping[str, Any]) -> bytes:
         raise InvalidSignatureError(f"webhook-timestamp is not within {TOLERANCE} s of now")
     text = event.get("body", "")
     body = base64.b64decode(text) if event.get("isBase64Encoded") else text.encode(errors="surrogatepass")
-    # Read at each request: answers are rare, and a rotation takes effect at once.
-    if not is_signed(SECRET.renewed(), timestamp, body, sent):
+    if not is_signed(_secret(), timestamp, body, sent):
         raise InvalidSignatureError("webhook-signature is missing or invalid")
     return body
+
+
+def _secret() -> str:
+    """Read the secret at each request: answers are rare, and a rotation takes effect at once."""
+    secret: str = _client().get_secret_value(SecretId=os.environ["WEBHOOK_SECRET"])["SecretString"]
+    return secret
+
+
+@functools.cache
+def _client() -> Any:
+    """Return the client. The other functions of the saga need none."""
+    return boto3.client("secretsmanager", config=CLIENT_CONFIG)
 
 
 def _parsed(body: bytes) -> object:
