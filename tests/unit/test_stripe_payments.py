@@ -410,7 +410,7 @@ def test_the_api_key_is_read_once_and_again_after_a_rotation(world: World, monke
     for _ in range(2):
         new_sale(world).authorize()
     assert len(reads) == 1
-    world.secrets.put_secret_value(SecretId=world.arn, SecretString=world.fake.rotate_key())
+    world.secrets.put_secret_value(SecretId=world.arn, SecretString=f"{world.fake.rotate_key()}\n")
     sale = new_sale(world)
     assert sale.authorize()["status"] == "AUTHORIZED"
     assert (len(reads), sale.totals) == (2, (0, 60))

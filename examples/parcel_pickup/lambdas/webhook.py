@@ -11,7 +11,6 @@ from lambdas.saga_runtime.errors import AnswerTooEarly, BusinessError, InvalidIn
 from lambdas.saga_runtime.observability import logger
 from lambdas.saga_runtime.own_secrets import OwnSecret
 
-SECRET = OwnSecret("WEBHOOK_SECRET")
 # A signature is valid for so many seconds, so that a request that somebody recorded cannot be sent again for long.
 TOLERANCE = 300
 SECONDS_TO_WAIT = 5
