@@ -96,7 +96,7 @@ def commands_of(edges: Edges, *, path: str, file: str, key: str) -> str:
         file: a file with an input.
         key: its key.
     """
-    curl = f"curl --silent --include --aws-sigv4 aws:amz:{REGION}:execute-api --user {KEY}:{KEY}"
+    curl = f"curl --silent --include --write-out '\\n' --aws-sigv4 aws:amz:{REGION}:execute-api --user {KEY}:{KEY}"
     return f"""The HTTP API:
   {curl} \\
     --header 'Content-Type: application/json' --data @{file} '{edges.api.url}{path}'
