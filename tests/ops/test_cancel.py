@@ -19,10 +19,9 @@ from ops.cancel import Cancellation, cancel, cancellable
 from ops.saga_steps import read_steps
 from tests.fixtures import ORDER_STEPS, create_table, local_aws, order_function, store_item, stored_item
 from tests.ops.conftest import CARD, World
-from tests.ops.test_audit import STEPS
 from tests.saga.interpreter import Execution, TaskFailed
 from tests.saga.trial import check, late_actions_accepted
-from tests.sagas import SAGAS
+from tests.sagas import SAGAS, steps_module
 
 Call = tuple[str, str]
 Ops = Callable[..., tuple[int, str, str]]
@@ -112,7 +111,7 @@ def test_the_race_of_cancel_and_action_has_one_winner_in_every_order(starts: Map
 
 def run_and_cancel(world: World, state: str, *, after: bool, order_id: str = "1") -> tuple[Cancellation, Execution]:
     """Run a saga that is cancelled before or after the call of a state."""
-    steps = read_steps(world.client, STEPS[world.machine.demo.stack])
+    steps = read_steps(world.client, steps_module(world.machine.demo))
     answers: list[Cancellation] = []
 
     def intercept(called: str, _payload: Any, deliver: Callable[[], Any]) -> Any:
