@@ -1,13 +1,19 @@
 """Each mistake in a saga of one's own ends its synthesis with one line that names the step and the file."""
 
+import functools
 import os
+import runpy
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
+from aws_cdk import App
 
+from saga_stack.construct import app
 from saga_stack.construct.checks import require_functions
 from saga_stack.construct.steps import InvalidSagaError, Step
 
@@ -25,26 +31,44 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def synthesize(folder: Path) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if name != "CDK_OUTDIR"}
-    paths = {
+def test_without_a_mistake_the_stack_is_named_after_the_folder(folder: Path) -> None:
+    settings = {
         "PYTHONPATH": os.pathsep.join([str(folder), str(PROJECT)]),
         "CDK_CONTEXT_JSON": '{"aws:cdk:bundling-stacks": []}',
         "CDK_OUTDIR": str(folder / "cdk.out"),
         "PYTHONDONTWRITEBYTECODE": "1",
-        # The functions do not have it.
-        "SHOP_URL": "any",
     }
     command = [sys.executable, "-m", "sale.app"]
-    return subprocess.run(
-        command, cwd=folder, env=environment | paths, capture_output=True, text=True, check=False, timeout=120
+    done = subprocess.run(
+        command, cwd=folder, env={**os.environ, **settings}, capture_output=True, text=True, check=False, timeout=120
     )
-
-
-def test_without_a_mistake_the_stack_is_named_after_the_folder(folder: Path) -> None:
-    done = synthesize(folder)
     assert done.returncode == 0, done.stderr
     assert (folder / "cdk.out/SaleSaga-dev.template.json").exists()
+
+
+Synthesize: TypeAlias = Callable[[], str]
+
+
+@pytest.fixture
+def message_of_synthesis(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Synthesize]:
+    """Return a function that runs the CDK app and returns its error. In a process of its own it would start slowly."""
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setattr(app, "App", functools.partial(App, context={"aws:cdk:bundling-stacks": []}))
+    # The functions do not have it.
+    monkeypatch.setenv("SHOP_URL", "any")
+
+    def message() -> str:
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_module("sale.app", run_name="__main__")
+        out, err = capsys.readouterr()
+        assert (ended.value.code, out, err.count("\n")) == (2, "", 1)
+        return err
+
+    yield message
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("sale", "hire")]:
+        del sys.modules[name]
 
 
 @pytest.mark.parametrize(
@@ -133,27 +157,27 @@ def test_without_a_mistake_the_stack_is_named_after_the_folder(folder: Path) -> 
         ),
     ],
 )
-def test_a_mistake_is_reported_in_one_line(folder: Path, file: str, old: str, new: str, message: str) -> None:
+def test_a_mistake_is_reported_in_one_line(
+    folder: Path, message_of_synthesis: Synthesize, file: str, old: str, new: str, message: str
+) -> None:
     text = (folder / file).read_text()
     assert old in text
     (folder / file).write_text(text.replace(old, new))
-    done = synthesize(folder)
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
-    assert done.stderr.startswith("error: ")
-    assert message in done.stderr
+    shown = message_of_synthesis()
+    assert shown.startswith("error: ")
+    assert message in shown
 
 
-def test_a_stack_that_another_saga_has_is_reported(folder: Path) -> None:
+def test_a_stack_that_another_saga_has_is_reported(folder: Path, message_of_synthesis: Synthesize) -> None:
     shutil.copytree(folder / "sale", folder / "hire")
     saga = folder / "hire/saga.py"
     saga.write_text(saga.read_text().replace("file=__file__,", 'file=__file__, name="SaleSaga",'))
-    done = synthesize(folder)
-    assert (done.returncode, done.stderr) == (
-        *(2, "error: hire/saga.py has the same stack SaleSaga: give one of them another name=\n"),
+    assert message_of_synthesis() == (
+        "error: hire/saga.py has the same stack SaleSaga: give one of them another name=\n"
     )
 
 
-def test_functions_that_are_not_packed_are_reported(folder: Path) -> None:
+def test_functions_that_are_not_packed_are_reported(folder: Path, message_of_synthesis: Synthesize) -> None:
     (folder / "sale/app.py").write_text(
         """from sale.saga import SAGA
 from saga_stack.construct.app import synthesize
@@ -170,13 +194,9 @@ def stack(scope, id_, *, stage):
 synthesize(stack, "Any")
 """
     )
-    done = synthesize(folder)
-    assert (done.returncode, done.stderr) == (
-        2,
-        (
-            "error: sale/lambdas/handlers.py: reserve_seat (ReserveSeat) is not in the asset: "
-            "write the file, or add its folder to packages=\n"
-        ),
+    assert message_of_synthesis() == (
+        "error: sale/lambdas/handlers.py: reserve_seat (ReserveSeat) is not in the asset: "
+        "write the file, or add its folder to packages=\n"
     )
 
 

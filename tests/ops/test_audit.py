@@ -10,14 +10,9 @@ import pytest
 from ops.__main__ import main
 from tests.fixtures import store_item, stored_item
 from tests.ops.conftest import CARD, World
-from tests.sagas import each_saga
+from tests.sagas import each_saga, steps_module
 
-STEPS = {
-    "OrderSaga": "lambdas.order_steps",
-    "TripSaga": "examples.trip_booking.lambdas.trip_steps",
-    "TicketSaga": "examples.ticket_sale.lambdas.sale_steps",
-    "ParcelSaga": "examples.parcel_pickup.lambdas.parcel_steps",
-}
+TRIP_STEPS = "examples.trip_booking.lambdas.trip_steps"
 Item = dict[str, Any]
 Audit = Callable[..., tuple[int, Any]]
 
@@ -28,7 +23,7 @@ def audit(world: World, capsys: pytest.CaptureFixture[str]) -> Audit:
 
     def run(*arguments: str) -> tuple[int, Any]:
         capsys.readouterr()
-        module = STEPS[world.machine.demo.stack]
+        module = steps_module(world.machine.demo)
         status = main(["audit", "--json", "--steps", module, *arguments], connect=lambda _: world.client)
         out, err = capsys.readouterr()
         assert CARD not in out + err
@@ -262,7 +257,7 @@ def test_findings_and_estimate_are_shown_to_people(world: World, capsys: pytest.
         (("--since", "yesterday"), "argument --since: invalid time 'yesterday': use a past one such as 36h, 7d or "),
         (("--steps", "nothing.here"), "invalid steps 'nothing.here': name a module whose STEPS are StepSpecs, such as"),
         (("--steps", "json"), "invalid steps 'json': name a module whose STEPS are StepSpecs, such as"),
-        (("--steps", STEPS["TripSaga"]), f"the steps in {STEPS['TripSaga']} are not those of OrderSaga-dev: name"),
+        (("--steps", TRIP_STEPS), f"the steps in {TRIP_STEPS} are not those of OrderSaga-dev: name"),
     ],
 )
 def test_bad_arguments_are_one_line(

@@ -23,10 +23,9 @@ from ops.cancel import cancel, cancellable
 from ops.saga_steps import read_steps
 from tests.fixtures import ORDER_STEPS, create_table, local_aws, order_function, store_item, stored_item
 from tests.ops.conftest import CARD, World
-from tests.ops.test_audit import STEPS
 from tests.saga.interpreter import Execution, TaskFailed
 from tests.saga.trial import check, late_actions_accepted
-from tests.sagas import SAGAS
+from tests.sagas import SAGAS, steps_module
 
 Call = tuple[str, str]
 Ops = Callable[..., tuple[int, str, str]]
@@ -116,7 +115,7 @@ def test_the_race_of_cancel_and_action_has_one_winner_in_every_order(starts: Map
 
 def cancel_by_command(world: World) -> bool:
     """Cancel order 1 as the command does; return whether that is accepted."""
-    steps = read_steps(world.client, STEPS[world.machine.demo.stack])
+    steps = read_steps(world.client, steps_module(world.machine.demo))
     result = cancel(world.client, steps, cancellable(world.client, "1"))
     assert not result.is_accepted or world.machine.shape.actions[-1] in result.rejected
     return result.is_accepted
@@ -124,7 +123,7 @@ def cancel_by_command(world: World) -> bool:
 
 def cancel_by_api(world: World) -> bool:
     """Cancel order 1 by the HTTP API; return whether that is accepted."""
-    steps = read_steps(world.client, STEPS[world.machine.demo.stack])
+    steps = read_steps(world.client, steps_module(world.machine.demo))
     fallible = itertools.groupby((one for one in steps if one.compensation and one.spec), key=lambda one: one.part)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(api, "_stepfunctions", world.stepfunctions)
