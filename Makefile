@@ -67,10 +67,10 @@ local: install ## The local cloud with the stack and the web console, until Ctrl
 console: install ## The web console of a stack on AWS (STAGE=dev|prod, CONSOLE_PORT=8080, ARGS= such as --stack TripSaga-dev)
 	@$(BIN)/python -m ops console --stage $(STAGE) --port $(CONSOLE_PORT) $(ARGS)
 
-docs: install ## Redraw the state machine in the documents
+docs: install ## Redraw the state machine in the README
 	@$(CDK) synth --quiet --context stage=dev
 	@$(RUN) $(BIN)/python -m tests.infrastructure.definitions cdk.out
-	@$(BIN)/python -m ops graph --definition cdk.out/OrderSaga-dev.asl.json --into README.md docs/concepts.md
+	@$(BIN)/python -m ops graph --definition cdk.out/OrderSaga-dev.asl.json --into README.md
 
 screenshots: install ## The pictures of the web console in docs/images (needs Chromium and chromedriver)
 	@$(BIN)/python -m tests.screenshots
@@ -82,6 +82,8 @@ chaos: install ## Every pair of faults and every order of deliveries, of all sag
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SAGA),--saga $(SAGA)) $(ARGS)
 	@echo "200 orders at 16 at a time on the local cloud, functions killed and crashing at random"
 	@ORDERS=200 $(BIN)/python -m pytest --numprocesses=0 --quiet tests/e2e/test_processes.py -k many_orders
+	@echo "300 stuck sagas resumed by groups, with a command and without one"
+	@STUCK=300 $(BIN)/python -m pytest --numprocesses=0 --quiet tests/e2e/test_recovery.py
 
 mutants: install ## Change one expression of the saga at a time and expect a test to fail, for ten minutes (SEED= for other ones, ARGS=)
 	@$(BIN)/python -m tests.mutants $(if $(SEED),--seed $(SEED)) $(ARGS)

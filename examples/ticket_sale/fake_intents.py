@@ -1,12 +1,12 @@
 """PaymentIntents as Stripe's API reference defines them: their states, errors, search and ledger. No HTTP.
 
-Amounts are in the smallest unit of the currency. Parameters are form fields, such as ``metadata[sale_id]``.
+Amounts are in cents, those of the ledger in whole units. Parameters are form fields, such as ``metadata[sale_id]``.
 """
 
 import re
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Any, Literal
@@ -103,21 +103,6 @@ class Intent:
         return StripeError(400, "payment_intent_unexpected_state", message, payment_intent=self.json())
 
 
-@dataclass(frozen=True, kw_only=True)
-class Totals:
-    """What the PaymentIntents of a sale add up to.
-
-    Args:
-        captures: how many were captured.
-        captured: the captured amount.
-        open_authorizations: how many are authorized, and neither captured nor cancelled.
-    """
-
-    captures: int
-    captured: int
-    open_authorizations: int
-
-
 class Intents:
     """All PaymentIntents of an account. Callers hold a lock: one operation at a time.
 
@@ -146,25 +131,17 @@ class Intents:
         entries = [entry for intent, entry in self._entries if reference in intent.metadata.values()]
         return "provider: " + (", ".join(entries) or "nothing was authorized")
 
-    def totals(self, reference: str) -> Totals:
-        """Return what was captured for a sale, and what is still authorized."""
-        intents = [intent for intent in self._intents.values() if reference in intent.metadata.values()]
-        return Totals(
-            captures=sum(intent.status == "succeeded" for intent in intents),
-            captured=sum(intent.amount_received for intent in intents),
-            open_authorizations=sum(intent.status == "requires_capture" for intent in intents),
-        )
-
     def balance(self, reference: str) -> Decimal:
-        """Return what was captured for a sale, in whole units of the currency."""
-        return Decimal(self.totals(reference).captured) / 100
+        """Return what was captured for a sale."""
+        return self._sum(reference, lambda intent: intent.amount_received)
 
     def authorized(self, reference: str) -> Decimal:
         """Return what is authorized for a sale, and neither captured nor cancelled."""
-        intents = list(self._intents.values())
-        return sum(
-            (Decimal(one.amount_capturable) / 100 for one in intents if reference in one.metadata.values()), Decimal(0)
-        )
+        return self._sum(reference, lambda intent: intent.amount_capturable)
+
+    def _sum(self, reference: str, cents: Callable[[Intent], int]) -> Decimal:
+        intents = [intent for intent in list(self._intents.values()) if reference in intent.metadata.values()]
+        return Decimal(sum(map(cents, intents))) / 100
 
     def create(self, params: Params) -> Json:
         """Create an intent, and confirm it if ``confirm`` is true."""
@@ -217,7 +194,7 @@ class Intents:
         reason = _one_of(CANCELLATION_REASONS, params, "cancellation_reason")
         intent = self._intent(id_)
         intent.require_status("cancel", "requires_payment_method", "requires_confirmation", "requires_capture")
-        entry = "cancelled" if intent.amount_capturable else "cancelled unauthorized"
+        entry = "cancelled" if intent.amount_capturable else "cancelled an unauthorized"
         intent.status, intent.cancellation_reason, intent.canceled_at = "canceled", reason, int(self.now())
         self._change(intent, "canceled", entry)
         return intent.json()

@@ -9,9 +9,9 @@ In whatever order actions and compensations arrive, and however often:
 * a pivot is resolved once: it happened, or it never will.
 
 Nothing is read first: DynamoDB returns the row with the rejection (``ReturnValuesOnConditionCheckFailure``, Amazon
-DynamoDB API Reference, UpdateItem). The functions of a step that calls a provider write twice (provider_calls.py). An
-answer to a step that waits reads which saga waits, and its write repeats that as a condition (callbacks.py).
-All functions here raise botocore's errors if DynamoDB fails.
+DynamoDB API Reference, UpdateItem). The functions of a step that calls a provider write before and after the call, and
+read the row from their first write (provider_calls.py). An answer to a step that waits reads which saga waits, and its
+write repeats that as a condition (callbacks.py). All functions here raise botocore's errors if DynamoDB fails.
 """
 
 import re
@@ -193,9 +193,9 @@ def begin_waiting(row: Row, attributes: Attributes, token: str | None) -> Item:
 
 
 def store(row: Row, attributes: Attributes, *, compensates: bool = False) -> None:
-    """Store what the provider returned, before its call ends. The status stays.
+    """Store what the provider returned, if anything. The status stays.
 
-    Raises as ``act`` does if the row is not this saga's any more, or has left its side of the saga.
+    Raises SagaConflict if another saga owns the row, and StepCompensated if its compensation has begun, or has ended.
 
     Args:
         row: the row.
@@ -203,7 +203,7 @@ def store(row: Row, attributes: Attributes, *, compensates: bool = False) -> Non
         compensates: whether the call is that of the compensation. Default: that of an action or a confirmation.
     """
     phase = COMPENSATING if compensates else BEFORE_COMPENSATION
-    rejected_by = _update(row, _KEEP, f"{OWN} AND {phase}", stores=attributes).rejected_by
+    rejected_by = _update(row, _KEEP, f"{OWN} AND {phase}", stores=attributes).rejected_by if attributes else None
     if rejected_by is not None:
         require_own_and_live(row, rejected_by)
 

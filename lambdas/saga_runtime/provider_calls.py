@@ -66,7 +66,7 @@ class ProviderRequest:
             raise KeyExpired(
                 f"{step.entity} of {key[0]} {key[1]}: the provider may have forgotten the idempotency key {self.id} of "
                 f"{self.requested_at}, so nothing was requested: look up at the provider what this key{references} "
-                "has done, end it there, then settle the saga"
+                "has done, end it there, then close the saga with `ops close`"
             )
         return self.id
 

@@ -27,7 +27,7 @@ class StuckSagas(Construct):
     ``undelivered`` receives what the function could not report; ``rules`` call the function. Nothing here is encrypted
     with the stage's key, so that the reports arrive if the key is disabled.
 
-    EventBridge calls a function rather than the queue, because an event names no state (docs/adr/0008). The rules have
+    EventBridge calls a function rather than the queue, because an event names no state (docs/adr/0019). The rules have
     no dead-letter queue, because it would receive the whole event, which has the input; an alarm counts their failures.
 
     Args:

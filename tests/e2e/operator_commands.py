@@ -32,7 +32,7 @@ class Operator:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=600,
             check=False,
         )
         assert status in (None, done.returncode), done.stdout + done.stderr

@@ -1,20 +1,25 @@
-"""After an outage many sagas are stuck by two causes: they are resumed by groups, with a command and without one."""
+"""After an outage many sagas are stuck by two causes: they are resumed by groups, with a command and without one.
+
+``STUCK=300`` in the environment tries as many.
+"""
 
 import json
+import os
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
 
-from local.executions import start
+from local.executions import start_and_wait
 from tests.e2e.conftest import Faults
 from tests.e2e.operator_commands import Operator
 from tests.e2e.orders import valid, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("cloud")]
 
-OF_EACH = 4
+OF_EACH = int(os.environ.get("STUCK", "8")) // 2
 # The functions that fail, by the state in which the sagas get stuck.
 CAUSES = {"RefundPayment": "refund_payment", "DeleteOrder": "delete_order"}
 
@@ -29,9 +34,11 @@ class Outage:
         self.orders = {state: [valid() for _ in range(OF_EACH)] for state in CAUSES}
         for state, function in CAUSES.items():
             self._set(state, {"process_shipment": "crash before", function: "crash before"})
-        deployment = faults.deployment
-        self.executions = [start(deployment, order) for orders in self.orders.values() for order in orders]
-        wait_until(lambda: self.stuck() == dict.fromkeys(CAUSES, OF_EACH), "all are stuck", within_seconds=120)
+        orders = [order for orders in self.orders.values() for order in orders]
+        with ThreadPoolExecutor(8) as pool:
+            ended = pool.map(lambda order: start_and_wait(faults.deployment, order), orders)
+            self.executions = [one.arn for one in ended]
+        wait_until(lambda: self.stuck() == dict.fromkeys(CAUSES, OF_EACH), "all are reported")
 
     def _set(self, state: str, faults: dict[str, str]) -> None:
         for order in self.orders[state]:

@@ -30,7 +30,6 @@ def test_a_command_for_aws_runs_the_app_of_the_example(command: str) -> None:
     ).stdout
     assert '--app "python -m examples.ticket_sale.app"' in printed
     assert f"--context stage={'prod' if 'prod' in command else 'dev'}" in printed
-    assert ("--context provider_url=https://..." in printed) is ("deploy" in command)
 
 
 def test_the_tutorial_has_commands_for_aws() -> None:

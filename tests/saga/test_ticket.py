@@ -32,7 +32,7 @@ def run(machine: Interpreter, **faults: Fault) -> Execution:
         ("1-success", "authorized 60.00, captured 60.00"),
         ("2-slow-provider", "authorized 60.01, captured 60.01"),
         ("3-silent-provider", "authorized 60.02, cancelled 60.02"),
-        ("4-declined", "declined 60.00, cancelled unauthorized 60.00"),
+        ("4-declined", "declined 60.00, cancelled an unauthorized 60.00"),
         ("5-failed-ticket", "authorized 60.00, cancelled 60.00"),
     ],
 )

@@ -17,6 +17,7 @@ from typing import Any
 import boto3
 import pytest
 
+from examples.ticket_sale.fake_intents import StripeError
 from examples.ticket_sale.fake_stripe import FakeStripe, serving
 from examples.ticket_sale.lambdas import handlers, stripe_client
 from examples.ticket_sale.lambdas.stripe_client import StripeFault
@@ -188,7 +189,7 @@ def test_an_authorization_is_cancelled_by_its_id_and_a_repeated_delivery_request
 
 @pytest.mark.parametrize(
     ("method", "message"),
-    [(DECLINED, "payment_method was declined"), ("pm_unknown", "payment_method is unknown to the payment provider")],
+    [(DECLINED, "payment_method was declined"), ("pm_unknown", "payment_method was rejected by the payment provider")],
 )
 @pytest.mark.parametrize("attempts", [1, 2])
 def test_a_payment_method_that_is_declined_or_unknown_is_rejected_without_its_value(
@@ -201,6 +202,26 @@ def test_a_payment_method_that_is_declined_or_unknown_is_rejected_without_its_va
         assert method not in str(rejection.value)
     assert sale.cancel()["status"] == "CANCELLED"
     assert set(world.statuses(sale.id)) <= {"canceled"}
+
+
+@pytest.mark.parametrize(
+    ("param", "error", "message"),
+    [
+        ("amount", InvalidInput, "price was rejected by the payment provider"),
+        ("currency", StripeFault, "Stripe responded with status 400, amount_too_small"),
+    ],
+)
+def test_a_sale_that_stripe_does_not_accept_is_rolled_back(
+    world: World, monkeypatch: pytest.MonkeyPatch, param: str, error: type[Exception], message: str
+) -> None:
+    def reject(_params: object) -> Any:
+        raise StripeError(400, "amount_too_small", "too small", is_saved=False, param=param)
+
+    monkeypatch.setattr(world.fake, "create", reject)
+    sale = new_sale(world)
+    with pytest.raises(error, match=message):
+        sale.authorize()
+    assert sale.cancel()["status"] == "CANCELLED"
 
 
 @pytest.mark.parametrize("field", [{"method": ""}, {"method": "x" * 101}], ids=["empty", "too long"])
@@ -389,7 +410,7 @@ def test_the_api_key_is_read_once_and_again_after_a_rotation(world: World, monke
     for _ in range(2):
         new_sale(world).authorize()
     assert len(reads) == 1
-    world.secrets.put_secret_value(SecretId=world.arn, SecretString=world.fake.rotate_key())
+    world.secrets.put_secret_value(SecretId=world.arn, SecretString=f"{world.fake.rotate_key()}\n")
     sale = new_sale(world)
     assert sale.authorize()["status"] == "AUTHORIZED"
     assert (len(reads), sale.totals) == (2, (0, 60))

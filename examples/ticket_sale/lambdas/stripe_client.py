@@ -52,7 +52,8 @@ class StripeCall:
 
     def _client(self, api_key: str) -> StripeClient:
         return StripeClient(
-            api_key,
+            # A file that the key was put from may end with a line end.
+            api_key.strip(),
             base_addresses={"api": os.environ["PROVIDER_URL"].rstrip("/")},
             max_network_retries=0,
             http_client=self._http,

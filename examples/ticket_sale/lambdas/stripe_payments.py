@@ -35,6 +35,8 @@ INTENT = "payment_intent"
 CURRENCY = "eur"
 # In the smallest unit of the currency.
 CENTS = 100
+# The fields of a sale by the parameters that are made of them.
+FIELDS = {"payment_method": "payment_method", "amount": "price"}
 
 
 @faults()
@@ -82,7 +84,7 @@ def capture(request: ProviderRequest) -> Attributes:
         if status == "canceled":
             raise StripeFault(
                 f"{_row(request)}: {id_} was cancelled before its capture, as Stripe does after 7 days: have the buyer "
-                "pay in another way or take back the ticket, then settle the saga"
+                "pay in another way or take back the ticket, then close the saga with `ops close`"
             ) from None
         if status != "succeeded":
             raise
@@ -92,7 +94,7 @@ def capture(request: ProviderRequest) -> Attributes:
 def _created(call: StripeCall, request: ProviderRequest) -> str:
     """Create the intent without confirming it, once for each key; return its id.
 
-    Raises KeyExpired, and InvalidInput if Stripe does not know the payment method: then it has created nothing.
+    Raises KeyExpired, and InvalidInput if Stripe rejects a field of the sale.
     """
     sale, row = request.input, request.row
     params: PaymentIntentCreateParams = {
@@ -113,8 +115,8 @@ def _created(call: StripeCall, request: ProviderRequest) -> str:
     try:
         return call.make(lambda client: client.v1.payment_intents.create(params, {"idempotency_key": key})).id
     except stripe.InvalidRequestError as error:
-        if error.param == "payment_method":
-            raise InvalidInput("payment_method is unknown to the payment provider: use another one") from None
+        if field := FIELDS.get(error.param or ""):
+            raise InvalidInput(f"{field} was rejected by the payment provider: use another one") from None
         raise
 
 
@@ -133,7 +135,8 @@ def _to_cancel(call: StripeCall, request: ProviderRequest) -> Sequence[str]:
         return _found(call, request)
     try:
         id_ = _created(call, request)
-    except InvalidInput:
+    except (InvalidInput, stripe.InvalidRequestError):
+        # Stripe would have repeated its response if the authorization had created an intent with this key.
         return []
     request.store({INTENT: id_})
     return [id_]
@@ -145,7 +148,9 @@ def _cancel(call: StripeCall, request: ProviderRequest, id_: str) -> None:
     except stripe.InvalidRequestError:
         status = _status(call, id_)
         if status == "succeeded":
-            raise StripeFault(f"{_row(request)}: {id_} is captured: refund it, then settle the saga") from None
+            raise StripeFault(
+                f"{_row(request)}: {id_} is captured: refund it, then close the saga with `ops close`"
+            ) from None
         if status != "canceled":
             raise
 
