@@ -93,7 +93,9 @@ class Injector:
         """Send the answer to a task that waits, as the faults say; without a fault, as the demo's other party does."""
         faults = self.faults.get(state, ())
         if state in self.accepted:
+            # Its sender sends it no more.
             self.problems.append(f"11: the answer to {state} was accepted, but its task waits")
+            return
         if not any(isinstance(fault, AnswerFault) for fault in faults):
             self.machine.answer_in_time(state, payload)
             return
