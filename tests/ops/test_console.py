@@ -46,16 +46,6 @@ def app(world: World) -> Flask:
     return create_app(world.client, hosts=allowed_hosts("127.0.0.1", 8080), presets=INPUTS, token=TOKEN)
 
 
-@pytest.mark.parametrize("commands", ["", "curl 'http://127.0.0.1/orders'"])
-def test_the_first_page_shows_the_commands_of_the_api_if_there_is_one(world: World, commands: str) -> None:
-    app = create_app(
-        world.client, hosts=allowed_hosts("127.0.0.1", 8080), presets=INPUTS, token=TOKEN, api_commands=commands
-    )
-    page = Client(app.test_client()).get("/").text
-    assert ("HTTP API" in page) is bool(commands)
-    assert str(escape(commands)) in page
-
-
 class Client:
     """A page of the console, as the server sees it. No response may contain the card number."""
 
@@ -651,3 +641,13 @@ def test_a_console_that_cannot_start_reports_why_in_one_line(
     assert capsys.readouterr().err == "error: no stack X in us-east-1\n"
     assert console(client=OpsError("no complete credentials")) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("commands", ["", "curl 'http://127.0.0.1/orders'"])
+def test_the_first_page_shows_the_commands_of_the_api_if_there_is_one(world: World, commands: str) -> None:
+    app = create_app(
+        world.client, hosts=allowed_hosts("127.0.0.1", 8080), presets=INPUTS, token=TOKEN, api_commands=commands
+    )
+    page = Client(app.test_client()).get("/").text
+    assert ("HTTP API" in page) is bool(commands)
+    assert str(escape(commands)) in page

@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from lambdas import order_api
 from lambdas.saga_runtime import api
 from lambdas.saga_runtime.errors import SagaConflict, StepCompensated
-from tests.fixtures import create_table, local_aws, order_function, stored_rows
+from tests.fixtures import create_table, local_aws, order_function, stored_item, stored_rows
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -114,6 +114,11 @@ def get(id_: str, *, query: dict[str, str] | None = None, headers: dict[str, str
 def cancel(id_: str) -> dict[str, Any]:
     event = request("POST /orders/{id+}", pathParameters={"id": f"{id_}/cancel"}, rawPath=f"/orders/{id_}/cancel")
     return order_api.cancel_order(event, None)
+
+
+def stored_items() -> list[dict[str, Any]]:
+    """Return the rows of order 1 as DynamoDB has them."""
+    return [item for entity in ("ORDER", "PAYMENT", "SHIPMENT") if (item := stored_item("1", entity))]
 
 
 def body(response: dict[str, Any]) -> dict[str, Any]:
@@ -450,6 +455,7 @@ def test_a_saga_that_has_not_run_is_cancelled_and_so_is_its_repetition(states: S
         "PAYMENT": "REFUNDED",
         "SHIPMENT": "CANCELLED",
     }
+    assert {row["history"]["L"][-1]["M"]["reason"]["S"] for row in stored_items()} == {"cancelled by request"}
     assert cancel("1") == first
     for function in ("create_order", "process_payment", "process_shipment"):
         with pytest.raises(StepCompensated):
