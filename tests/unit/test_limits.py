@@ -23,18 +23,14 @@ from lambdas.saga_runtime.validation import line
 from templates.saga_provider.lambdas import provider
 from tests import charges
 from tests.charges import SCHEMA as SALE_SCHEMA
-from tests.fixtures import TABLE, create_table
+from tests.fixtures import ORDER_STEPS, TABLE, create_table
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 ORDER: dict[str, object] = {"order_id": "1", "total": 100, "card_no": "5500 0000 1111", "address": "123 st"}
 ARN = "arn:aws:states:us-east-1:123456789012:execution:OrderSaga-dev-OrderFulfilment:" + "n" * 36
-PAIRS = (
-    ("create_order", "delete_order"),
-    ("process_payment", "refund_payment"),
-    ("process_shipment", "cancel_shipment"),
-)
+PAIRS = [(step.action, step.compensation) for step, _ in ORDER_STEPS]
 JANUARY, APRIL = "2026-01-01T00:00:00.000Z", "2026-04-02T00:00:00.000Z"
 
 
