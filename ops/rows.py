@@ -21,7 +21,7 @@ def projection(key: str) -> dict[str, Any]:
     """Return the parameters with which a request returns what ``read_row`` reads."""
     return {
         "ProjectionExpression": "#key, entity, #status, saga_id, saga_started_at, fence, history, "
-        "previous_history, confirmed_at",
+        "previous_history, confirmed_at, confirmation_requested_at",
         "ExpressionAttributeNames": {"#key": key, "#status": "status"},
     }
 

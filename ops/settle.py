@@ -13,12 +13,13 @@ from typing import Any
 
 from lambdas.saga_runtime.barrier import SagaIdentity
 from lambdas.saga_runtime.cancellation import is_execution
+from lambdas.saga_runtime.steps import StepSpec
 from ops.client import SagaClient
 from ops.display import printable
 from ops.errors import FunctionFailed, NotSettleable, OpsError
 from ops.invariants import ExpectedRow, incomplete_rows, owned_rows
 from ops.model import Execution, Outcome
-from ops.rows import Rows, identity_of, known_execution, owner, stored_rows
+from ops.rows import Row, Rows, identity_of, known_execution, owner, stored_rows
 from ops.saga_steps import DeployedStep, Function, Kind, read_steps
 
 # How long Step Functions may not know yet that an execution has started.
@@ -74,7 +75,11 @@ class Settler:
         rows = self._rows()
         owned = owned_rows(self._expected, self._saga.id, rows)
         complete = not incomplete_rows(self._expected, self._saga.id, rows)
-        completes = any(step.kind is Kind.PIVOT and step.spec and step.spec.entity in owned for step in self._steps)
+        completes = any(
+            step.kind is Kind.PIVOT or _is_confirming(rows[step.spec.entity], step.spec)
+            for step in self._steps
+            if step.spec and step.spec.entity in owned
+        )
         calls: Iterator[Function] = iter(())
         if owned and not complete:
             calls = self._completions() if completes else self._compensations(rows)
@@ -173,6 +178,11 @@ class Settler:
         if not plan.completes:
             payload["failure"] = {"step": call.state, "error": "Settled", "reason": "an operator settled the saga"}
         return payload
+
+
+def _is_confirming(row: Row, spec: StepSpec) -> bool:
+    """Return whether a retriable step has confirmed the row or begun to: the saga has passed the point of no return."""
+    return "confirmation_requested_at" in row or row["status"] == spec.confirmed
 
 
 def can_be_redriven(execution: Execution) -> bool:

@@ -123,6 +123,27 @@ def test_a_saga_whose_pivot_happened_is_completed(world: World, ops: Ops) -> Non
     assert ops("settle", name_of(stuck), "--yes")[1] == "nothing to settle: trip 1 is complete or has no live row\n"
 
 
+@pytest.mark.parametrize("saga", ["ticket_sale"], indirect=True)
+def test_a_saga_that_may_have_captured_the_payment_is_completed(world: World, ops: Ops) -> None:
+    """The capture was performed and its response lost: to roll back would void a ticket that is paid for."""
+
+    def lose_the_response(state: str, _payload: Any, deliver: Callable[[], Any]) -> Any:
+        answer = deliver()
+        if state == "CapturePayment":
+            change("PAYMENT", set_to("status", {"S": "AUTHORIZED"}))
+            raise TaskFailed("Crash", "lost")
+        return answer
+
+    world.machine.intercept = lose_the_response
+    stuck = world.machine.run({**world.machine.demo.input("1-success"), "sale_id": "1"})
+    assert stuck.states[-1] == "CapturePayment"
+    make_old(world)
+    status, out, _ = ops("settle", name_of(stuck), "--yes", "--json")
+    assert (status, json.loads(out)["called"]) == (0, ["CapturePayment"])
+    statuses = {row["status"] for row in world.machine.rows("1").values()}
+    assert statuses == {"RESERVED", "CAPTURED", "ISSUED"}
+
+
 def test_a_direct_call_is_settled(world: World, ops: Ops) -> None:
     world.machine.call("CreateOrder", world.machine.demo.input("1-success"))
     assert ops("settle", "1", "--yes")[:2] == (0, "settled order 1: DeleteOrder\n")
