@@ -258,7 +258,8 @@ def end_compensation(row: Row, attributes: Attributes) -> None:
 def resolve(row: Row) -> bool:
     """Return whether the action of this saga happened; if it did not, reject it from now on. The answer is final."""
     rejected_by = _compensate_if(row, MISSING)
-    return rejected_by is not None and row.owns(rejected_by) and rejected_by["status"] != row.step.compensated
+    failed = (row.step.rejected, row.step.compensating, row.step.compensated)
+    return rejected_by is not None and row.owns(rejected_by) and rejected_by["status"] not in failed
 
 
 def begin_confirmation(row: Row) -> Item | None:

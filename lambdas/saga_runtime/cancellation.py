@@ -23,7 +23,7 @@ class Cancellation:
     """The answer to a request to cancel a saga.
 
     Args:
-        rejected: the states whose actions are rejected from now on; none if it is too late.
+        rejected: the states whose actions have failed or are rejected from now on; none if it is too late.
         too_late: the states whose actions have begun, if it is too late.
     """
 

@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
-from lambdas.saga_runtime import api, cancellation
+from lambdas.saga_runtime import api, barrier, cancellation
 from lambdas.saga_runtime.barrier import Row, SagaIdentity
 from lambdas.saga_runtime.errors import BusinessError
 from lambdas.saga_runtime.names import state_name
 from lambdas.saga_runtime.own_table import OWN_TABLE
+from lambdas.saga_runtime.steps import Schema, StepSpec
 from local.order_demo import ORDER_DEMO
 from ops.__main__ import main
 from ops.cancel import cancel, cancellable
@@ -112,6 +113,38 @@ def test_the_race_of_cancel_and_action_has_one_winner_in_every_order(starts: Map
         row.explore(None, Counter(calls), frozenset())
     assert row.problems == set()
     assert row.answers == {"done", "rejected", "cancelled", "too late"}
+
+
+def test_a_last_step_that_has_failed_is_not_about_to_be_confirmed() -> None:
+    """Its saga is rolling back, so a request to cancel it is accepted."""
+    schema = Schema(noun="parcel", key="parcel_id", fields=("parcel_id",))
+    step = StepSpec(
+        action="arrange_pickup",
+        schema=schema,
+        entity="PICKUP",
+        in_progress="ARRANGING",
+        live="ARRANGED",
+        rejected="REFUSED",
+        compensating="CANCELLING",
+        compensated="CANCELLED",
+    )
+    saga = SagaIdentity(id="S", started_at=STARTS["S"])
+    ways: dict[str, Callable[[Row], object]] = {
+        "REFUSED": lambda row: barrier.answer(row, "REFUSED", {}),
+        "CANCELLING": barrier.begin_compensation,
+        "CANCELLED": barrier.compensate,
+    }
+    with local_aws():
+        create_table(schema.key)
+        for status, fail in ways.items():
+            row = Row(step=step, key=(schema.key, status), saga=saga, table=OWN_TABLE)
+            barrier.begin_action(row, {})
+            assert cancellation.cancel([[row]]).too_late == ("ArrangePickup",)
+            fail(row)
+            before = barrier.read(OWN_TABLE, step, row.key)
+            assert before["status"] == status
+            assert cancellation.cancel([[row]]).rejected == ("ArrangePickup",)
+            assert barrier.read(OWN_TABLE, step, row.key) == before
 
 
 def cancel_by_command(world: World) -> bool:
