@@ -196,9 +196,8 @@ def _serve(demo: Demo, port: int, console_port: int | None, *, with_api: bool) -
     progress(f"starting the local cloud on {HOST}:{port}, with IAM policies enforced")
     with demo.serving() as provider, local_cloud(port) as cloud:
         deployment = _deployed(cloud, progress, demo, provider, {"api": "true"} if with_api else {})
-        broken = demo.stuck.compensation if demo.stuck else ""
         api_commands = _api_commands(cloud, deployment.stack, demo) if with_api else ""
-        with _web_console(cloud, deployment, console_port, broken=broken, commands=api_commands) as web_console:
+        with _web_console(cloud, deployment, demo, console_port, commands=api_commands) as web_console:
             progress("ready")
             console.print(f"\n{_commands(cloud, deployment.stack, demo)}", markup=False)
             if api_commands:
@@ -215,17 +214,17 @@ def _serve(demo: Demo, port: int, console_port: int | None, *, with_api: bool) -
 
 @contextlib.contextmanager
 def _web_console(
-    cloud: LocalCloud, deployment: Deployment, port: int | None, *, broken: str = "", commands: str = ""
+    cloud: LocalCloud, deployment: Deployment, demo: Demo, port: int | None, *, commands: str
 ) -> Iterator["subprocess.Popen[bytes] | None"]:
     """Serve the web console, with the local cloud's credentials, while the block runs. Raises LocalError.
 
-    It has a switch that breaks the function ``broken``, and shows commands to try. Default: neither.
+    It has a switch that breaks the compensation that gets stuck in the demo, and shows commands to try.
     """
     if port is None:
         yield None
         return
     command = [sys.executable, "-m", "local.console", str(os.getpid()), deployment.stack.name, str(port)]
-    command += [broken, commands]
+    command += [demo.specs_module.__name__, str(demo.folder), demo.stuck.compensation if demo.stuck else "", commands]
     with (
         (cloud.folder / CONSOLE_LOG).open("wb") as log,
         running(command, cwd=PROJECT, env=cloud.client_environment(), output=log) as process,

@@ -1,20 +1,22 @@
-"""Serves the web console until its parent ends: ``python -m local.console PARENT STACK PORT [FUNCTION [COMMANDS]]``.
+"""Serves the web console until its parent ends.
 
-With a function, such as ``refund_payment``, the console has a switch that breaks it. It shows the commands for the HTTP
-API. Either may be empty.
+``python -m local.console PARENT STACK PORT STEPS PRESETS [FUNCTION [COMMANDS]]``: STEPS is a module, PRESETS a folder,
+as of ``python -m ops console``. With a function, such as ``refund_payment``, the console has a switch that breaks it.
+It shows the commands for the HTTP API. Either may be empty.
 """
 
 import functools
 import os
 import sys
 import threading
+from pathlib import Path
 
 from local.server import end_with
 
 
 def main() -> int:
     """Watch the parent, whose process id is the first argument, and serve the console."""
-    parent, stack, port, *options = sys.argv[1:]
+    parent, stack, port, steps, presets, *options = sys.argv[1:]
     function, commands = (*options, "", "")[:2]
     threading.Thread(target=end_with, args=(int(parent),), daemon=True).start()
     # Slow imports: the watch starts before.
@@ -24,7 +26,6 @@ def main() -> int:
     from local.cloud import HOST  # noqa: PLC0415
     from local.outage import Outage  # noqa: PLC0415
     from ops.connection import Target, connect  # noqa: PLC0415
-    from ops.console.form import PRESETS  # noqa: PLC0415
     from ops.console.server import Address, serve  # noqa: PLC0415
     from ops.errors import OpsError, explained  # noqa: PLC0415
 
@@ -35,7 +36,15 @@ def main() -> int:
         outage = Outage(session, endpoint, stack=stack, function=function, skip_waits=True) if function else None
         address = Address(host=HOST, port=int(port))
         ready = functools.partial(print, flush=True)
-        serve(client, address, presets=PRESETS, ready=ready, outage=outage, api_commands=commands)
+        serve(
+            client,
+            address,
+            steps=steps,
+            presets=Path(presets),
+            ready=ready,
+            outage=outage,
+            api_commands=commands,
+        )
     except OpsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 from typing import Protocol, TypeAlias
 
 from rich.console import Console
@@ -116,7 +116,7 @@ class Demo:
         stack: the name of its stack without the stage.
         module: the module that contains the ``STEPS`` of the state machine.
         app: the module of the CDK app. Default: ``module``.
-        specs: the steps as their functions see them, by entity.
+        specs_module: the module whose ``STEPS`` are the steps as their functions see them, by entity.
         completion: the last state of an execution that succeeds. Default: the one without a write of its own.
         failed: the Fail state.
         folder: the folder of the inputs, one file ``<name>.json`` each.
@@ -134,7 +134,7 @@ class Demo:
     stack: str
     module: str
     app: str | None = None
-    specs: Mapping[str, StepSpec]
+    specs_module: ModuleType
     completion: str = "Completed"
     failed: str
     folder: Path
@@ -145,6 +145,12 @@ class Demo:
     answering: Answering = no_answers
     context: Mapping[str, str] = field(default_factory=dict)
     stuck: StuckScenario | None = None
+
+    @property
+    def specs(self) -> Mapping[str, StepSpec]:
+        """The steps as their functions see them, by entity."""
+        steps: Mapping[str, StepSpec] = self.specs_module.STEPS
+        return steps
 
     @property
     def schema(self) -> Schema:

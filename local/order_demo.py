@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from lambdas.order_steps import STEPS
+from lambdas import order_steps
 from local.demo import Demo, Scenario, StuckScenario
 
 ORDER_DEMO = Demo(
     stack="OrderSaga",
     app="app",
     module="saga_stack.order_saga",
-    specs=STEPS,
+    specs_module=order_steps,
     completion="ConfirmOrder",
     failed="OrderFailed",
     folder=Path(__file__).parent / "scenarios",

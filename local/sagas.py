@@ -5,9 +5,8 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 
-from lambdas.saga_runtime.steps import StepSpec
 from local.demo import Answer, Answering, Demo, Scenario, Serving, no_answer, no_answers, no_provider
 from local.errors import LocalError
 from saga_stack.construct.saga import Saga, module_of, root_of
@@ -19,7 +18,7 @@ EXAMPLES = PROJECT / "examples"
 def demo_of(
     saga: Saga,
     *,
-    specs: Mapping[str, StepSpec],
+    specs_module: ModuleType,
     scenarios: Mapping[str, Scenario],
     serving: Serving = no_provider,
     amount: str = "",
@@ -32,7 +31,7 @@ def demo_of(
         stack=saga.stack,
         module=saga.module,
         app=f"{saga.module.rpartition('.')[0]}.app",
-        specs=specs,
+        specs_module=specs_module,
         failed=saga.failed,
         folder=saga.folder / "scenarios",
         scenarios=scenarios,

@@ -15,6 +15,7 @@ from ops.graph import mermaid
 from ops.markdown import with_graph
 from ops.pictures import svg
 from ops.progress import progress_of
+from ops.saga_steps import DEFAULT_MODULE, add_steps_argument
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 DEFAULT_PORT = 8080
 LOOPBACK = "127.0.0.1"
 EXPOSE = "--expose-without-login"
+# The inputs of the order saga, DEFAULT_MODULE.
+ORDERS = Path(__file__).parent.parent / "local" / "scenarios"
 
 
 def add_graph(commands: "_SubParsersAction[ArgumentParser]", common: ArgumentParser) -> None:
@@ -54,8 +57,9 @@ def add_console(commands: "_SubParsersAction[ArgumentParser]", common: ArgumentP
         "--presets",
         type=Path,
         metavar="FOLDER",
-        help="orders to start from, NAME.json each; for the order saga (default: those of the demo)",
+        help="inputs to start from, NAME.json each (default: the demo's orders for the order saga)",
     )
+    add_steps_argument(console)
     console.set_defaults(run=serve_console)
 
 
@@ -78,7 +82,6 @@ def draw(client: SagaClient | None, options: argparse.Namespace) -> int:
 def serve_console(client: SagaClient, options: argparse.Namespace) -> int:
     """Serve the web console until interrupted."""
     # Here, because the server's library takes long to import.
-    from ops.console.form import PRESETS  # noqa: PLC0415
     from ops.console.server import Address, serve  # noqa: PLC0415
 
     address = Address(host=options.host, port=options.port)
@@ -92,7 +95,8 @@ def serve_console(client: SagaClient, options: argparse.Namespace) -> int:
         sys.stdout.write(f"The console of {client.stack.name}: {url}\nPress Ctrl-C to stop.\n")
         sys.stdout.flush()
 
-    serve(client, address, presets=options.presets or PRESETS, ready=ready)
+    orders = ORDERS if options.steps == DEFAULT_MODULE else None
+    serve(client, address, steps=options.steps, presets=options.presets or orders, ready=ready)
     return 0
 
 

@@ -86,6 +86,20 @@ def read_steps(client: SagaClient, module: str, *, execution: str | None = None)
     return steps
 
 
+def known_rows(client: SagaClient, module: str) -> Mapping[str, StepSpec]:
+    """Return the rows of the steps by entity; none if the default module is that of another saga.
+
+    Raises OpsError as ``read_steps`` does for any other module.
+    """
+    try:
+        steps = read_steps(client, module)
+    except OpsError:
+        if module != DEFAULT_MODULE:
+            raise
+        return {}
+    return {step.spec.entity: step.spec for step in steps if step.spec}
+
+
 def _specs_in(module: str) -> Mapping[str, StepSpec]:
     try:
         specs = importlib.import_module(module).STEPS

@@ -5,19 +5,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from local.cloud import HOST
+from local.demo import Demo
 from local.deployment import Deployment
+from local.order_demo import ORDER_DEMO
 from local.outage import Outage
-from ops.console.form import PRESETS, read_presets
+from ops.console.form import read_presets
 from ops.console.server import Address, allowed_hosts, create_app, listening, server_of
 
 
 @contextmanager
-def console_of(deployment: Deployment, outage: Outage | None = None) -> Iterator[str]:
+def console_of(deployment: Deployment, outage: Outage | None = None, *, demo: Demo = ORDER_DEMO) -> Iterator[str]:
     """Serve a console on a free port while the block runs, perhaps with a switch; yield its URL."""
     with listening(Address(host=HOST, port=0)) as listener:
         port = listener.getsockname()[1]
         app = create_app(
-            deployment.client, hosts=allowed_hosts(HOST, port), presets=read_presets(PRESETS), outage=outage
+            deployment.client,
+            hosts=allowed_hosts(HOST, port),
+            steps=demo.specs_module.__name__,
+            presets=read_presets(demo.folder),
+            outage=outage,
         )
         server = server_of(app, listener)
         thread = threading.Thread(target=server.serve_forever, daemon=True)

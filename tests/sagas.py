@@ -3,7 +3,6 @@
 import functools
 import importlib
 import os
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,11 +45,6 @@ def _shape(saga: SagaUnderTest) -> Shape:
 def _example(name: str) -> SagaUnderTest:
     saga, demo = example(name)
     return SagaUnderTest(name=name, stack=functools.partial(FolderSagaStack, saga=saga), demo=demo)
-
-
-def steps_module(demo: Demo) -> str:
-    """Return the name of a module whose ``STEPS`` are those of the demo."""
-    return next(name for name, module in sorted(sys.modules.items()) if vars(module).get("STEPS") is demo.specs)
 
 
 def saga_in(folder: Path) -> SagaUnderTest:

@@ -1,14 +1,14 @@
 """The parcels of the demo."""
 
 from examples.parcel_pickup.carrier import answer_in_time, answering
-from examples.parcel_pickup.lambdas.parcel_steps import STEPS
+from examples.parcel_pickup.lambdas import parcel_steps
 from examples.parcel_pickup.saga import SAGA
 from local.demo import Scenario
 from local.sagas import demo_of
 
 DEMO = demo_of(
     SAGA,
-    specs=STEPS,
+    specs_module=parcel_steps,
     answer=answer_in_time,
     answering=answering,
     # Two scenarios wait in vain. The task must last longer than its function, 10 s.

@@ -1,14 +1,14 @@
 """The sales of the demo."""
 
 from examples.ticket_sale.fake_stripe import serving
-from examples.ticket_sale.lambdas.sale_steps import STEPS
+from examples.ticket_sale.lambdas import sale_steps
 from examples.ticket_sale.saga import SAGA
 from local.demo import Scenario
 from local.sagas import demo_of
 
 DEMO = demo_of(
     SAGA,
-    specs=STEPS,
+    specs_module=sale_steps,
     serving=serving,
     amount="price",
     scenarios={

@@ -1,13 +1,13 @@
 """The trips of the demo."""
 
-from examples.trip_booking.lambdas.trip_steps import STEPS
+from examples.trip_booking.lambdas import trip_steps
 from examples.trip_booking.saga import SAGA
 from local.demo import Scenario
 from local.sagas import demo_of
 
 DEMO = demo_of(
     SAGA,
-    specs=STEPS,
+    specs_module=trip_steps,
     scenarios={
         "1-success": Scenario(title="a complete trip"),
         "2-failed-flight": Scenario(title="no flight", fails="reserve_flight"),

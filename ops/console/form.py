@@ -1,29 +1,23 @@
 """The form that starts a saga: presets, fields, and the check of an input by the rules of the steps.
 
-Only the steps of the order saga are known here (lambdas/order_steps.py). The input of any other saga is one JSON text.
+If the steps are not known, the input is one JSON text.
 
 The values of sensitive fields can be sent to the console; no page, response or message contains them.
 """
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
 
-from lambdas.order_steps import SCHEMA, STEPS
 from lambdas.saga_runtime.errors import InvalidInput
 from lambdas.saga_runtime.steps import StepSpec
-from ops.definition import Definition
 from ops.errors import OpsError
 
 Input: TypeAlias = dict[str, object]
-# By entity.
-Steps: TypeAlias = Mapping[str, StepSpec]
-
-PRESETS = Path(__file__).parent.parent.parent / "local" / "scenarios"
 
 
 class InvalidForm(OpsError):  # noqa: N818 (like the other errors of ops)
@@ -37,12 +31,12 @@ class Preset:
     name: str
     input: Input
 
-    def for_page(self) -> dict[str, object]:
+    def for_page(self, sensitive: Sequence[str]) -> dict[str, object]:
         """Return the preset for the page: all fields as text, without the sensitive ones."""
         fields = {
             name: value if isinstance(value, str) else json.dumps(value)
             for name, value in self.input.items()
-            if name not in SCHEMA.sensitive
+            if name not in sensitive
         }
         return {"name": self.name, "fields": fields, "has_secrets": len(fields) < len(self.input)}
 
@@ -58,12 +52,6 @@ def read_presets(folder: Path) -> tuple[Preset, ...]:
     if not presets:
         raise OpsError(f"no presets in {folder}: put files NAME.json there, or name another folder with --presets")
     return tuple(presets)
-
-
-def steps_of(definition: Definition, key: str) -> Steps:
-    """Return the steps of the order saga if the definition has its states, else no steps."""
-    is_order_saga = key == SCHEMA.key and definition.states.keys() >= {step.name for step in STEPS.values()}
-    return STEPS if is_order_saga else {}
 
 
 def answer_of(form: Mapping[str, object]) -> dict[str, object]:
@@ -89,11 +77,11 @@ class StartForm:
     Args:
         key: the field that identifies an input.
         steps: the steps of the saga; empty if they are not known.
-        presets: the inputs to start from.
+        presets: the inputs to start from; only of a saga whose steps are known.
     """
 
     key: str
-    steps: Steps
+    steps: Sequence[StepSpec]
     presets: tuple[Preset, ...]
 
     def for_page(self) -> dict[str, object]:
@@ -102,17 +90,17 @@ class StartForm:
             return {"key": self.key, "fields": (), "presets": ()}
         return {
             "key": self.key,
-            "fields": SCHEMA.fields,
-            "sensitive": SCHEMA.sensitive,
+            "fields": self.steps[0].schema.fields,
+            "sensitive": self._sensitive,
             "numbers": self._numbers,
-            "presets": [preset.for_page() for preset in self.presets],
+            "presets": [preset.for_page(self._sensitive) for preset in self.presets],
         }
 
     def input_of(self, form: Mapping[str, object]) -> Input:
         """Return the input that a form means. Raises InvalidForm.
 
         The form is ``{"fields": {NAME: TEXT}, "more": JSON, "secrets_of": PRESET | null}``. Empty fields are left out.
-        The text of a field that is a number in a preset becomes a number if it is one. Sensitive fields without a text
+        The text of a field that is no text in a preset is read as JSON if it is JSON. Sensitive fields without a text
         come from the preset ``secrets_of``. The object ``more`` is added as it is.
         """
         fields, more = form.get("fields"), form.get("more") or "{}"
@@ -123,7 +111,7 @@ class StartForm:
             raise InvalidForm(f'invalid JSON: must be an object, such as {{"{self.key}": "1"}}')
         secrets = next((preset.input for preset in self.presets if preset.name == form.get("secrets_of")), {})
         input_ = {
-            **{name: secrets[name] for name in SCHEMA.sensitive if name in secrets},
+            **{name: secrets[name] for name in self._sensitive if name in secrets},
             **{name: self._value(name, text) for name, text in fields.items() if text},
             **added,
         }
@@ -133,7 +121,7 @@ class StartForm:
 
     def rejection_of(self, input_: Input) -> str | None:
         """Return which step will reject the input, and why, without its values; None if all steps will accept it."""
-        for step in self.steps.values():
+        for step in self.steps:
             try:
                 step.schema.key_of(step.schema.validated(input_))
                 step.attributes(input_)
@@ -141,18 +129,24 @@ class StartForm:
                 return f"{step.name} will reject this: {error}"
         return None
 
+    @property
+    def _sensitive(self) -> Sequence[str]:
+        return self.steps[0].schema.sensitive if self.steps else ()
+
     @cached_property
+    def _examples(self) -> Input:
+        """The values that are no text in a preset, by their fields."""
+        inputs = [preset.input for preset in self.presets]
+        return {name: value for input_ in inputs for name, value in input_.items() if not isinstance(value, str)}
+
+    @property
     def _numbers(self) -> frozenset[str]:
         """The fields that are a number in a preset."""
-        return frozenset(name for preset in self.presets for name, value in preset.input.items() if _is_number(value))
+        return frozenset(name for name, value in self._examples.items() if type(value) in (int, float))
 
     def _value(self, name: str, text: str) -> object:
-        number = _parsed(text) if name in self._numbers else None
-        return number if _is_number(number) else text
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+        value = _parsed(text) if name in self._examples else None
+        return text if value is None or isinstance(value, str) else value
 
 
 def _parsed(text: str) -> object:

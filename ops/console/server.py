@@ -35,6 +35,7 @@ from ops.errors import (
 )
 from ops.model import Outcome
 from ops.pictures import mermaid_script
+from ops.saga_steps import DEFAULT_MODULE
 from ops.selection import Selection, read_time
 
 
@@ -55,7 +56,8 @@ def serve(
     client: SagaClient,
     address: Address,
     *,
-    presets: Path,
+    steps: str,
+    presets: Path | None,
     ready: Callable[[str], None],
     outage: Outage | None = None,
     api_commands: str = "",
@@ -65,17 +67,18 @@ def serve(
     Args:
         client: the client of the stack.
         address: the address to listen on.
-        presets: the folder of the presets.
+        steps: the module whose STEPS are those of the saga's functions.
+        presets: the folder of the presets; None for no presets.
         ready: called with the URL when the console answers.
         outage: a switch that breaks a function on purpose. Default: none.
         api_commands: commands that use the HTTP API, to be shown on the first page. Default: none.
     """
     mermaid_script()
-    inputs = read_presets(presets)
+    inputs = read_presets(presets) if presets else ()
     with listening(address) as listener:
         port: int = listener.getsockname()[1]
         hosts = allowed_hosts(address.host, port)
-        app = create_app(client, hosts=hosts, presets=inputs, outage=outage, api_commands=api_commands)
+        app = create_app(client, hosts=hosts, steps=steps, presets=inputs, outage=outage, api_commands=api_commands)
         server = server_of(app, listener)
         ready(f"http://{_bracketed(address.host)}:{port}/")
         server.serve_forever()
@@ -93,6 +96,7 @@ def create_app(
     client: SagaClient,
     *,
     hosts: frozenset[str],
+    steps: str = DEFAULT_MODULE,
     presets: tuple[Preset, ...],
     token: str | None = None,
     outage: Outage | None = None,
@@ -103,7 +107,8 @@ def create_app(
     Args:
         client: the client of the stack.
         hosts: the values of the Host header that it accepts.
-        presets: the inputs to start from; only the form of the order saga has them.
+        steps: the module whose STEPS are those of the saga's functions. Default: the order saga's.
+        presets: the inputs to start from, of the saga with these steps.
         token: the token against forged requests. Default: random.
         outage: a switch that breaks a function on purpose. Default: none.
         api_commands: commands that use the HTTP API, to be shown on the first page. Default: none.
@@ -120,9 +125,9 @@ def create_app(
 
     app.after_request(protected)
     app.register_error_handler(Exception, _failed)
-    views = Views(client)
+    views = Views(client, steps)
     app.jinja_env.globals["api_commands"] = api_commands
-    form = StartForm(client.stack.key, views.steps, presets if views.steps else ())
+    form = StartForm(client.stack.key, tuple(views.steps.values()), presets if views.steps else ())
     _add_pages(app, views, form, token)
     if outage:
         add_outage(app, outage)

@@ -14,7 +14,6 @@ from ops import documents
 from ops.answers import answer
 from ops.cancel import cancel, cancellable
 from ops.client import SagaClient
-from ops.console.form import steps_of
 from ops.definition import Definition, read_definition
 from ops.display import printable
 from ops.documents import Document
@@ -22,7 +21,7 @@ from ops.errors import NotAnswered, NotCancellable
 from ops.graph import CLASSES, mermaid
 from ops.model import Execution, Order, Outcome, SagaRun, StoredRow, StuckList
 from ops.progress import ICONS, progress_of
-from ops.saga_steps import DEFAULT_MODULE, read_steps
+from ops.saga_steps import known_rows, read_steps
 from ops.selection import Selection
 from ops.waits import waits_of
 
@@ -44,16 +43,17 @@ class Views:
     """The data of one stack's pages. Threads may share it.
 
     It caches executions that have ended cleanly, because Step Functions throttles DescribeExecution early.
-    ``states`` are the names of the state machine's states. ``steps`` are the steps of the saga, empty if they are not
-    known; then it is not known which rows are compensated.
+    ``states`` are the names of the state machine's states. ``steps`` are the steps of the saga by their rows, empty if
+    ``module``, the default one, is that of another saga; then it is not known which rows are compensated.
     """
 
-    def __init__(self, client: SagaClient) -> None:
+    def __init__(self, client: SagaClient, module: str) -> None:
         self.client = client
         self.noun = client.stack.noun
         definition = read_definition(client.definition(), where=client.stack.state_machine_arn)
         self.states = tuple(definition.states)
-        self.steps = steps_of(definition, client.stack.key)
+        self.steps = known_rows(client, module)
+        self._module = module
         self._ended: OrderedDict[str, Execution] = OrderedDict()
         self._definitions: dict[str, Definition] = {}
         self._lock = threading.Lock()
@@ -71,7 +71,10 @@ class Views:
         return {**documents.executions(found), "next_token": None}
 
     def execution(self, name: str) -> Document:
-        """Return an execution with its path, its graphs, its order's rows, and the meaning of its outcome."""
+        """Return an execution with its path, its graphs, its order's rows, and the meaning of its outcome.
+
+        ``rejectable`` are the states that wait for an answer which may reject their work.
+        """
         run, definition, rows = self._waiting(name)
         execution = cast("Execution", run.execution)
         order = self._shown(Order(order_id=execution.order_id or "", rows=rows, sagas=(run,)))
@@ -79,6 +82,7 @@ class Views:
         return {
             **saga,
             "rows": order["rows"],
+            "rejectable": [wait.state for wait in run.waits if self._can_be_rejected(wait.row.entity)],
             **_drawn(definition, run),
             "links": links(execution, self.client.stack.name),
             "meaning": meaning(execution, run, noun=self.noun),
@@ -137,7 +141,7 @@ class Views:
     def cancel(self, execution: str) -> Document:
         """Roll the saga of an ARN or a name back: ``{"cancelled", "rejected": [STATE]}``. Raises NotCancellable."""
         found = cancellable(self.client, execution)
-        result = cancel(self.client, read_steps(self.client, DEFAULT_MODULE, execution=found.arn), found)
+        result = cancel(self.client, read_steps(self.client, self._module, execution=found.arn), found)
         if not result.is_accepted:
             raise NotCancellable(f"too late: the {self.noun} is about to be confirmed")
         return {"cancelled": found.name, "rejected": list(result.rejected)}
@@ -185,6 +189,10 @@ class Views:
         document = documents.order(order)
         rows = zip(cast("list[Document]", document["rows"]), order.rows, strict=True)
         return {**document, "rows": [{**row, "compensated": self._is_compensated(stored)} for row, stored in rows]}
+
+    def _can_be_rejected(self, entity: str) -> bool:
+        """Return whether an answer may reject the work of a step. If the step is not known, its function decides."""
+        return entity not in self.steps or self.steps[entity].rejected is not None
 
     def _is_compensated(self, row: StoredRow) -> bool | None:
         step = self.steps.get(row.entity)

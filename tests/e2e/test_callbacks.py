@@ -98,7 +98,7 @@ def test_a_waiting_saga_is_answered_by_hand(parcels: Deployment, scheme: str) ->
     for name in (accepted, rejected):
         parcels.client.start({**DEMO.input("3-silent-carrier"), "parcel_id": name}, name=name)
         carrier._request(parcels, name)
-    with console_of(parcels) as url, browsers.browser() as driver:
+    with console_of(parcels, demo=DEMO) as url, browsers.browser() as driver:
         browsers.prefer(driver, scheme)
         for width in (1280, 360):
             browsers.resize(driver, width=width, height=900)

@@ -133,6 +133,7 @@ def page(driver: WebDriver, console: str) -> Page:
 def test_the_console_of_the_local_cloud_serves_until_it_is_interrupted(deployment: Deployment) -> None:
     port = free_port()
     command = [sys.executable, "-m", "local.console", str(os.getpid()), deployment.stack.name, str(port)]
+    command += [ORDER_DEMO.specs_module.__name__, str(ORDER_DEMO.folder)]
     environment = deployment.cloud.client_environment()
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -150,7 +151,7 @@ def test_the_console_of_the_local_cloud_serves_until_it_is_interrupted(deploymen
 def test_make_local_serves_the_console_until_it_ends(deployment: Deployment) -> None:
     port = free_port()
     with (
-        _web_console(deployment.cloud, deployment, port, broken="refund_payment", commands="curl a") as process,
+        _web_console(deployment.cloud, deployment, ORDER_DEMO, port, commands="curl a") as process,
         LOOPBACK.open(f"http://{HOST}:{port}/api/outage", timeout=10) as answer,
         LOOPBACK.open(f"http://{HOST}:{port}/", timeout=10) as home,
     ):
@@ -164,7 +165,7 @@ def test_make_local_reports_why_the_console_does_not_start(deployment: Deploymen
     unknown = replace(deployment, stack=replace(deployment.stack, name="None"))
     with (
         pytest.raises(LocalError, match="the web console ended with exit status 2: error: no stack None"),
-        _web_console(deployment.cloud, unknown, free_port()),
+        _web_console(deployment.cloud, unknown, ORDER_DEMO, free_port(), commands=""),
     ):
         pass
 

@@ -10,7 +10,7 @@ import pytest
 from ops.__main__ import main
 from tests.fixtures import store_item, stored_item
 from tests.ops.conftest import CARD, World
-from tests.sagas import each_saga, steps_module
+from tests.sagas import each_saga
 
 TRIP_STEPS = "examples.trip_booking.lambdas.trip_steps"
 Item = dict[str, Any]
@@ -23,7 +23,7 @@ def audit(world: World, capsys: pytest.CaptureFixture[str]) -> Audit:
 
     def run(*arguments: str) -> tuple[int, Any]:
         capsys.readouterr()
-        module = steps_module(world.machine.demo)
+        module = world.machine.demo.specs_module.__name__
         status = main(["audit", "--json", "--steps", module, *arguments], connect=lambda _: world.client)
         out, err = capsys.readouterr()
         assert CARD not in out + err

@@ -27,7 +27,7 @@ from tests.fixtures import ORDER_STEPS, create_table, local_aws, order_function,
 from tests.ops.conftest import CARD, World
 from tests.saga.interpreter import Execution, TaskFailed
 from tests.saga.trial import check, late_actions_accepted
-from tests.sagas import SAGAS, steps_module
+from tests.sagas import SAGAS
 
 Call = tuple[str, str]
 Ops = Callable[..., tuple[int, str, str]]
@@ -149,7 +149,7 @@ def test_a_last_step_that_has_failed_is_not_about_to_be_confirmed() -> None:
 
 def cancel_by_command(world: World) -> bool:
     """Cancel order 1 as the command does; return whether that is accepted."""
-    steps = read_steps(world.client, steps_module(world.machine.demo))
+    steps = read_steps(world.client, world.machine.demo.specs_module.__name__)
     result = cancel(world.client, steps, cancellable(world.client, "1"))
     assert not result.is_accepted or world.machine.shape.actions[-1] in result.rejected
     return result.is_accepted
@@ -157,7 +157,7 @@ def cancel_by_command(world: World) -> bool:
 
 def cancel_by_api(world: World) -> bool:
     """Cancel order 1 by the HTTP API; return whether that is accepted."""
-    steps = read_steps(world.client, steps_module(world.machine.demo))
+    steps = read_steps(world.client, world.machine.demo.specs_module.__name__)
     fallible = itertools.groupby((one for one in steps if one.compensation and one.spec), key=lambda one: one.part)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(api, "_stepfunctions", world.stepfunctions)

@@ -4,6 +4,7 @@ import ipaddress
 import json
 import re
 import socket
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,27 +16,27 @@ from flask.testing import FlaskClient
 from markupsafe import escape
 from werkzeug.test import TestResponse
 
-from lambdas.order_steps import STEPS
+from lambdas.order_steps import SCHEMA, STEPS
 from lambdas.saga_runtime.names import state_name
 from local.order_demo import ORDER_DEMO
 from ops.__main__ import main
 from ops.client import SagaClient
-from ops.commands import EXPOSE
+from ops.commands import EXPOSE, ORDERS
 from ops.connection import Target
 from ops.console import views
-from ops.console.form import PRESETS, StartForm, read_presets, steps_of
+from ops.console.form import StartForm, read_presets
 from ops.console.server import allowed_hosts, create_app
-from ops.definition import read_definition
 from ops.errors import OpsError, UnknownStack
+from ops.saga_steps import DEFAULT_MODULE, known_rows
 from tests.fixtures import ORDER_STEPS, store_item
 from tests.ops.conftest import CARD, World
 from tests.saga.interpreter import Execution
-from tests.sagas import SAGAS
+from tests.sagas import SAGAS, each_saga
 
 HOST = "127.0.0.1:8080"
 TOKEN = "a token"  # noqa: S105 (of a test)
-INPUTS = read_presets(PRESETS)
-ORDER_FORM = StartForm("order_id", STEPS, INPUTS)
+INPUTS = read_presets(ORDERS)
+ORDER_FORM = StartForm("order_id", tuple(STEPS.values()), INPUTS)
 
 
 parcel = pytest.mark.parametrize("saga", ["parcel_pickup"], indirect=True)
@@ -82,7 +83,7 @@ def client(app: Flask) -> Client:
 
 
 def filled(preset: str = "1-success", **fields: str) -> dict[str, Any]:
-    (shown,) = (one.for_page() for one in INPUTS if one.name == preset)
+    (shown,) = (one.for_page(SCHEMA.sensitive) for one in INPUTS if one.name == preset)
     known: Any = shown["fields"]
     return {"fields": {**known, **fields}, "secrets_of": preset, "name": fields.get("order_id", "1")}
 
@@ -212,7 +213,7 @@ def test_a_service_error_that_quotes_the_input_is_redacted(client: Client, world
     [
         ({"fields": {"total": "0.10", "card_no": "", "address": " x "}}, {"total": 0.1, "address": " x "}),
         ({"fields": {"total": "12 euros"}, "more": '{"note": [1]}'}, {"total": "12 euros", "note": [1]}),
-        *(({"fields": {"total": text}}, {"total": text}) for text in ("NaN", "Infinity", "1e400", "true", '"5"')),
+        *(({"fields": {"total": text}}, {"total": text}) for text in ("NaN", "Infinity", "1e400", "null", '"5"')),
         ({"fields": {"address": "5"}}, {"address": "5"}),
         ({"fields": {"card_no": "9"}, "secrets_of": "1-success"}, {"card_no": "9"}),
         ({"fields": {}, "secrets_of": "1-success"}, {"card_no": CARD}),
@@ -286,8 +287,66 @@ def test_the_execution_of_a_duplicate_says_that_it_changed_nothing(client: Clien
     assert "Another saga owns this order" in client.document("/api/execution", name="again")["meaning"]
 
 
+def own_client(world: World) -> Client:
+    """Return a page of a console that knows the steps and the presets of the saga."""
+    demo = world.machine.demo
+    hosts = allowed_hosts("127.0.0.1", 8080)
+    steps, presets = demo.specs_module.__name__, read_presets(demo.folder)
+    return Client(create_app(world.client, hosts=hosts, steps=steps, presets=presets, token=TOKEN).test_client())
+
+
+@each_saga
+def test_a_console_that_knows_the_steps_of_a_saga_has_its_form_its_presets_and_its_statuses(world: World) -> None:
+    client, demo = own_client(world), world.machine.demo
+    page = client.get("/").text
+    assert all(f'id="field-{field}"' in page for field in demo.schema.fields)
+    assert all(f">{name}</button>" in page for name in demo.scenarios)
+    texts = {
+        name: text if isinstance(text, str) else json.dumps(text) for name, text in demo.input("1-success").items()
+    }
+    started = body(client.post("/api/start", {"fields": texts, "name": "mine"}))
+    assert started["name"] == "mine"
+    run = client.document("/api/execution", name="mine")
+    assert run["execution"]["outcome"] == "fulfilled"
+    assert {row["entity"]: row["compensated"] for row in run["rows"]} == dict.fromkeys(demo.specs, False)
+    assert "is owned by execution mine" in client.check({"fields": texts})["text"]
+    bad = client.check({"fields": {demo.key: "2"}, "more": '{"unknown": 1}'})
+    assert "will reject this: unknown field 'unknown'" in bad["text"]
+
+
+@each_saga
+def test_a_console_that_knows_the_steps_of_a_saga_cancels_it(world: World) -> None:
+    client, demo = own_client(world), world.machine.demo
+    answers: list[TestResponse] = []
+
+    def intercept(state: str, _payload: Any, deliver: Callable[[], Any]) -> Any:
+        if state == world.machine.shape.actions[0]:
+            answers.append(client.post("/api/cancel", {"execution": "mine"}))
+        return deliver()
+
+    world.machine.intercept = intercept
+    ended = world.machine.run({**demo.input("1-success"), demo.key: "1"}, name="mine")
+    assert [answer.status_code for answer in answers] == [200]
+    assert ended.error == demo.failed
+
+
+@parcel
+@pytest.mark.parametrize("is_rejectable", [True, False])
+def test_only_a_step_whose_work_can_be_rejected_offers_that(world: World, *, is_rejectable: bool) -> None:
+    module = world.machine.demo.specs_module.__name__
+    shown = views.Views(world.client, module)
+    if not is_rejectable:
+        shown.steps = {**shown.steps, "PICKUP": replace(shown.steps["PICKUP"], rejected=None)}
+    world.machine.sender = lambda _state, _payload: seen.append(shown.execution("parcel"))
+    seen: list[Any] = []
+    world.run(name="parcel")
+    assert [run["rejectable"] for run in seen] == [["RequestPickup"] if is_rejectable else []]
+
+
 @other_sagas
-def test_another_saga_is_started_by_json_and_shown_in_its_own_words(client: Client, world: World) -> None:
+def test_without_its_steps_another_saga_is_started_by_json_and_shown_in_its_own_words(
+    client: Client, world: World
+) -> None:
     demo = world.machine.demo
     page = client.get("/").text
     assert f"<h1>{demo.noun.capitalize()}s</h1>" in page
@@ -353,12 +412,12 @@ def test_an_id_that_cannot_be_stored_has_no_owner(
     assert client.check(typed(json.dumps({world.machine.shape.key: "\ud800"})))["accepted"]
 
 
-def test_the_steps_are_known_only_if_the_state_machine_is_the_order_sagas(world: World) -> None:
-    definition = json.dumps(world.machine.shape.definition)
-    assert steps_of(read_definition(definition, where="here"), "order_id") == STEPS
-    assert steps_of(read_definition(definition, where="here"), "sale_id") == {}
-    other = definition.replace("ProcessShipment", "PrintTicket")
-    assert steps_of(read_definition(other, where="here"), "order_id") == {}
+@pytest.mark.parametrize("saga", ["trip_booking"], indirect=True)
+def test_only_the_default_module_may_be_that_of_another_saga(world: World) -> None:
+    assert known_rows(world.client, DEFAULT_MODULE) == {}
+    another = "examples.ticket_sale.lambdas.sale_steps"
+    with pytest.raises(OpsError, match=f"the steps in {another} are not those of TripSaga"):
+        known_rows(world.client, another)
 
 
 def test_executions_that_have_ended_cleanly_are_described_once(client: Client, world: World) -> None:

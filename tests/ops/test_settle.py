@@ -15,7 +15,7 @@ from tests.ops.conftest import CARD, World
 from tests.ops.test_audit import change, remove, set_to
 from tests.saga.interpreter import Execution, TaskFailed, deliver_at_once
 from tests.saga.trial import ledger_violations
-from tests.sagas import each_saga, steps_module
+from tests.sagas import each_saga
 
 OLD = datetime.now(UTC) - timedelta(days=15)
 Ops = Callable[..., tuple[int, str, str]]
@@ -27,7 +27,7 @@ def ops(world: World, capsys: pytest.CaptureFixture[str]) -> Ops:
 
     def run(command: str, *arguments: str) -> tuple[int, str, str]:
         capsys.readouterr()
-        steps = steps_module(world.machine.demo)
+        steps = world.machine.demo.specs_module.__name__
         # The functions run in this process, and would log to the same output.
         logging.disable()
         try:

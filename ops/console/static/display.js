@@ -56,6 +56,17 @@ export function sagaLink(sagaId) {
   return executionLink(sagaId.split(":").at(-1));
 }
 
+// The texts of the data that the places show.
+const shown = new WeakMap();
+
+// Calls `show` if a place shows other data. What is unchanged keeps its focus, and a click of a person hits it.
+export function showIfChanged(place, data, show) {
+  const text = JSON.stringify(data);
+  if (shown.get(place) === text) return;
+  shown.set(place, text);
+  show();
+}
+
 // Shows rows with their history in the list, or the note that there are none.
 export function showRows(rows, list, emptyNote) {
   emptyNote.hidden = rows.length > 0;

@@ -1,7 +1,7 @@
 // The page of one execution, live.
 
 import { byId, element, get, repeat, showError } from "./api.js";
-import { badge, between, duration, elapsed, orderLink, outcomeBadge, showRows, time, timeText } from "./display.js";
+import { badge, between, duration, elapsed, orderLink, outcomeBadge, showIfChanged, showRows, time, timeText } from "./display.js";
 import { Graph } from "./graph.js";
 import { askToAccept, askToCancel, askToReject, askToResume, askToStop } from "./dialog.js";
 
@@ -17,7 +17,6 @@ const narrow = matchMedia("(max-width: 50rem)");
 const graph = new Graph(byId("graph"));
 let last = null;
 let announced = "";
-let shownWaits = "";
 let replays = false;
 
 const refresh = repeat(async () => {
@@ -63,28 +62,27 @@ function show() {
     link.href = orderLink(execution.order_id).href;
   }
   showRows(rows, byId("rows"), byId("no-rows"));
-  showWaits(last.waits);
+  showWaits(last);
   if (replays) return;
   showTimeline(last.states, last.path);
   draw();
   announce();
 }
 
-// Shows the steps that wait. A button stays the same while its step waits, so that it can be clicked.
-function showWaits(waits) {
+function showWaits({ waits, rejectable }) {
   byId("waits").hidden = waits.length === 0;
-  const text = JSON.stringify(waits);
-  if (text !== shownWaits) byId("waits-list").replaceChildren(...waits.map(waitItem));
-  shownWaits = text;
+  const items = () => waits.map((wait) => waitItem(wait, rejectable.includes(wait.state)));
+  showIfChanged(byId("waits-list"), waits, () => byId("waits-list").replaceChildren(...items()));
   for (const place of document.querySelectorAll("[data-since]")) {
     place.textContent = between(place.dataset.since, new Date().toISOString());
   }
 }
 
-function waitItem({ state, entity, status, since, until, heartbeat_seconds: heartbeat }) {
+function waitItem({ state, entity, status, since, until, heartbeat_seconds: heartbeat }, isRejectable) {
   const saga = { name, arn: last.execution.execution_arn, state };
   const accept = element("button", { type: "button", text: "Accept …", "data-answer": "accept" });
   const reject = element("button", { type: "button", text: "Reject …", className: "plain", "data-answer": "reject" });
+  reject.hidden = !isRejectable;
   accept.addEventListener("click", () => askToAccept(saga, refresh));
   reject.addEventListener("click", () => askToReject(saga, refresh));
   const times = ["Since ", time(since), ", for ", element("span", { "data-since": since }), ". Times out ", time(until), "."];

@@ -1,7 +1,7 @@
 // The home page: the stuck sagas (stuck.js), the form (start.js), and the list of executions.
 
 import { byId, element, get, noun, repeat, showError } from "./api.js";
-import { elapsed, executionLink, orderLink, outcomeBadge, time } from "./display.js";
+import { elapsed, executionLink, orderLink, outcomeBadge, showIfChanged, time } from "./display.js";
 import { showGroups } from "./stuck.js";
 
 const LIST_MS = 2000;
@@ -66,7 +66,9 @@ const refreshList = repeat(async () => {
 
 function showPage({ executions, next_token }) {
   const focused = document.activeElement?.closest("#executions") ? document.activeElement.getAttribute("href") : null;
-  byId("executions").replaceChildren(...executions.map(executionRow));
+  // A running execution shows its age.
+  const shown = [executions, executions.map(elapsed)];
+  showIfChanged(byId("executions"), shown, () => byId("executions").replaceChildren(...executions.map(executionRow)));
   if (focused) byId("executions").querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus();
   byId("list-summary").textContent = executions.length ? "" : "No executions.";
   byId("page").textContent = `Page ${tokens.length}`;

@@ -1,7 +1,7 @@
 // The stuck sagas in groups of the same state and error, and the resumption of a whole group.
 
 import { element, get, noun, post } from "./api.js";
-import { executionLink, orderLink, outcomeBadge, time } from "./display.js";
+import { executionLink, orderLink, outcomeBadge, showIfChanged, time } from "./display.js";
 import { ask, askToResume } from "./dialog.js";
 
 // With more stuck sagas than that, the groups are collapsed.
@@ -19,7 +19,8 @@ export function showGroups(sagas, place, refresh) {
   const groups = Map.groupBy(sagas, ({ state, error }) => `${state ?? "before the first state"}: ${error ?? "no error"}`);
   for (const name of resumptions.keys()) if (!groups.has(name)) groups.set(name, []);
   const sorted = [...groups].sort(([, one], [, other]) => other.length - one.length);
-  place.replaceChildren(...sorted.map(([name, members]) => groupItem(name, members, sagas.length <= FEW, refresh)));
+  const items = () => sorted.map(([name, members]) => groupItem(name, members, sagas.length <= FEW, refresh));
+  showIfChanged(place, [sorted, ...resumptions.keys()], () => place.replaceChildren(...items()));
 }
 
 function groupItem(name, members, isOpen, refresh) {
