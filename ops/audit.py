@@ -87,13 +87,18 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True)
 class AuditResult:
-    """What was checked and found. ``read_units`` is what the scan consumed."""
+    """What was checked and found. ``read_units`` is what the scan consumed.
+
+    ``closed`` are the findings of sagas that an operator has closed: the operator, not the table, says that they are
+    settled.
+    """
 
     orders: int
     rows: int
     executions: int
     read_units: float
     findings: tuple[Finding, ...]
+    closed: tuple[Finding, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,13 +158,15 @@ class Audit:
         # The list does not say of which order an execution is, so those that own no row must be described.
         without_rows = [arn for arn, one in listed.items() if one.outcome is Outcome.FULFILLED and arn not in owner_ids]
         found = [*self._slow(listed), *_flat(self._map(self._without_rows, without_rows))]
-        found += _flat(self._map(self._look_again, sorted(suspects)))
+        found = list(dict.fromkeys([*found, *_flat(self._map(self._look_again, sorted(suspects)))]))
+        closures = self._client.closures() if found else {}
         return AuditResult(
             orders=orders,
             rows=rows_read,
             executions=len(listed),
             read_units=self._read_units,
-            findings=tuple(dict.fromkeys(found)),
+            findings=tuple(finding for finding in found if finding.saga_id not in closures),
+            closed=tuple(finding for finding in found if finding.saga_id in closures),
         )
 
     def _listed(self) -> Iterator[tuple[str, ListedExecution]]:

@@ -13,7 +13,7 @@ from ops.definition import read_definition
 from ops.display import printable
 from ops.errors import NotResumable, UnknownExecution, UnknownOrder
 from ops.executions import DeployedStack, Executions, map_concurrently
-from ops.model import UNSUCCESSFUL, Execution, Order, Outcome, SagaRun, StoredRow, history_of
+from ops.model import UNSUCCESSFUL, Closure, Execution, Order, Outcome, SagaRun, StoredRow, history_of
 from ops.stuck_table import StuckTable
 from ops.waits import waits_of
 
@@ -89,6 +89,10 @@ class Orders(Executions):
             )
         sagas.sort(key=_start, reverse=True)
         return Order(order_id=order_id, rows=rows, sagas=tuple(sagas), searched_since=searched_since)
+
+    def closures(self) -> dict[str, Closure]:
+        """Return the closures of stuck sagas that operators have closed, by the ARNs of their executions."""
+        return {entry.arn: entry.closure for entry in self._table.entries() if entry.closure}
 
     def find(self, text: str) -> Execution:
         """Return the execution of an ARN, of a name, or of an order's id: then the one that is stuck, or the newest.

@@ -5,7 +5,8 @@ Their documents:
 ``cancel``  {"execution_arn", "order_id", "cancelled", "rejected": [STATE], "outcome"}; ``outcome`` as in documents.py
 ``settle``  {"saga": {"id", "started_at"}, "order_id", "called": [STATE], "left": [STATE]}; ``left`` is what remains
 ``audit``   {"estimate": {"rows", "read_units", "dollars"}, "orders", "rows", "executions", "read_units",
-            "findings": [{"kind", "order_id", "saga_id", "problem", "remedy"}]}; ``kind`` as in ops/audit.py
+            "findings": [FINDING], "closed": [FINDING]}
+FINDING     {"kind", "order_id", "saga_id", "problem", "remedy"}; ``kind`` as in ops/audit.py
 """
 
 import argparse
@@ -214,6 +215,7 @@ def _audit_document(expected: Estimate, result: AuditResult) -> Document:
         "executions": result.executions,
         "read_units": result.read_units,
         "findings": [asdict(finding) for finding in result.findings],
+        "closed": [asdict(finding) for finding in result.closed],
     }
 
 
@@ -235,6 +237,8 @@ def _audit_lines(result: AuditResult, *, noun: str) -> Iterator[Text]:
         )
     ]
     yield Text("{} in {} of {} and {}".format(*counts), "bold")
+    if result.closed:
+        yield Text(f"not counted: {_counted(len(result.closed), 'finding')} of closed sagas, which --json lists")
 
 
 def _counted(count: int, noun: str) -> str:

@@ -253,6 +253,22 @@ def test_findings_and_estimate_are_shown_to_people(world: World, capsys: pytest.
     assert out.endswith("1 finding in 3 rows of 1 order and 1 execution\n")
 
 
+def test_a_saga_that_an_operator_has_closed_is_not_counted(
+    world: World, audit: Audit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its row may stay as it is, such as a payment that somebody ended at the provider."""
+    closed, other = world.run_into_a_stop("1"), world.run_into_a_stop("2")
+    world.client.close(world.client.closable(closed.arn), "ended at the provider")
+    status, document = audit()
+    assert (status, [finding["saga_id"] for finding in document["findings"]]) == (1, [other.arn])
+    assert {finding["saga_id"] for finding in document["closed"]} == {closed.arn}
+    world.client.close(world.client.closable(other.arn), "ended at the provider")
+    capsys.readouterr()
+    assert main(["audit"], connect=lambda _: world.client) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("0 findings in 6 rows of 2 orders and 2 executions\nnot counted: 2 findings of closed sagas")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
