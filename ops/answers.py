@@ -22,11 +22,8 @@ def answer(client: SagaClient, order_id: str, wait: Wait, fields: Mapping[str, o
         wait: the step.
         fields: the answer without what names its request: ``result``, and ``details`` or ``reason``.
     """
-    if client.stack.receiver is None:
-        raise NotAnswered(f"{client.stack.name} has no output ReceiverName: deploy it again with this version")
-    answer = {client.stack.key: order_id, "step": wait.step, "request": wait.row.request, **fields}
     try:
-        response = client.call(client.stack.receiver, answer)
+        response = client.answer({client.stack.key: order_id, "step": wait.step, "request": wait.row.request, **fields})
     except FunctionFailed as failure:
         raise NotAnswered(f"the answer was rejected: {failure}") from None
     return str(response["status"]) if isinstance(response, dict) else ""

@@ -2,14 +2,15 @@
 
 import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 from lambdas.saga_runtime import cancellation
 from lambdas.saga_runtime.barrier import Row, Table
 from lambdas.saga_runtime.cancellation import Cancellation
 from ops.client import SagaClient
 from ops.display import printable
-from ops.errors import NotCancellable
+from ops.errors import FunctionFailed, NotCancellable
 from ops.executions import MAX_PAGE
 from ops.model import Execution, Outcome
 from ops.rows import identity_of, known_execution, owners, stored_rows
@@ -40,7 +41,7 @@ def cancellable(client: SagaClient, name: str) -> Execution:
 def cancel(client: SagaClient, steps: Sequence[DeployedStep], execution: Execution) -> Cancellation:
     """Reject the actions of an execution that have not run, or find that it is too late."""
     parts = itertools.groupby(_rows(client, steps, execution), key=lambda pair: pair[0].part)
-    return cancellation.cancel([[row for _, row in part] for _, part in parts])
+    return cancellation.cancel([[row for _, row in part] for _, part in parts], partial(_answer, client))
 
 
 def wait_for_end(client: SagaClient, execution: Execution) -> Execution:
@@ -48,6 +49,17 @@ def wait_for_end(client: SagaClient, execution: Execution) -> Execution:
     while (now := client.execution(execution.arn)).outcome is Outcome.RUNNING:
         time.sleep(POLL_SECONDS)
     return now
+
+
+def _answer(client: SagaClient, answer: Mapping[str, str]) -> str | None:
+    """Send an answer as an ``Answer`` does. Raises OpsError."""
+    try:
+        client.answer(answer)
+    except FunctionFailed as failure:
+        if failure.error not in cancellation.DECIDED:
+            raise
+        return failure.error
+    return None
 
 
 def _candidates(client: SagaClient, name: str) -> list[Execution]:

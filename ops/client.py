@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 
 from lambdas.saga_runtime.redaction import message_in, parsed_json
 from ops.display import printable
-from ops.errors import FunctionFailed, NoRedrive, NotResumable
+from ops.errors import FunctionFailed, NoRedrive, NotAnswered, NotResumable
 from ops.executions import MAX_PAGE, DeployedStack, code_of, map_concurrently
 from ops.model import UNSUCCESSFUL, Execution, Outcome, StuckList, StuckSaga
 from ops.orders import Orders
@@ -129,8 +129,17 @@ class SagaClient(Orders):
         result = parsed_json(payload)
         if "FunctionError" in answer:
             kind = result.get("errorType") if isinstance(result, dict) else None
-            raise FunctionFailed(printable(f"{kind or 'an error'}: {message_in(payload)}"))
+            raise FunctionFailed(printable(str(kind or "an error")), printable(str(message_in(payload))))
         return result
+
+    def answer(self, answer: Mapping[str, object]) -> object:
+        """Send an answer to a step that waits; return what its receiver returns.
+
+        Raises FunctionFailed, and NotAnswered if the stack has no receiver.
+        """
+        if self.stack.receiver is None:
+            raise NotAnswered(f"{self.stack.name} has no output ReceiverName: deploy it again with this version")
+        return self.call(self.stack.receiver, answer)
 
     def forget(self, recovered: Collection[str], *, running: Collection[Execution] = ()) -> None:
         """Remove the entries of sagas that have ended cleanly, and the messages that are out of date.

@@ -37,7 +37,11 @@ class UnknownExecution(OpsError):  # noqa: N818 (the name says what is wrong)
 
 
 class FunctionFailed(OpsError):  # noqa: N818 (the name says what is wrong)
-    """A function of the saga raised an error, whose name and message the text has."""
+    """A function of the saga raised an error, whose name ``error`` and message the text has."""
+
+    def __init__(self, error: str, message: str) -> None:
+        super().__init__(f"{error}: {message}")
+        self.error = error
 
 
 class NotAnswered(OpsError):  # noqa: N818 (the name says what is wrong)

@@ -12,6 +12,7 @@ taken.
 A saga that was started by other means is treated alike, because the row names its execution.
 """
 
+import functools
 import hashlib
 import json
 import os
@@ -48,6 +49,7 @@ from lambdas.saga_runtime.validation import Input
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_stepfunctions import SFNClient
     from mypy_boto3_stepfunctions.type_defs import DescribeExecutionOutputTypeDef
 
@@ -71,6 +73,8 @@ _STATE_MACHINE_ARN = os.environ["STATE_MACHINE_ARN"]
 _CLEAN_ERROR = os.environ["CLEAN_ERROR"]
 # The actions that may be followed by a rollback, in order; those of a parallel group together.
 _FALLIBLE_ACTIONS: Sequence[Sequence[str]] = json.loads(os.environ["FALLIBLE_ACTIONS"])
+# The function that receives answers; empty if no step waits.
+_RECEIVER = os.environ.get("RECEIVER_NAME", "")
 _EXECUTIONS = _STATE_MACHINE_ARN.replace(":stateMachine:", ":execution:")
 _dynamodb: "DynamoDBClient" = boto3.client("dynamodb", config=CLIENT_CONFIG)
 _stepfunctions: "SFNClient" = boto3.client("stepfunctions", config=CLIENT_CONFIG)
@@ -139,7 +143,7 @@ class SagaApi:
             raise ProblemError(409, f"too late: the {noun} is confirmed")
         if progress.execution is None:
             raise ProblemError(409, f"the execution of the {noun} is not known: it cannot be cancelled")
-        result = cancellation.cancel(self._rows_of(key, progress.saga(progress.execution)))
+        result = cancellation.cancel(self._rows_of(key, progress.saga(progress.execution)), _answer)
         if not result.is_accepted:
             begun = " and ".join(result.too_late)
             raise ProblemError(409, f"too late: the {noun} is about to be confirmed, {begun} has begun")
@@ -357,6 +361,25 @@ def _row(first: StepSpec, key: Key) -> _Row | None:
         claims=int(item.get("attempts", {"N": "0"})["N"]),
         reason=last.get("reason", {}).get("S"),
     )
+
+
+def _answer(answer: Mapping[str, str]) -> str | None:
+    """Send an answer to a step that waits, as a ``cancellation.Answer`` does. Raises UnavailableError."""
+    response = _lambda().invoke(FunctionName=_RECEIVER, Payload=json.dumps(answer).encode())
+    if "FunctionError" not in response:
+        return None
+    failure = parsed_json(response["Payload"].read().decode())
+    error = failure.get("errorType") if isinstance(failure, dict) else None
+    if error not in cancellation.DECIDED:
+        raise UnavailableError("the step that waits cannot be rejected now: repeat the request")
+    return str(error)
+
+
+@functools.cache
+def _lambda() -> "LambdaClient":
+    """Return the client. Only the cancellation of a step that waits needs one."""
+    client: LambdaClient = boto3.client("lambda", config=CLIENT_CONFIG)
+    return client
 
 
 def _wait_of(event: Event) -> int:

@@ -100,6 +100,7 @@ class SagaApi(Construct):
         table: the table.
         code: the asset.
         stage: how long logs are kept.
+        receiver: the function that receives answers; None if no step waits. Cancelling a step that waits calls it.
         key: the key of the logs and of the table; None for keys that AWS manages.
     """
 
@@ -116,6 +117,7 @@ class SagaApi(Construct):
         table: dynamodb.ITable,
         code: lambda_.Code,
         stage: Stage,
+        receiver: lambda_.IFunction | None,
         key: kms.IKey | None,
     ) -> None:
         super().__init__(scope, id_)
@@ -145,6 +147,11 @@ class SagaApi(Construct):
             self._allow_reading(function)
         # It writes tombstones, as a compensation does.
         allow_update(role_of(canceller), table, key)
+        if receiver:
+            canceller.add_environment("RECEIVER_NAME", receiver.function_name)
+            role_of(canceller).add_to_principal_policy(
+                iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=[receiver.function_arn])
+            )
         role_of(starter).add_to_principal_policy(
             iam.PolicyStatement(actions=["states:StartExecution"], resources=[state_machine.state_machine_arn])
         )

@@ -209,6 +209,7 @@ class SagaStack(Stack):
                 table=table,
                 code=code,
                 stage=stage,
+                receiver=self.functions[receiver] if receiver else None,
                 key=key,
             )
         if events:

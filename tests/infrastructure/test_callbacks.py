@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from constructs import Construct
 from examples.parcel_pickup.app import expose
 from examples.parcel_pickup.saga import SAGA
 from lambdas.saga_runtime.errors import BUSINESS_ERRORS
+from saga_stack.construct.api import ApiSettings
 from saga_stack.construct.stack import FolderSagaStack, SagaStack
 from saga_stack.construct.stages import STAGES, Stage
 from saga_stack.construct.steps import (
@@ -250,3 +252,16 @@ def test_the_time_in_the_context_is_that_of_each_step_that_waits_and_of_no_other
     assert isinstance(group, Parallel)
     assert list(group.steps) == [replace(BOOK, callback=minute), PACK]
     assert (signed, packed) == (replace(SIGN, callback=minute), PACK)
+
+
+def test_only_the_canceller_of_an_api_may_call_the_receiver() -> None:
+    settings = ApiSettings(path="/moves", start="start_move", outcome="get_move", cancel="cancel_move", handler="a.{}")
+    template = synthesized("dev", partial(MoveSagaStack, api=settings), "MoveSaga")
+    (receiver,) = (
+        logical_id
+        for logical_id, function in of_type(template, "AWS::Lambda::Function").items()
+        if function["FunctionName"].endswith("receive_answer")
+    )
+    assert permissions(template, "lambda:InvokeFunction")["cancel_move"] == {("lambda:InvokeFunction", f"<{receiver}>")}
+    named = [name for name, one in functions(template).items() if "RECEIVER_NAME" in one["Environment"]["Variables"]]
+    assert named == ["cancel_move"]

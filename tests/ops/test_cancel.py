@@ -7,7 +7,7 @@ import io
 import itertools
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,9 +15,11 @@ import pytest
 
 from lambdas.saga_runtime import api, barrier, cancellation
 from lambdas.saga_runtime.barrier import Row, SagaIdentity
+from lambdas.saga_runtime.callbacks import receiver
 from lambdas.saga_runtime.errors import BusinessError
 from lambdas.saga_runtime.names import state_name
 from lambdas.saga_runtime.own_table import OWN_TABLE
+from lambdas.saga_runtime.provider_calls import idempotency_key
 from lambdas.saga_runtime.steps import Schema, StepSpec
 from local.order_demo import ORDER_DEMO
 from ops.__main__ import main
@@ -25,13 +27,18 @@ from ops.cancel import cancel, cancellable
 from ops.saga_steps import read_steps
 from tests.fixtures import ORDER_STEPS, create_table, local_aws, order_function, store_item, stored_item
 from tests.ops.conftest import CARD, World
-from tests.saga.interpreter import Execution, TaskFailed
+from tests.saga.interpreter import RECEIVER, Execution, TaskFailed
 from tests.saga.trial import check, late_actions_accepted
 from tests.sagas import SAGAS
 
 Call = tuple[str, str]
 Ops = Callable[..., tuple[int, str, str]]
 STARTS = {"S": "2026-01-01T00:00:00.001Z", "T": "2026-01-01T00:00:00.002Z"}
+
+
+def never(_answer: Mapping[str, str]) -> str | None:
+    """Fail: no step waits."""
+    raise AssertionError
 
 
 class LastStep:
@@ -59,7 +66,7 @@ class LastStep:
         identity = SagaIdentity(id=saga, started_at=self.starts[saga])
         if kind == "cancel":
             row = Row(step=self.spec, key=("order_id", "1"), saga=identity, table=OWN_TABLE)
-            return "cancelled" if cancellation.cancel([[row]]).is_accepted else "too late"
+            return "cancelled" if cancellation.cancel([[row]], never).is_accepted else "too late"
         event = {"saga": {"id": saga, "started_at": self.starts[saga]}, "input": ORDER_DEMO.input("1-success")}
         try:
             self.handlers[kind](event, None)
@@ -115,36 +122,87 @@ def test_the_race_of_cancel_and_action_has_one_winner_in_every_order(starts: Map
     assert row.answers == {"done", "rejected", "cancelled", "too late"}
 
 
-def test_a_last_step_that_has_failed_is_not_about_to_be_confirmed() -> None:
-    """Its saga is rolling back, so a request to cancel it is accepted."""
-    schema = Schema(noun="parcel", key="parcel_id", fields=("parcel_id",))
-    step = StepSpec(
-        action="arrange_pickup",
-        schema=schema,
-        entity="PICKUP",
-        in_progress="ARRANGING",
-        live="ARRANGED",
-        rejected="REFUSED",
-        compensating="CANCELLING",
-        compensated="CANCELLED",
-    )
-    saga = SagaIdentity(id="S", started_at=STARTS["S"])
-    ways: dict[str, Callable[[Row], object]] = {
-        "REFUSED": lambda row: barrier.answer(row, "REFUSED", {}),
-        "CANCELLING": barrier.begin_compensation,
-        "CANCELLED": barrier.compensate,
-    }
+PARCEL = Schema(noun="parcel", key="parcel_id", fields=("parcel_id",))
+PICKUP = StepSpec(
+    action="arrange_pickup",
+    schema=PARCEL,
+    entity="PICKUP",
+    in_progress="ARRANGING",
+    live="ARRANGED",
+    rejected="REFUSED",
+    compensating="CANCELLING",
+    compensated="CANCELLED",
+)
+LABEL = StepSpec(action="print_label", schema=PARCEL, entity="LABEL", live="PRINTED", compensated="VOIDED")
+
+
+@pytest.fixture
+def _parcels() -> Iterator[None]:
     with local_aws():
-        create_table(schema.key)
-        for status, fail in ways.items():
-            row = Row(step=step, key=(schema.key, status), saga=saga, table=OWN_TABLE)
-            barrier.begin_action(row, {})
-            assert cancellation.cancel([[row]]).too_late == ("ArrangePickup",)
-            fail(row)
-            before = barrier.read(OWN_TABLE, step, row.key)
-            assert before["status"] == status
-            assert cancellation.cancel([[row]]).rejected == ("ArrangePickup",)
-            assert barrier.read(OWN_TABLE, step, row.key) == before
+        create_table(PARCEL.key)
+        yield
+
+
+def parcel_row(step: StepSpec, id_: str = "1") -> Row:
+    """Return a row of a saga that has begun the pickup."""
+    saga = SagaIdentity(id="S", started_at=STARTS["S"])
+    row = Row(step=step, key=(PARCEL.key, id_), saga=saga, table=OWN_TABLE)
+    if step is PICKUP:
+        barrier.begin_waiting(row, {}, None)
+    return row
+
+
+def receive(answer: Mapping[str, str]) -> str | None:
+    """Receive an answer as the function of a saga does."""
+    try:
+        receiver(PICKUP)(answer)
+    except BusinessError as error:
+        return type(error).__name__
+    return None
+
+
+@pytest.mark.usefixtures("_parcels")
+@pytest.mark.parametrize("status", ["REFUSED", "CANCELLING", "CANCELLED"])
+def test_a_last_step_that_has_failed_is_not_about_to_be_confirmed(status: str) -> None:
+    """Its saga is rolling back, so a request to cancel it is accepted."""
+    row = parcel_row(PICKUP)
+    if status == "REFUSED":
+        barrier.answer(row, "REFUSED", {})
+    if status == "CANCELLING":
+        barrier.begin_compensation(row)
+    if status == "CANCELLED":
+        barrier.compensate(row)
+    before = barrier.read(OWN_TABLE, PICKUP, row.key)
+    assert before["status"] == status
+    assert cancellation.cancel([[row]], never).rejected == ("ArrangePickup",)
+    assert barrier.read(OWN_TABLE, PICKUP, row.key) == before
+
+
+@pytest.mark.usefixtures("_parcels")
+def test_cancelling_rejects_the_work_of_a_step_that_waits() -> None:
+    row = parcel_row(PICKUP)
+    accepted = {PARCEL.key: "1", "step": PICKUP.action, "request": idempotency_key(row), "result": "accepted"}
+    for _ in range(2):
+        assert cancellation.cancel([[row]], receive).rejected == ("ArrangePickup",)
+        item = barrier.read(OWN_TABLE, PICKUP, row.key)
+        assert (item["status"], item["rejection"]) == ("REFUSED", "cancelled by request")
+        assert receive(accepted) == "SagaConflict"
+
+
+@pytest.mark.usefixtures("_parcels")
+def test_a_step_that_was_accepted_is_too_late_to_cancel() -> None:
+    row = parcel_row(PICKUP)
+    barrier.answer(row, "ARRANGED", {})
+    assert cancellation.cancel([[row]], receive).too_late == ("ArrangePickup",)
+    assert barrier.read(OWN_TABLE, PICKUP, row.key)["status"] == "ARRANGED"
+
+
+@pytest.mark.usefixtures("_parcels")
+def test_cancelling_ends_a_wait_before_the_last_step() -> None:
+    """Otherwise the saga would wait for days, and only then roll back."""
+    parts = [[parcel_row(PICKUP)], [parcel_row(LABEL)]]
+    assert cancellation.cancel(parts, receive).rejected == ("ArrangePickup", "PrintLabel")
+    assert barrier.read(OWN_TABLE, PICKUP, (PARCEL.key, "1"))["status"] == "REFUSED"
 
 
 def cancel_by_command(world: World) -> bool:
@@ -162,6 +220,8 @@ def cancel_by_api(world: World) -> bool:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(api, "_stepfunctions", world.stepfunctions)
         patch.setattr(api, "_EXECUTIONS", world.machine.arn.replace(":stateMachine:", ":execution:"))
+        patch.setattr(api, "_RECEIVER", RECEIVER)
+        patch.setattr(api, "_lambda", lambda: world.machine)
         patch.setattr(api, "_CLEAN_ERROR", world.machine.shape.failed)
         patch.setattr(api, "_FALLIBLE_ACTIONS", [[one.spec.action for one in part if one.spec] for _, part in fallible])
         function = api.SagaApi(steps=world.machine.demo.specs, path="/orders").cancel_function()
@@ -218,10 +278,34 @@ def test_a_cancelled_saga_rolls_back_cleanly_and_any_other_is_confirmed(
     assert late_actions_accepted(world.machine, ended) == []
     deciding = shape.actions[-1]
     index = [*shape.actions, *shape.retriables].index(state)
-    is_early = index < len(shape.actions) - 1 or (state == deciding and not after)
+    # A step that waits can still fail.
+    waits = any(spec.name == deciding and spec.rejected for spec in world.machine.demo.specs.values())
+    is_early = index < len(shape.actions) - 1 or (state == deciding and (waits or not after))
     assert is_accepted is is_early
     if is_accepted:
         assert ended.states[-1] == shape.failed
+
+
+@pytest.mark.parametrize("saga", ["parcel_pickup"], indirect=True)
+@pytest.mark.parametrize("cancel_now", [cancel_by_command, cancel_by_api])
+@pytest.mark.parametrize("is_answered", [True, False])
+def test_a_saga_that_waits_is_cancelled_unless_its_answer_came_before(
+    world: World, cancel_now: Callable[[World], bool], *, is_answered: bool
+) -> None:
+    accepted: list[bool] = []
+
+    def send(state: str, payload: Any) -> None:
+        if is_answered:
+            world.machine.answer_in_time(state, payload)
+        accepted.append(cancel_now(world))
+
+    world.machine.sender = send
+    ended = world.machine.run({**world.machine.demo.input("1-success"), world.machine.shape.key: "1"}, name="1")
+    assert accepted == [not is_answered]
+    assert (ended.status == "SUCCEEDED") is is_answered
+    if not is_answered:
+        assert ended.cause == "RequestPickup failed: StepRejected: PICKUP was rejected: cancelled by request"
+    assert check(world.machine, [ended]) == []
 
 
 @pytest.fixture
