@@ -170,7 +170,7 @@ class OutcomeEvents(Construct):
             self.undelivered.metric_approximate_number_of_messages_visible(
                 period=Duration.minutes(1), statistic="Maximum"
             ),
-            "Outcomes were not published: docs/api.md says how to publish them again",
+            "Outcomes were not published: docs/api.md says where they are",
         )
         self._alarm(
             "LateOutcomes",

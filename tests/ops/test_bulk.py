@@ -101,7 +101,7 @@ def test_a_second_run_after_the_fix_ends_the_rest(world: World, ops: Ops) -> Non
 
 
 def test_a_saga_takes_one_redrive_and_one_description(world: World) -> None:
-    """docs/reference.md states the numbers."""
+    """The account's quota of DescribeExecution limits how fast many are resumed (docs/reference.md)."""
     stuck_sagas(world, 30)
     world.redrive_to(lambda _arn: CLEAN)
     requests = world.requests()
