@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
 import sys
 import zipfile
@@ -92,18 +93,23 @@ def deploy(
     Args:
         cloud: the bootstrapped cloud.
         stage: the stage. Default: ``dev``.
-        app: the command of the CDK app. Default: the project's own.
+        app: the module of the CDK app. Default: the project's own app.
         name: the name of the stack without the stage. Default: that of the order saga.
         context: further context of the app. Default: none.
     """
     stack = f"{name}-{stage}"
     options = [f"--context={name}={value}" for name, value in {"stage": stage, **(context or {})}.items()]
     if app:
-        options.append(f"--app={app}")
+        options.append(f"--app={app_command(app)}")
     _cdk(cloud, ["deploy", stack, *options, "--require-approval=never"], cwd=PROJECT)
     _use_the_runtime_client(cloud, stack)
     _allow_plain_http_to_queues(cloud, stack)
     return deployment_of(cloud, stack)
+
+
+def app_command(module: str) -> str:
+    """Return the command that runs the module of a CDK app. The CDK CLI runs it in a shell."""
+    return shlex.join([sys.executable, "-m", module])
 
 
 def put_secrets(deployment: Deployment, values: Mapping[str, str]) -> None:

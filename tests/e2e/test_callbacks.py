@@ -1,7 +1,6 @@
 """The parcel saga on the local cloud: its tasks wait for tokens, and a carrier answers by its function URL."""
 
 import json
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -25,7 +24,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("cloud")]
 @pytest.fixture(scope="module")
 def parcels(cloud: LocalCloud) -> Deployment:
     """Return a stack in which the carrier has two days to answer. The tutorial's test runs the demo."""
-    return deploy(cloud, stage="prod", app=f"{sys.executable} -m {DEMO.app}", name=DEMO.stack)
+    return deploy(cloud, stage="prod", app=DEMO.app, name=DEMO.stack)
 
 
 def answer(parcels: Deployment, fields: Mapping[str, object]) -> str:

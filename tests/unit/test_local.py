@@ -1,8 +1,11 @@
 """The demo without a local cloud: the ends it expects, and the commands that ``make local`` prints."""
 
+import json
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import cast
 from unittest import mock
 
@@ -123,3 +126,17 @@ def test_the_printed_ops_commands_name_the_stack_unless_it_is_the_default(saga: 
     commands = [line for line in printed_commands(saga).splitlines() if "python -m ops" in line]
     option = "" if saga.name == "order" else f" --stack {saga.demo.stack}-dev"
     assert commands == [f"  python -m ops list{option}", f"  python -m ops show 1{option}"]
+
+
+def test_the_printed_commands_quote_folders_and_values(tmp_path: Path) -> None:
+    saga, folder = SAGAS["order"], tmp_path / "my sagas"
+    folder.mkdir()
+    input_ = {**saga.demo.input("1-success"), "order_id": "Ada's 1", "address": "1 King's Road"}
+    (folder / "1-success.json").write_text(json.dumps(input_))
+    text = printed_commands(replace(saga, demo=replace(saga.demo, folder=folder)))
+    commands = "\n".join(line for line in text.splitlines() if line.startswith("  "))
+    words = shlex.split(commands.replace("\\\n", ""))
+    assert f"file://{folder}/1-success.json)" in words
+    assert json.dumps({":id": {"S": "Ada's 1"}}) in words
+    assert "1 King's Road" in json.loads(words[words.index("echo") + 1]).values()
+    assert words[words.index("show") :][:2] == ["show", "Ada's 1"]
