@@ -196,7 +196,7 @@ def _serve(demo: Demo, port: int, console_port: int | None, *, with_api: bool) -
     progress(f"starting the local cloud on {HOST}:{port}, with IAM policies enforced")
     with demo.serving() as provider, local_cloud(port) as cloud:
         deployment = _deployed(cloud, progress, demo, provider, {"api": "true"} if with_api else {})
-        api_commands = _api_commands(cloud, deployment.stack, demo) if with_api else ""
+        api_commands = _api_commands(deployment, demo) if with_api else ""
         with _web_console(cloud, deployment, demo, console_port, commands=api_commands) as web_console:
             progress("ready")
             console.print(f"\n{_commands(cloud, deployment.stack, demo)}", markup=False)
@@ -287,12 +287,12 @@ The operator's commands:
   python -m ops show {shlex.quote(key)}{option}"""
 
 
-def _api_commands(cloud: LocalCloud, stack: DeployedStack, demo: Demo) -> str:
+def _api_commands(deployment: Deployment, demo: Demo) -> str:
     """Return what to type in another terminal for the API and the events."""
     name = next(iter(demo.scenarios))
     file = (demo.folder / f"{name}.json").relative_to(PROJECT)
-    key = str(demo.input(name)[stack.key])
-    return commands_of(edges_of(cloud, stack.name), path=API_PATH, file=str(file), key=key)
+    key = str(demo.input(name)[deployment.stack.key])
+    return commands_of(edges_of(deployment), path=API_PATH, file=str(file), key=key)
 
 
 if __name__ == "__main__":

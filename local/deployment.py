@@ -21,7 +21,7 @@ from local.cloud import ACCOUNT, LOOPBACK, PROJECT, REGION, LocalCloud, last_lin
 from local.errors import LocalError
 from local.processes import running
 from ops.client import SagaClient
-from ops.connection import read_stack
+from ops.connection import outputs_of, read_stack
 from ops.executions import DeployedStack
 
 if TYPE_CHECKING:
@@ -50,6 +50,12 @@ class Deployment:
     stack: DeployedStack
     client: SagaClient
     stepfunctions: "SFNClient"
+
+    def outputs(self) -> dict[str, str]:
+        """Return the outputs of the stack by name."""
+        cloudformation = self.cloud.session().client("cloudformation", endpoint_url=self.cloud.endpoint)
+        (found,) = cloudformation.describe_stacks(StackName=self.stack.name)["Stacks"]
+        return outputs_of(found)
 
 
 def deployment_of(cloud: LocalCloud, stack: str) -> Deployment:
@@ -114,11 +120,8 @@ def app_command(module: str) -> str:
 
 def put_secrets(deployment: Deployment, values: Mapping[str, str]) -> None:
     """Give the secrets of the stack their values, by the variables of the functions that read them."""
-    session, endpoint = deployment.cloud.session(), deployment.cloud.endpoint
-    cloudformation = session.client("cloudformation", endpoint_url=endpoint)
-    (stack,) = cloudformation.describe_stacks(StackName=deployment.stack.name)["Stacks"]
-    arns = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
-    client = session.client("secretsmanager", endpoint_url=endpoint)
+    arns = deployment.outputs()
+    client = deployment.cloud.session().client("secretsmanager", endpoint_url=deployment.cloud.endpoint)
     for variable, value in values.items():
         client.put_secret_value(SecretId=arns[secret_output(variable)], SecretString=value)
 

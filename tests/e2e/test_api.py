@@ -40,8 +40,8 @@ def faults_of_api(stack: Deployment) -> Faults:
 
 
 @pytest.fixture(scope="module")
-def edges(cloud: LocalCloud, stack: Deployment) -> Edges:
-    return edges_of(cloud, stack.stack.name)
+def edges(stack: Deployment) -> Edges:
+    return edges_of(stack)
 
 
 @pytest.fixture(scope="module")

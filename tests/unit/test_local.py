@@ -1,4 +1,4 @@
-"""The demo without a local cloud: the ends it expects, and the commands that ``make local`` prints."""
+"""The demo without a local cloud: the ends it expects, its URLs, and the commands that ``make local`` prints."""
 
 import json
 import re
@@ -14,6 +14,7 @@ import pytest
 from lambdas.saga_runtime.names import state_name
 from lambdas.saga_runtime.steps import Schema, StepSpec
 from local.__main__ import _commands
+from local.api import local_url
 from local.cloud import PROJECT, LocalCloud
 from local.demo import differences
 from local.executions import EndedExecution
@@ -93,6 +94,17 @@ EXPECTED = ExpectedEnd(status="SUCCEEDED", error=None, states=("DoA", "Done"), s
 )
 def test_the_demo_reports_each_difference(ended: EndedExecution, statuses: dict[str, str], problems: list[str]) -> None:
     assert differences(EXPECTED, ended, statuses) == problems
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("https://a1.execute-api.us-east-1.amazonaws.com", "execute-api/a1/$default"),
+        ("https://b2.lambda-url.us-east-1.on.aws/", "lambda-url/b2/"),
+    ],
+)
+def test_the_local_cloud_serves_an_api_and_a_function_url_below_its_own(url: str, path: str) -> None:
+    assert local_url("http://127.0.0.1:4566", url) == f"http://127.0.0.1:4566/_aws/{path}"
 
 
 def printed_commands(saga: SagaUnderTest) -> str:
