@@ -21,7 +21,7 @@ from local.executions import EndedExecution
 from local.expectations import ExpectedEnd, expected_end
 from ops.executions import DeployedStack
 from saga_stack.construct.steps import Parallel, Pivot, Retriable, Step, StepOrGroup
-from tests.sagas import SAGAS, SagaUnderTest
+from tests.sagas import SAGAS, SagaUnderTest, require_different_stacks
 
 each_saga = pytest.mark.parametrize("saga", SAGAS.values(), ids=SAGAS)
 
@@ -152,3 +152,9 @@ def test_the_printed_commands_quote_folders_and_values(tmp_path: Path) -> None:
     assert json.dumps({":id": {"S": "Ada's 1"}}) in words
     assert "1 King's Road" in json.loads(words[words.index("echo") + 1]).values()
     assert words[words.index("show") :][:2] == ["show", "Ada's 1"]
+
+
+def test_a_stack_that_two_sagas_share_is_reported() -> None:
+    require_different_stacks(SAGAS)
+    with pytest.raises(ValueError, match="order and copy have the same stack OrderSaga: rename one"):
+        require_different_stacks({"order": SAGAS["order"], "copy": SAGAS["order"]})
