@@ -16,6 +16,7 @@ import json
 import keyword
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -157,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     written = options.path / name
     print(f"Wrote {os.path.relpath(written)}: start with its files saga.py and lambdas/steps.py.\n\nNext:")
     if options.path.resolve() != EXAMPLES.resolve():
-        print(f"  python -m local demo --path {written}")
+        print(f"  python -m local demo --path {shlex.quote(str(written))}")
         return 0
     print(f"  make demo EXAMPLE={name}")
     print(f'  make test ARGS="-k {name}"')

@@ -1,5 +1,6 @@
 """``make new``: names and steps that cannot become a saga are reported, and nothing is written."""
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,17 @@ def test_an_error_while_the_files_are_written_leaves_nothing(tmp_path: Path, mon
     with pytest.raises(OSError, match="no space"):
         new_saga.write(new_saga.new_saga("sale", PLAIN), tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_next_command_quotes_the_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(new_saga, "write", lambda *_: None)
+    folder = tmp_path / "my sagas"
+    folder.mkdir()
+    assert main(["--path", str(folder), "sale", PLAIN]) == 0
+    command = capsys.readouterr().out.splitlines()[-1]
+    assert shlex.split(command) == ["python", "-m", "local", "demo", "--path", str(folder / "sale")]
 
 
 def test_rows_and_fields_are_named_after_what_the_action_is_about_and_never_twice() -> None:
