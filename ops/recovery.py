@@ -3,7 +3,8 @@
 Their documents:
 
 ``cancel``  {"execution_arn", "order_id", "cancelled", "rejected": [STATE], "outcome"}; ``outcome`` as in documents.py
-``settle``  {"saga": {"id", "started_at"}, "order_id", "called": [STATE], "left": [STATE]}; ``left`` is what remains
+``settle``  {"saga": {"id", "started_at"}, "order_id", "called": [STATE], "left": [STATE], "open_rows": [ENTITY]}
+            ``left`` are the functions to call again, ``open_rows`` the rows that are not settled
 ``audit``   {"estimate": {"rows", "read_units", "dollars"}, "orders", "rows", "executions", "read_units",
             "findings": [FINDING], "closed": [FINDING]}
 FINDING     {"kind", "order_id", "saga_id", "problem", "remedy"}; ``kind`` as in ops/audit.py
@@ -117,9 +118,10 @@ def _settle(client: SagaClient, options: argparse.Namespace) -> int:
         "order_id": plan.order_id,
         "called": [call.state for call in plan.calls],
         "left": [call.state for call in left.calls],
+        "open_rows": list(left.open_rows),
     }
     print_result(options, document, _settled_lines(plan, left, noun=client.stack.noun))
-    return 1 if left.calls else 0
+    return 0 if left.is_settled else 1
 
 
 def read_input(file: Path, key: str) -> dict[str, object]:
@@ -143,8 +145,12 @@ def _plan_lines(plan: Settlement, *, noun: str) -> Iterator[Text]:
 
 def _settled_lines(plan: Settlement, left: Settlement, *, noun: str) -> Iterator[Text]:
     called = ", ".join(call.state for call in plan.calls)
-    if left.calls:
-        yield Text(printable(f"{noun} {plan.order_id} is not settled after {called}: settle it again"), "bold red")
+    if not left.is_settled:
+        rows = ", ".join(f"{entity} is {left.rows.get(entity, 'not live')}" for entity in left.open_rows)
+        again = "settle it again, after its answer if a step waits for one"
+        remedy = again if left.calls else "no function completes it: compare the rows with a backup"
+        after = f" after {called}" if called else ""
+        yield Text(printable(f"{noun} {plan.order_id} is not settled{after}, {rows}: {remedy}"), "bold red")
     elif called:
         yield Text(printable(f"settled {noun} {plan.order_id}: {called}"), "bold")
     else:
