@@ -262,8 +262,10 @@ class Audit:
             )
         for saga, outcome in outcomes.items():
             own = {entity: row if owner(row) == saga else {**row, "saga_id": None} for entity, row in rows.items()}
-            for problem in saga_problems(self._expected, saga.id, outcome, own):
-                yield _saga_finding(order_id, saga, outcome, problem, executions.get(saga))
+            execution = executions.get(saga)
+            is_redrivable = execution is None or can_be_redriven(execution)
+            for problem in saga_problems(self._expected, saga.id, outcome, own, is_redrivable=is_redrivable):
+                yield _saga_finding(order_id, saga, outcome, problem, execution)
 
     def _row_problems(self, rows: Rows) -> Iterator[str]:
         expected = {row.entity: row for row in self._expected}

@@ -83,7 +83,14 @@ def incomplete_rows(expected: Iterable[ExpectedRow], saga_id: str, rows: Rows) -
     return sorted(row.entity for row in expected if not row.is_complete(saga_id, rows))
 
 
-def saga_problems(expected: Sequence[ExpectedRow], saga_id: str, outcome: Outcome | None, rows: Rows) -> Iterable[str]:
+def saga_problems(
+    expected: Sequence[ExpectedRow],
+    saga_id: str,
+    outcome: Outcome | None,
+    rows: Rows,
+    *,
+    is_redrivable: bool = True,
+) -> Iterable[str]:
     """Yield how the rows contradict the outcome of a saga: only a running or confirmed saga owns live rows.
 
     Args:
@@ -91,6 +98,8 @@ def saga_problems(expected: Sequence[ExpectedRow], saga_id: str, outcome: Outcom
         saga_id: the saga.
         outcome: its outcome; None if Step Functions does not know it.
         rows: the rows of the order.
+        is_redrivable: whether a stuck saga can be redriven. If not, and all its rows are complete, nothing is left to
+            do. Default: true.
     """
     owned, missing = owned_rows(expected, saga_id, rows), incomplete_rows(expected, saga_id, rows)
     match outcome:
@@ -98,7 +107,7 @@ def saga_problems(expected: Sequence[ExpectedRow], saga_id: str, outcome: Outcom
             yield f"it succeeded, but {_described(missing, saga_id, rows)}"
         case Outcome.ROLLED_BACK if owned:
             yield f"it failed cleanly, but {_described(owned, saga_id, rows)}"
-        case Outcome.STUCK if owned:
+        case Outcome.STUCK if owned and (missing or is_redrivable):
             yield f"it is stuck, and {_described(owned, saga_id, rows)}"
         case None if owned and missing:
             yield f"Step Functions does not know it, but {_described(owned, saga_id, rows)}"

@@ -70,6 +70,26 @@ def test_a_stuck_saga_with_live_rows_is_found(world: World, audit: Audit) -> Non
     assert finding["remedy"].endswith(f"python -m ops resume {stuck.arn.rsplit(':', 1)[-1]}")
 
 
+def test_a_saga_that_is_too_old_to_resume_is_to_be_settled(world: World, audit: Audit) -> None:
+    stuck = world.run_into_a_stop("1")
+    world.describe_with({"stopDate": datetime.now(UTC) - timedelta(days=15)})
+    (finding,) = audit()[1]["findings"]
+    assert (finding["kind"], finding["remedy"]) == ("live", f"python -m ops settle {stuck.arn.rsplit(':', 1)[-1]}")
+
+
+@pytest.mark.parametrize(("days", "kinds"), [(1, ["stuck"]), (15, [])])
+def test_a_complete_saga_is_a_finding_only_while_it_can_be_resumed(
+    world: World, audit: Audit, days: int, kinds: list[str]
+) -> None:
+    """Its last write was made, but its response was lost. Later, nothing is left to settle."""
+    confirmed = world.run("1")
+    listed = {"executionArn": confirmed.arn, "status": "FAILED", "startDate": datetime.now(UTC)}
+    world.answer("ListExecutions", {"executions": [listed]})
+    stopped = datetime.now(UTC) - timedelta(days=days)
+    world.describe_with({"status": "FAILED", "redriveStatus": "REDRIVABLE", "stopDate": stopped})
+    assert [finding["kind"] for finding in audit()[1]["findings"]] == kinds
+
+
 def set_to(name: str, value: Mapping[str, Any]) -> Callable[[Item], object]:
     return lambda item: item.__setitem__(name, value)
 

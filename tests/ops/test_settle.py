@@ -125,6 +125,7 @@ def test_a_saga_whose_pivot_happened_is_completed(world: World, ops: Ops) -> Non
     assert (status, json.loads(out)["called"]) == (0, ["ConfirmFlight", "ConfirmHotel"])
     assert {row["status"] for row in world.machine.rows("1").values()} == {"CONFIRMED", "CHARGED"}
     assert ops("settle", name_of(stuck), "--yes")[1] == "nothing to settle: trip 1 is complete or has no live row\n"
+    assert ops("audit")[0] == 0
 
 
 @pytest.mark.parametrize("saga", ["ticket_sale"], indirect=True)
@@ -173,6 +174,7 @@ def test_a_saga_whose_retriable_step_has_begun_is_completed_by_its_answer(world:
     }
     world.machine.answer("SignReceipt", requests[0], ACCEPTANCE)
     assert ops("settle", "1", "--yes")[:2] == (0, "nothing to settle: move 1 is complete or has no live row\n")
+    assert ops("audit")[0] == 0
 
 
 def test_a_saga_that_no_function_can_complete_is_not_called_settled(world: World, ops: Ops) -> None:
