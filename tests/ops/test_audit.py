@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from lambdas.saga_runtime.clock import moment
+from ops import audit as ops_audit
 from ops.__main__ import main
 from tests.fixtures import store_item, stored_item
 from tests.ops.conftest import CARD, World
+from tests.saga.interpreter import Execution
 from tests.sagas import each_saga
 
 TRIP_STEPS = "examples.trip_booking.lambdas.trip_steps"
@@ -254,13 +257,49 @@ def test_what_was_read_too_early_is_no_finding(world: World, audit: Audit) -> No
     )
 
 
-def test_since_ignores_orders_that_no_saga_has_touched_since(world: World, audit: Audit) -> None:
-    world.run_into_a_stop("1")
-    for entity in ("ORDER", "PAYMENT", "SHIPMENT"):
-        change(entity, set_to("fence", {"S": "2026-01-01T00:00:00.000Z"}))
-    world.run_into_a_stop("2")
-    assert [finding["order_id"] for finding in audit("--since", "2h")[1]["findings"]] == ["2"]
-    assert [finding["order_id"] for finding in audit()[1]["findings"]] == ["1", "2"]
+LONG_AGO, RECENTLY = (datetime.now(UTC) - timedelta(hours=hours) for hours in (48, 1))
+
+
+def move_in_time(world: World, stuck: Execution, *, changed: datetime, ended: datetime) -> None:
+    """Let a saga have started long ago, its rows have changed, and its execution have ended at these times."""
+
+    def move_row(item: Item) -> None:
+        item["fence"] = item["saga_started_at"] = {"S": moment(LONG_AGO)}
+        for entry in item["history"]["L"]:
+            entry["M"]["at"] = {"S": moment(changed)}
+
+    def move_execution(parsed: dict[str, Any], **_: Any) -> None:
+        for one in (parsed, *parsed.get("executions", ())):
+            if one.get("executionArn") == stuck.arn:
+                one |= {"startDate": LONG_AGO, "stopDate": ended}
+
+    for entity in world.machine.rows(stuck.input["order_id"]):
+        change(entity, move_row, stuck.input["order_id"])
+    for operation in ("ListExecutions", "DescribeExecution"):
+        world.stepfunctions.meta.events.register(f"after-call.stepfunctions.{operation}", move_execution)
+
+
+@pytest.mark.parametrize(
+    ("changed", "ended", "found"),
+    [(LONG_AGO, LONG_AGO, []), (RECENTLY, LONG_AGO, ["1"]), (LONG_AGO, RECENTLY, ["1"])],
+)
+def test_since_ignores_orders_without_a_change_or_the_end_of_a_saga_since(
+    *, world: World, audit: Audit, monkeypatch: pytest.MonkeyPatch, changed: datetime, ended: datetime, found: list[str]
+) -> None:
+    move_in_time(world, world.run_into_a_stop("1"), changed=changed, ended=ended)
+    for order_id in ("2", "3"):
+        move_in_time(world, world.run_into_a_stop(order_id), changed=LONG_AGO, ended=LONG_AGO)
+    monkeypatch.setattr(ops_audit, "MAX_PAGE", 1)
+    assert [finding["order_id"] for finding in audit("--since", "36h")[1]["findings"]] == found
+    assert [finding["order_id"] for finding in audit()[1]["findings"]] == ["1", "2", "3"]
+
+
+def test_since_ignores_no_saga_that_still_runs(world: World, audit: Audit) -> None:
+    stuck = world.run_into_a_stop("1")
+    listed = {"executionArn": stuck.arn, "status": "RUNNING", "startDate": LONG_AGO}
+    world.answer("ListExecutions", {"executions": [listed]})
+    world.describe_with({"status": "RUNNING"})
+    assert [finding["kind"] for finding in audit("--since", "36h")[1]["findings"]] == ["slow"]
 
 
 def test_findings_and_estimate_are_shown_to_people(world: World, capsys: pytest.CaptureFixture[str]) -> None:
