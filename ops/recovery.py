@@ -33,13 +33,14 @@ from ops.documents import Document, moment
 from ops.errors import OpsError
 from ops.model import Execution, Outcome
 from ops.output import print_result
-from ops.saga_steps import add_steps_argument, read_steps
+from ops.saga_steps import add_steps_argument, longest_wait, read_steps
 from ops.selection import read_time
 from ops.settle import Settlement, Settler
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
+DEFAULT_MINUTES = 60
 MAX_MINUTES = 525_600
 MAX_SEGMENTS = 64
 
@@ -179,9 +180,8 @@ def add_audit(commands: "_SubParsersAction[ArgumentParser]", common: ArgumentPar
     audit.add_argument(
         "--limit",
         type=number("limit", highest=MAX_MINUTES),
-        default=60,
         metavar="MINUTES",
-        help="how long a saga may run (default: %(default)s)",
+        help=f"how long a saga may run (default: {DEFAULT_MINUTES}, and as long as its steps may wait for answers)",
     )
     audit.add_argument(
         "--since", type=past_time, help="only what a saga has touched since: 36h, 7d or 2026-01-31T09:30Z"
@@ -198,10 +198,11 @@ def add_audit(commands: "_SubParsersAction[ArgumentParser]", common: ArgumentPar
 
 def _audit(client: SagaClient, options: argparse.Namespace) -> int:
     steps = read_steps(client, options.steps)
+    default = timedelta(minutes=DEFAULT_MINUTES) + longest_wait(steps)
     audit = Audit(
         client,
         steps,
-        limit=timedelta(minutes=options.limit),
+        limit=timedelta(minutes=options.limit) if options.limit else default,
         since=options.since,
         segments=options.segments,
     )

@@ -231,6 +231,28 @@ def test_a_saga_that_runs_for_longer_than_the_limit_is_found(
     assert [finding["kind"] for finding in document["findings"]] == kinds
 
 
+@pytest.mark.parametrize("saga", ["parcel_pickup"], indirect=True)
+@pytest.mark.parametrize(
+    ("hours", "arguments", "kinds"),
+    [(2, (), []), (48.5, (), []), (49.5, (), ["slow"]), (2, ("--limit", "60"), ["slow"])],
+)
+def test_the_time_in_which_an_answer_may_come_is_not_slow(
+    *, world: World, audit: Audit, hours: float, arguments: tuple[str, ...], kinds: list[str]
+) -> None:
+    """A pickup may be confirmed within two days."""
+    started = datetime.now(UTC) - timedelta(hours=hours)
+
+    def look() -> list[str]:
+        def start_earlier(parsed: dict[str, Any], **_: Any) -> None:
+            for one in parsed["executions"]:
+                one["startDate"] = started
+
+        world.stepfunctions.meta.events.register("after-call.stepfunctions.ListExecutions", start_earlier)
+        return [finding["kind"] for finding in audit(*arguments)[1]["findings"]]
+
+    assert world.run_waiting(look)[1] == kinds
+
+
 def test_a_redrive_begins_a_new_time_limit(world: World, audit: Audit) -> None:
     stuck = world.run_into_a_stop("1")
     now = datetime.now(UTC)
