@@ -134,6 +134,7 @@ def add_late_action(item: Item) -> None:
         ("PAYMENT", add_entry("CHARGED"), "row", "PAYMENT was 2 times CHARGED"),
         ("PAYMENT", add_late_action, "row", "PAYMENT was CHARGED after REFUNDED"),
         ("PAYMENT", add_entry("CHARGED", "arn:other"), "row", "was made CHARGED by arn:other"),
+        ("PAYMENT", set_to("history", {"L": []}), "row", "PAYMENT is CHARGED, its history ends with missing"),
     ],
 )
 def test_damage_to_a_confirmed_order_is_found(
@@ -161,6 +162,35 @@ def test_an_order_whose_rows_were_deleted_is_found(world: World, audit: Audit) -
     (finding,) = document["findings"]
     assert (finding["kind"], finding["saga_id"]) == ("incomplete", confirmed.arn)
     assert finding["problem"] == "it succeeded, but ORDER is missing, PAYMENT is missing, SHIPMENT is missing"
+
+
+def let_run(world: World, execution: Execution, *, since: datetime) -> None:
+    """Let Step Functions answer that an execution runs, as the only one."""
+    world.answer(
+        "ListExecutions",
+        {"executions": [{"executionArn": execution.arn, "status": "RUNNING", "startDate": since}]},
+    )
+    world.describe_with({"status": "RUNNING"})
+
+
+@pytest.mark.parametrize(
+    ("damage", "problem"),
+    [
+        (lambda: remove("PAYMENT"), "PAYMENT is missing"),
+        (lambda: change("PAYMENT", set_to("saga_id", {"S": "arn:other"})), "PAYMENT is another saga's"),
+    ],
+)
+def test_a_saga_that_confirms_an_order_without_all_rows_is_found(
+    world: World, audit: Audit, damage: Callable[[], object], problem: str
+) -> None:
+    confirmed = world.run("1")
+    let_run(world, confirmed, since=datetime.now(UTC))
+    assert audit()[1]["findings"] == []
+    damage()
+    found = [finding for finding in audit()[1]["findings"] if finding["saga_id"] == confirmed.arn]
+    assert [(finding["kind"], finding["problem"]) for finding in found] == [
+        ("incomplete", f"it confirms the order, but {problem}")
+    ]
 
 
 def test_a_live_row_of_a_saga_that_was_rolled_back_is_found(world: World, audit: Audit) -> None:
@@ -221,12 +251,7 @@ def test_a_live_row_of_a_direct_call_is_found(world: World, audit: Audit) -> Non
 def test_a_saga_that_runs_for_longer_than_the_limit_is_found(
     world: World, audit: Audit, limit: str, kinds: list[str]
 ) -> None:
-    stuck = world.run_into_a_stop("1")
-    active = {"status": "RUNNING", "startDate": datetime.now(UTC) - timedelta(minutes=30)}
-    name = stuck.arn.rsplit(":", 1)[-1]
-    listed = {"executionArn": stuck.arn, "stateMachineArn": world.machine.arn, "name": name, **active}
-    world.answer("ListExecutions", {"executions": [listed]})
-    world.describe_with({"status": "RUNNING"})
+    let_run(world, world.run_into_a_stop("1"), since=datetime.now(UTC) - timedelta(minutes=30))
     _, document = audit("--limit", limit)
     assert [finding["kind"] for finding in document["findings"]] == kinds
 
@@ -317,10 +342,7 @@ def test_since_ignores_orders_without_a_change_or_the_end_of_a_saga_since(
 
 
 def test_since_ignores_no_saga_that_still_runs(world: World, audit: Audit) -> None:
-    stuck = world.run_into_a_stop("1")
-    listed = {"executionArn": stuck.arn, "status": "RUNNING", "startDate": LONG_AGO}
-    world.answer("ListExecutions", {"executions": [listed]})
-    world.describe_with({"status": "RUNNING"})
+    let_run(world, world.run_into_a_stop("1"), since=LONG_AGO)
     assert [finding["kind"] for finding in audit("--since", "36h")[1]["findings"]] == ["slow"]
 
 
