@@ -184,7 +184,9 @@ def add_audit(commands: "_SubParsersAction[ArgumentParser]", common: ArgumentPar
         help=f"how long a saga may run (default: {DEFAULT_MINUTES}, and as long as its steps may wait for answers)",
     )
     audit.add_argument(
-        "--since", type=past_time, help="only what a saga has touched since: 36h, 7d or 2026-01-31T09:30Z"
+        "--since",
+        type=past_time,
+        help="only orders that changed, or whose saga was active, since: 36h, 7d or 2026-01-31T09:30Z",
     )
     audit.add_argument(
         "--segments",
