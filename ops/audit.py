@@ -31,7 +31,7 @@ from ops.rows import (
     read_row,
     stored_rows,
 )
-from ops.saga_steps import DeployedStep
+from ops.saga_steps import DeployedStep, Kind
 from ops.settle import NEW_FOR, can_be_redriven
 
 if TYPE_CHECKING:
@@ -151,7 +151,9 @@ class Audit:
         segments: int = 4,
     ) -> None:
         self._client = client
-        self._expected = [ExpectedRow.of(step.spec) for step in steps if step.spec]
+        self._expected = [
+            ExpectedRow.of(step.spec, is_retriable=step.kind is Kind.RETRIABLE) for step in steps if step.spec
+        ]
         self._limit = limit
         self._since = since
         self._segments = segments

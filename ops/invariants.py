@@ -26,6 +26,7 @@ class ExpectedRow:
         rejected: the status after an answer that rejects the work; None if the step does not wait for one.
         compensated: the status after the compensation.
         confirmed: the last of the live statuses if it is written after the point of no return, else None.
+        is_retriable: whether its action follows the point of no return, so that the row can come after a confirmation.
     """
 
     action: str
@@ -35,9 +36,10 @@ class ExpectedRow:
     compensating: str | None = None
     rejected: str | None = None
     confirmed: str | None = None
+    is_retriable: bool = False
 
     @classmethod
-    def of(cls, step: StepSpec) -> "ExpectedRow":
+    def of(cls, step: StepSpec, *, is_retriable: bool = False) -> "ExpectedRow":
         """Return the row of a step."""
         return cls(
             action=step.name,
@@ -47,6 +49,7 @@ class ExpectedRow:
             rejected=step.rejected,
             compensated=step.compensated,
             confirmed=step.confirmed,
+            is_retriable=is_retriable,
         )
 
     @property
@@ -113,7 +116,7 @@ def saga_problems(
             yield f"Step Functions does not know it, but {_described(owned, saga_id, rows)}"
         case Outcome.RUNNING:
             is_confirmed = any(row.confirmed and row.has(row.confirmed, saga_id, rows) for row in expected)
-            absent = sorted({row.entity for row in expected} - set(owned))
+            absent = sorted({row.entity for row in expected if not row.is_retriable} - set(owned))
             if is_confirmed and absent:
                 yield f"it confirms the order, but {_described(absent, saga_id, rows)}"
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from lambdas.saga_runtime.clock import moment
 from ops import audit as ops_audit
 from ops.__main__ import main
+from ops.saga_steps import DeployedStep, read_steps
 from tests.fixtures import store_item, stored_item
 from tests.ops.conftest import CARD, World
 from tests.saga.interpreter import Execution
@@ -191,6 +193,25 @@ def test_a_saga_that_confirms_an_order_without_all_rows_is_found(
     assert [(finding["kind"], finding["problem"]) for finding in found] == [
         ("incomplete", f"it confirms the order, but {problem}")
     ]
+
+
+@pytest.mark.parametrize("saga", ["parcel_pickup"], indirect=True)
+@pytest.mark.parametrize(("entity", "kinds"), [("LABEL", []), ("PICKUP", ["incomplete"])])
+def test_only_a_retriable_step_may_write_its_row_after_a_confirmation(
+    world: World, entity: str, kinds: list[str]
+) -> None:
+    let_run(world, world.run("1"), since=datetime.now(UTC))
+    remove(entity)
+
+    def with_confirmation(step: DeployedStep) -> DeployedStep:
+        """Let the goods be confirmed, of a saga that confirms them before it prints the label."""
+        if step.spec is None or step.spec.entity != "GOODS":
+            return step
+        return replace(step, spec=replace(step.spec, live="CLAIMED", confirmed=step.spec.live))
+
+    steps = [with_confirmation(step) for step in read_steps(world.client, world.machine.demo.specs_module.__name__)]
+    result = ops_audit.Audit(world.client, steps, limit=timedelta(days=1)).run(progress=lambda _rows: None)
+    assert [finding.kind for finding in result.findings] == kinds
 
 
 def test_a_live_row_of_a_saga_that_was_rolled_back_is_found(world: World, audit: Audit) -> None:
