@@ -4,6 +4,7 @@ import base64
 import contextlib
 import json
 import random
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ from lambdas import order_api
 from lambdas.saga_runtime import api
 from lambdas.saga_runtime.barrier import SagaIdentity
 from lambdas.saga_runtime.errors import SagaConflict, StepCompensated
+from lambdas.saga_runtime.observability import logger
 from tests.fixtures import create_table, local_aws, order_function, stored_item, stored_rows
 
 if TYPE_CHECKING:
@@ -490,6 +492,20 @@ def test_a_service_that_does_not_answer_makes_the_client_repeat_the_request(
     response = post(ORDER)
     assert (response["statusCode"], response["headers"]["Retry-After"]) == (503, "2")
     assert "states" not in response["body"]
+
+
+def test_a_log_line_never_has_the_id_of_an_earlier_request(
+    states: StepFunctions, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logger.registered_handler, "stream", sys.stdout)
+    post(ORDER)
+    send("{")
+    get("2")
+    cancel("1")
+    cancel("2/x")
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    found = [(line["status"], line.get("order_id")) for line in lines if line["message"] == "answered"]
+    assert found == [(202, "1"), (400, None), (404, None), (202, "1"), (404, "2/x")]
 
 
 def test_an_outcome_follows_the_saga(states: StepFunctions, table_rows: "DynamoDBClient") -> None:
