@@ -15,7 +15,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from saga_stack.construct.encryption import allow_key_for_table
+from saga_stack.construct.encryption import allow_key_for_reading
 from saga_stack.construct.functions import (
     LoggedFunction,
     allow_executions,
@@ -119,9 +119,7 @@ class SagaApi(Construct):
         key: kms.IKey | None,
     ) -> None:
         super().__init__(scope, id_)
-        self._table = table
         self._key = key
-        self._state_machine_name = state_machine_name
         starter, reader, canceller = (
             LoggedFunction(
                 self,
@@ -142,7 +140,10 @@ class SagaApi(Construct):
             for name in (settings.start, settings.outcome, settings.cancel)
         )
         for function in (starter, reader, canceller):
-            self._allow_reading(function)
+            allow_to_read(function, table)
+            allow_executions(role_of(function), state_machine_name, "states:DescribeExecution")
+        for function in (starter, reader):
+            allow_key_for_reading(role_of(function), key)
         # It writes tombstones, as a compensation does.
         allow_update(role_of(canceller), table, key)
         role_of(starter).add_to_principal_policy(
@@ -191,12 +192,6 @@ class SagaApi(Construct):
                 format=json.dumps({name: f"$context.{name}" for name in LOGGED}),
             ),
         )
-
-    def _allow_reading(self, function: lambda_.IFunction) -> None:
-        """Allow to read an item of the table and to describe executions of the state machine."""
-        allow_to_read(function, self._table)
-        allow_key_for_table(role_of(function), self._key)
-        allow_executions(role_of(function), self._state_machine_name, "states:DescribeExecution")
 
 
 def _authorizer(jwt: Jwt | None) -> apigateway.IHttpRouteAuthorizer:

@@ -20,7 +20,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
-from saga_stack.construct.encryption import allow_key_for_table
+from saga_stack.construct.encryption import allow_key_for_reading
 from saga_stack.construct.functions import LoggedFunction, role_of
 from saga_stack.construct.nag import acknowledge
 from saga_stack.construct.stages import Stage
@@ -141,7 +141,7 @@ class OutcomeEvents(Construct):
             ("sqs:SendMessage",): self.undelivered.queue_arn,
         }.items():
             role.add_to_principal_policy(iam.PolicyStatement(actions=list(permitted), resources=[resource]))
-        allow_key_for_table(role, key)
+        allow_key_for_reading(role, key)
         lambda_.CfnEventSourceMapping(
             self,
             "Stream",
