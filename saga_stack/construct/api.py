@@ -1,7 +1,7 @@
 """The HTTP API of a saga: other systems start it, read its outcome and cancel it. docs/api.md has its contract."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from aws_cdk import CfnOutput, Duration, Stack
@@ -89,7 +89,7 @@ class SagaApi(Construct):
     """The HTTP API ``<stack>-api``: ``POST /path``, ``GET /path/{id}`` and ``POST /path/{id}/cancel``.
 
     Its output is ApiUrl. Every route needs an IAM signature, or a token if the settings name an issuer. No route allows
-    CORS.
+    CORS. ``functions`` has its functions by name.
 
     Args:
         settings: the path, the functions, and who may call the API how often.
@@ -120,8 +120,8 @@ class SagaApi(Construct):
     ) -> None:
         super().__init__(scope, id_)
         self._key = key
-        starter, reader, canceller = (
-            LoggedFunction(
+        self.functions: Mapping[str, lambda_.Function] = {
+            name: LoggedFunction(
                 self,
                 name=name,
                 handler=settings.handler,
@@ -138,8 +138,9 @@ class SagaApi(Construct):
                 },
             )
             for name in (settings.start, settings.outcome, settings.cancel)
-        )
-        for function in (starter, reader, canceller):
+        }
+        starter, reader, canceller = self.functions.values()
+        for function in self.functions.values():
             allow_to_read(function, table)
             allow_executions(role_of(function), state_machine_name, "states:DescribeExecution")
         for function in (starter, reader):
