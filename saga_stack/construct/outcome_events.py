@@ -21,10 +21,13 @@ from saga_stack.construct.encryption import allow_key_for_reading
 from saga_stack.construct.functions import LoggedFunction, role_of
 from saga_stack.construct.nag import acknowledge
 from saga_stack.construct.stages import Stage
+from saga_stack.construct.steps import InvalidSagaError
 from saga_stack.construct.stuck_sagas import StuckSagas, saga_queue
 
 # After this time a batch that cannot be published is given up; until then it delays the later events of its shard.
 GIVE_UP_AFTER = Duration.hours(6)
+# Lambda's default quota for a mapping (Lambda Developer Guide, "Control which events Lambda sends to your function").
+MAX_FILTERS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +53,8 @@ class EventSettings:
     """The events that a saga publishes.
 
     Args:
-        outcomes: the statuses that end a saga.
+        outcomes: the statuses that end a saga. Lambda allows five filters, of which a rollback takes one and any other
+            outcome two.
         stuck_event: the name of the event that reports a stuck saga.
     """
 
@@ -61,7 +65,8 @@ class EventSettings:
 class OutcomeEvents(Construct):
     """The event bus ``<stack>-outcomes``, and the function that publishes to it. Its output is EventBusName.
 
-    ``undelivered`` receives where the stream has the records that could not be published, never the records.
+    ``undelivered`` receives where the stream has the records that could not be published, never the records. Raises
+    InvalidSagaError if the outcomes need more filters than Lambda allows.
 
     Args:
         settings: the events.
@@ -125,6 +130,12 @@ class OutcomeEvents(Construct):
         """Call the publisher for every row that reaches one of the statuses."""
         stream = table.table_stream_arn
         assert stream is not None  # noqa: S101 (SagaStack makes the table with a stream)
+        patterns = [pattern for outcome in outcomes for pattern in _patterns(outcome)]
+        if len(patterns) > MAX_FILTERS:
+            raise InvalidSagaError(
+                f"the outcomes {', '.join(outcome.event for outcome in outcomes)} need {len(patterns)} filters: Lambda "
+                f"allows {MAX_FILTERS}, of which a rollback takes one and any other outcome two; publish fewer"
+            )
         role = role_of(self.publisher)
         for permitted, resource in {
             ("dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"): stream,
@@ -149,9 +160,7 @@ class OutcomeEvents(Construct):
             ),
             filter_criteria=lambda_.CfnEventSourceMapping.FilterCriteriaProperty(
                 filters=[
-                    lambda_.CfnEventSourceMapping.FilterProperty(pattern=json.dumps(pattern))
-                    for outcome in outcomes
-                    for pattern in _patterns(outcome)
+                    lambda_.CfnEventSourceMapping.FilterProperty(pattern=json.dumps(pattern)) for pattern in patterns
                 ]
             ),
         ).node.add_dependency(role)

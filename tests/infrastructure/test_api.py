@@ -9,8 +9,10 @@ import pytest
 from aws_cdk import App
 from aws_cdk.assertions import Template as SynthesizedTemplate
 
+from saga_stack.construct.outcome_events import EventSettings, Outcome
+from saga_stack.construct.stack import SagaStack
 from saga_stack.construct.stages import STAGES
-from saga_stack.construct.steps import InvalidSagaError
+from saga_stack.construct.steps import InvalidSagaError, Step
 from saga_stack.order_saga import OrderSagaStack
 from tests.fixtures import synthesized
 from tests.infrastructure.templates import Template, functions, of_type, only, plain, resources, saga_table
@@ -199,8 +201,38 @@ def test_only_a_change_to_a_final_status_of_the_order_reaches_the_publisher(
 ) -> None:
     mapping = only(api, "AWS::Lambda::EventSourceMapping")
     filters = [json.loads(one["Pattern"]) for one in mapping["FilterCriteria"]["Filters"]]
-    assert len(filters) <= 5  # the quota of Lambda
     assert is_selected(filters, change) == is_outcome
+
+
+def with_outcomes(*outcomes: Outcome) -> Template:
+    """Return the template of a saga that publishes these outcomes."""
+    app = App(context={"aws:cdk:bundling-stacks": []})
+    stack = SagaStack(
+        app,
+        "RoomSaga-dev",
+        stage=STAGES["dev"],
+        description="Books a room",
+        steps=(Step(action="book_room", compensation="free_room"),),
+        state_machine="Booking",
+        partition_key="room_id",
+        failed="RoomFailed",
+        events=EventSettings(outcomes=outcomes, stuck_event="RoomStuck"),
+    )
+    return dict(SynthesizedTemplate.from_stack(stack).to_json())
+
+
+FREED = Outcome(entity="ROOM", status="FREED", event="RoomFreed", is_rollback=True)
+BOOKED, PAID, LEFT = (
+    Outcome(entity="ROOM", status=status, event=f"Room{status.title()}") for status in ("BOOKED", "PAID", "LEFT")
+)
+
+
+def test_outcomes_that_need_more_filters_than_lambda_allows_are_rejected() -> None:
+    mapping = only(with_outcomes(FREED, BOOKED, PAID), "AWS::Lambda::EventSourceMapping")
+    assert len(mapping["FilterCriteria"]["Filters"]) == 5
+    message = "^the outcomes RoomBooked, RoomPaid, RoomLeft need 6 filters: Lambda allows 5, "
+    with pytest.raises(InvalidSagaError, match=message):
+        with_outcomes(BOOKED, PAID, LEFT)
 
 
 def alarms(template: Template) -> dict[str, dict[str, Any]]:
