@@ -211,7 +211,7 @@ def with_outcomes(*outcomes: Outcome) -> Template:
         app,
         "RoomSaga-dev",
         stage=STAGES["dev"],
-        description="Books a room",
+        description="Reserves a room",
         steps=(Step(action="book_room", compensation="free_room"),),
         state_machine="Booking",
         partition_key="room_id",
