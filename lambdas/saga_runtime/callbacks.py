@@ -120,6 +120,8 @@ def receiver(*steps: StepSpec) -> Receiver:
             raise ValueError(f"{step.entity} needs the status `in_progress` to wait for an answer")
 
     def receive(value: object) -> dict[str, str]:
+        # Drop the keys of the answer before: the caller may log why this one is rejected.
+        logger.clear_state()
         answer = _validated(by_action, value)
         row = _row(answer)
         step = answer.step

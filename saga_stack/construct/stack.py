@@ -1,4 +1,4 @@
-"""The stack of a saga, read top down: table, functions, state machine, stuck sagas, monitoring."""
+"""The stack of a saga, read top down: table, functions, state machine, stuck sagas, API, events, monitoring."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -185,20 +185,9 @@ class SagaStack(Stack):
                 code=code,
                 stage=stage,
             )
-        monitoring = Monitoring(
-            self,
-            "Monitoring",
-            stage=stage,
-            steps=steps,
-            functions=functions.by_name,
-            receiver=receiver,
-            state_machine=machine,
-            table=table,
-            stuck=stuck,
-            redrives=redrives,
-        )
+        saga_api = outcomes = None
         if api:
-            SagaApi(
+            saga_api = SagaApi(
                 self,
                 "Api",
                 settings=api,
@@ -220,12 +209,25 @@ class SagaStack(Stack):
                 partition_key=partition_key,
                 table=table,
                 stuck=stuck,
-                topic=monitoring.topic,
                 code=code,
                 stage=stage,
                 key=key,
             )
             ExampleSubscriber(self, "ExampleSubscriber", bus=outcomes.bus)
+        Monitoring(
+            self,
+            "Monitoring",
+            stage=stage,
+            steps=steps,
+            functions=functions.by_name,
+            receiver=receiver,
+            state_machine=machine,
+            table=table,
+            stuck=stuck,
+            redrives=redrives,
+            api=saga_api,
+            outcomes=outcomes,
+        )
 
         CfnOutput(self, "StateMachineArn", value=machine.state_machine_arn)
         CfnOutput(self, "TableName", value=table.table_name)

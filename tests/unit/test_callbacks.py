@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,7 @@ from lambdas.saga_runtime.barrier import Row, SagaIdentity
 from lambdas.saga_runtime.callbacks import receiver
 from lambdas.saga_runtime.errors import AnswerTooEarly, InvalidInput, SagaConflict, StepCompensated, StepRejected
 from lambdas.saga_runtime.handlers import action, compensation
+from lambdas.saga_runtime.observability import logger
 from lambdas.saga_runtime.own_table import OWN_TABLE
 from lambdas.saga_runtime.provider_calls import ProviderRequest, idempotency_key
 from lambdas.saga_runtime.steps import Attributes
@@ -106,6 +108,20 @@ def test_a_rejection_is_stored_and_fails_the_task_with_a_business_error(tasks: T
         {"errorMessage": "PICKUP was rejected: no van"},
     )
     assert cancel()["status"] == "CANCELLED"
+
+
+def test_what_a_sender_logs_of_an_invalid_answer_has_no_keys_of_an_earlier_one(
+    tasks: Tasks, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logger.registered_handler, "stream", sys.stdout)
+    request(tasks)
+    answer()
+    with pytest.raises(InvalidInput):
+        answer(step="other")
+    logger.warning("rejected")
+    answered, rejected = (json.loads(line) for line in capsys.readouterr().out.splitlines()[-2:])
+    assert (answered["parcel_id"], answered["saga_id"], answered["step"]) == ("1", "s", "RequestPickup")
+    assert {"parcel_id", "saga_id", "step"}.isdisjoint(rejected)
 
 
 @pytest.mark.parametrize("result", ["accepted", "rejected"])

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import json
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -16,6 +17,7 @@ from examples.parcel_pickup.lambdas.webhook import TOLERANCE
 from lambdas.saga_runtime import callbacks, own_secrets
 from lambdas.saga_runtime.barrier import Row, SagaIdentity
 from lambdas.saga_runtime.errors import InvalidInput
+from lambdas.saga_runtime.observability import logger
 from lambdas.saga_runtime.own_table import OWN_TABLE
 from lambdas.saga_runtime.provider_calls import idempotency_key
 from tests.fixtures import create_table, local_aws, stored_item
@@ -131,6 +133,19 @@ def test_an_answer_that_the_carrier_did_not_sign_changes_nothing(tasks: Tasks, s
     status, content = post(sent)
     assert (status, content["error"]) == (401, "InvalidSignatureError")
     assert (row(), tasks.outcomes) == (stored, {})
+
+
+def test_the_log_of_a_request_that_is_not_signed_has_no_keys_of_an_earlier_answer(
+    tasks: Tasks, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logger.registered_handler, "stream", sys.stdout)
+    request(tasks)
+    assert post(event(answer()))[0] == 200
+    assert post(event(answer(), secret="another"))[0] == 401
+    answered, rejected = (json.loads(line) for line in capsys.readouterr().out.splitlines()[-2:])
+    assert (answered["message"], answered["parcel_id"]) == ("answered", "1")
+    assert rejected["message"] == "rejected"
+    assert {"parcel_id", "saga_id", "step"}.isdisjoint(rejected)
 
 
 @pytest.mark.parametrize(("age", "status"), [(TOLERANCE - 5, 200), (TOLERANCE + 5, 401), (-TOLERANCE - 5, 401)])

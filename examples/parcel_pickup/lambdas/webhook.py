@@ -39,6 +39,8 @@ def webhook(receive: Callable[[object], Mapping[str, str]]) -> Callable[[Mapping
     def handle(event: Mapping[str, Any], _context: object) -> Mapping[str, Any]:
         if "requestContext" not in event:
             return receive(event)
+        # Drop the keys of the answer before.
+        logger.clear_state()
         try:
             body = _signed_body(event)
             return _response(200, receive(_parsed(body)))
