@@ -25,7 +25,7 @@ from boto3.dynamodb.types import TypeSerializer
 
 from lambdas.saga_runtime import clock
 from lambdas.saga_runtime.errors import SagaConflict, StepCompensated
-from lambdas.saga_runtime.steps import Attributes, Key, StepSpec
+from lambdas.saga_runtime.steps import Key, StepSpec, Stored
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -61,8 +61,9 @@ BEFORE_COMPENSATION = f"{NOT_COMPENSATED} AND {NOT_COMPENSATING}"
 # Every change of the status also records who made it, and when.
 _OWNER = "#status = :status, saga_id = :saga_id, saga_started_at = :saga_started_at"
 _CHANGE = f"SET {_OWNER}, history = list_append(if_not_exists(history, :no_entries), :entry)"
-# A new owner starts a new history and keeps only the previous one. So the row stays small however often an input is
-# tried again, and a compensation always fits.
+# A new owner starts a new history and keeps only the previous one, and nothing that only the previous one means
+# (``StepSpec.of_one_saga``). So the row stays small however often an input is tried again, and a compensation always
+# fits.
 _CLAIM = (
     f"SET {_OWNER}, fence = :fence, history = :entry, previous_history = if_not_exists(history, :no_entries), "
     "attempts = if_not_exists(attempts, :zero) + :one"
@@ -150,7 +151,7 @@ class Row:
         return (item.get("saga_id"), item.get("saga_started_at")) == (self.saga.id, self.saga.started_at)
 
 
-def act(row: Row, attributes: Attributes) -> None:
+def act(row: Row, attributes: Stored) -> None:
     """Claim the row as live for this saga and store the attributes. Idempotent.
 
     Raises StepCompensated if this saga has compensated the step, and SagaConflict if another saga owns the row or a
@@ -159,20 +160,20 @@ def act(row: Row, attributes: Attributes) -> None:
     _claim(row, row.step.live, attributes)
 
 
-def begin_action(row: Row, attributes: Attributes) -> Item | None:
+def begin_action(row: Row, attributes: Stored) -> Item | None:
     """Claim the row as in progress. Return it if the provider must be called, else None. Raises as ``act`` does."""
     item = _claim(row, _required(row.step.in_progress), attributes).item
     return item if item["status"] == row.step.in_progress else None
 
 
-def end_action(row: Row, attributes: Attributes) -> None:
+def end_action(row: Row, attributes: Stored) -> None:
     """Make the row live and store what the provider returned. Idempotent. Raises as ``act`` does."""
     rejected_by = _update(row, _CHANGE, f"{OWN} AND {IN_PROGRESS}", status=row.step.live, stores=attributes).rejected_by
     if rejected_by is not None:
         require_own_and_live(row, rejected_by)
 
 
-def begin_waiting(row: Row, attributes: Attributes, token: str | None) -> Item:
+def begin_waiting(row: Row, attributes: Stored, token: str | None) -> Item:
     """Claim the row as in progress, with the token of the task that waits; return the row. Raises as ``act`` does.
 
     If the row is in progress already, the token replaces the one that it has. If it has its answer, nothing changes.
@@ -193,7 +194,7 @@ def begin_waiting(row: Row, attributes: Attributes, token: str | None) -> Item:
     return write.item
 
 
-def store(row: Row, attributes: Attributes, *, compensates: bool = False) -> None:
+def store(row: Row, attributes: Stored, *, compensates: bool = False) -> None:
     """Store what the provider returned, if anything. The status stays.
 
     Raises SagaConflict if another saga owns the row, and StepCompensated if its compensation has begun, or has ended.
@@ -209,7 +210,7 @@ def store(row: Row, attributes: Attributes, *, compensates: bool = False) -> Non
         require_own_and_live(row, rejected_by)
 
 
-def answer(row: Row, status: str, attributes: Attributes) -> None:
+def answer(row: Row, status: str, attributes: Stored) -> None:
     """Give the row in progress the status of its answer, and store the attributes. The first answer counts. Idempotent.
 
     Raises as ``act`` does, and SagaConflict if the row has another answer.
@@ -250,7 +251,7 @@ def begin_compensation(row: Row) -> Item | None:
     return item if row.owns(item) and item["status"] == compensating else None
 
 
-def end_compensation(row: Row, attributes: Attributes) -> None:
+def end_compensation(row: Row, attributes: Stored) -> None:
     """Compensate the row and store what the provider returned. Idempotent."""
     _update(row, _CHANGE, f"{OWN} AND {COMPENSATING}", status=row.step.compensated, stores=attributes)
 
@@ -274,7 +275,7 @@ def begin_confirmation(row: Row) -> Item | None:
     return None
 
 
-def confirm(row: Row, attributes: Attributes = MappingProxyType({})) -> None:
+def confirm(row: Row, attributes: Stored = MappingProxyType({})) -> None:
     """Give the live row its last status, and store what the provider returned, if it was called. Idempotent.
 
     Raises SagaConflict if this saga does not own the row as live.
@@ -289,7 +290,7 @@ def _require_confirmed(row: Row, item: Item) -> None:
         raise SagaConflict(f"this saga does not own {row.step.entity}: nothing was confirmed")
 
 
-def _claim(row: Row, status: str, attributes: Attributes) -> Write:
+def _claim(row: Row, status: str, attributes: Stored) -> Write:
     """Claim a free row. The item of the write is this saga's, whether this call claimed it or an earlier one."""
     write = _update(
         row,
@@ -298,7 +299,7 @@ def _claim(row: Row, status: str, attributes: Attributes) -> Write:
         status=status,
         stores=attributes,
         # What the previous owner's provider returned must not be taken for this saga's.
-        removes=(*row.step.references, "confirmation_requested_at") if row.step.in_progress else (),
+        removes=[name for name in row.step.of_one_saga if name not in attributes],
         returns_item=row.step.in_progress is not None,
     )
     if not write.was_made:
@@ -344,7 +345,7 @@ def _update(
     condition: str,
     *,
     status: str | None = None,
-    stores: Attributes = MappingProxyType({}),
+    stores: Stored = MappingProxyType({}),
     removes: Sequence[str] = (),
     returns_item: bool = False,
 ) -> Write:
