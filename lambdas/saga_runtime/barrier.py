@@ -44,9 +44,9 @@ COMPENSATED = "#status = :compensated"
 # A late action that claims a row after its own compensation has passed: the compensation has raised the fence.
 FENCE_IS_OLDER = "fence < :fence"
 # A change to the row of another saga. AWS allows the name of an execution again after 90 days, with the same ARN, so
-# only the ARN together with the start time names a saga.
-OWN = "saga_id = :saga_id AND saga_started_at = :saga_started_at"
-FOREIGN = "(saga_id <> :saga_id OR saga_started_at <> :saga_started_at)"
+# only the ARN together with the start time names a saga. A start time in a whole second has two forms (clock.py).
+OWN = "saga_id = :saga_id AND (saga_started_at = :saga_started_at OR saga_started_at = :same_start)"
+FOREIGN = "(saga_id <> :saga_id OR (saga_started_at <> :saga_started_at AND saga_started_at <> :same_start))"
 # A second entry in the history for a repeated call.
 NOT_COMPENSATED = "#status <> :compensated"
 NOT_COMPENSATING = "#status <> :compensating"
@@ -81,9 +81,12 @@ _COMPENSATE = f"{_CHANGE}, fence = if_not_exists(fence, :fence)"
 _FENCE = "SET #fence = :fence, fenced_by = :entry"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class SagaIdentity:
     """A saga: the ARN of its execution together with the execution's start time.
+
+    Two identities are equal, and have the same idempotency keys, however their start times are written: with zero
+    milliseconds or without them.
 
     Args:
         id: the ARN.
@@ -98,9 +101,21 @@ class SagaIdentity:
         """The start time in the form of clock.py, so that fences can be compared."""
         return clock.normalized(self.started_at)
 
+    @property
+    def _start(self) -> str:
+        return clock.with_milliseconds(self.started_at)
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether both are the same saga."""
+        return isinstance(other, SagaIdentity) and (self.id, self._start) == (other.id, other._start)
+
+    def __hash__(self) -> int:
+        """Return the same number for equal identities."""
+        return hash((self.id, self._start))
+
     def request_id(self, key: str, state: str) -> str:
         """Return the idempotency key of a step, by the partition key's value and the state of its action."""
-        return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{self.id}/{self.started_at}/{key}/{state}"))
+        return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{self.id}/{self._start}/{key}/{state}"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +163,7 @@ class Row:
 
     def owns(self, item: Item) -> bool:
         """Return whether this saga owns the stored item."""
-        return (item.get("saga_id"), item.get("saga_started_at")) == (self.saga.id, self.saga.started_at)
+        return self.saga == SagaIdentity(id=item.get("saga_id", ""), started_at=item.get("saga_started_at", ""))
 
 
 def act(row: Row, attributes: Stored) -> None:
@@ -364,6 +379,7 @@ def _update(
     texts = {
         ":saga_id": saga.id,
         ":saga_started_at": saga.started_at,
+        ":same_start": clock.other_form(saga.started_at),
         ":fence": saga.fence,
         ":status": status,
         ":live": step.live,
