@@ -36,8 +36,9 @@ from saga_stack.construct.steps import (
 from saga_stack.construct.stuck_sagas import StuckSagas
 from saga_stack.construct.table import SagaTable
 
-# The function that receives answers makes up to four requests, each of which ends within 7 s (CLIENT_CONFIG).
-RECEIVER_TIMEOUT = Duration.seconds(40)
+# The function that receives answers makes up to six requests: it reads its secret, reads the row, writes it, reads it
+# again, and ends the task by the newest token and the one before. Each ends within 7 s (CLIENT_CONFIG).
+RECEIVER_TIMEOUT = Duration.seconds(60)
 
 
 class Completion(Protocol):
@@ -139,7 +140,14 @@ class SagaStack(Stack):
         self.functions: Mapping[str, lambda_.Function] = functions.by_name
         for variable, names in secrets.items():
             readers = [self._reader(name, variable) for name in names]
-            FunctionSecret(self, state_name(variable), variable=variable, readers=readers, key=key)
+            FunctionSecret(
+                self,
+                state_name(variable),
+                variable=variable,
+                readers=readers,
+                key=key,
+                removal_policy=stage.removal_policy,
+            )
         timeout = sfn.Timeout.duration(Duration.seconds(stage.task_timeout))
         definition = SagaDefinition(
             self,
