@@ -185,7 +185,7 @@ def end_action(row: Row, attributes: Stored) -> None:
     """Make the row live and store what the provider returned. Idempotent. Raises as ``act`` does."""
     rejected_by = _update(row, _CHANGE, f"{OWN} AND {IN_PROGRESS}", status=row.step.live, stores=attributes).rejected_by
     if rejected_by is not None:
-        require_own_and_live(row, rejected_by)
+        require_own_and_not_compensated(row, rejected_by)
 
 
 def begin_waiting(row: Row, attributes: Stored, token: str | None) -> Item:
@@ -205,7 +205,7 @@ def begin_waiting(row: Row, attributes: Stored, token: str | None) -> Item:
         write = _update(row, _TOKEN, f"{OWN} AND {IN_PROGRESS}", stores=waiting, returns_item=True)
         if not write.was_made:
             # An answer or the compensation came between the two writes.
-            require_own_and_live(row, write.item)
+            require_own_and_not_compensated(row, write.item)
     return write.item
 
 
@@ -222,7 +222,7 @@ def store(row: Row, attributes: Stored, *, compensates: bool = False) -> None:
     phase = COMPENSATING if compensates else BEFORE_COMPENSATION
     rejected_by = _update(row, _KEEP, f"{OWN} AND {phase}", stores=attributes).rejected_by if attributes else None
     if rejected_by is not None:
-        require_own_and_live(row, rejected_by)
+        require_own_and_not_compensated(row, rejected_by)
 
 
 def answer(row: Row, status: str, attributes: Stored) -> None:
@@ -233,7 +233,7 @@ def answer(row: Row, status: str, attributes: Stored) -> None:
     rejected_by = _update(row, _CHANGE, f"{OWN} AND {IN_PROGRESS}", status=status, stores=attributes).rejected_by
     if rejected_by is None:
         return
-    require_own_and_live(row, rejected_by)
+    require_own_and_not_compensated(row, rejected_by)
     # A live row may have been confirmed since.
     same = (row.step.live, row.step.confirmed) if status == row.step.live else (status,)
     if rejected_by["status"] not in same:
@@ -318,11 +318,11 @@ def _claim(row: Row, status: str, attributes: Stored) -> Write:
         returns_item=row.step.in_progress is not None,
     )
     if not write.was_made:
-        require_own_and_live(row, write.item)
+        require_own_and_not_compensated(row, write.item)
     return write
 
 
-def require_own_and_live(row: Row, item: Item) -> None:
+def require_own_and_not_compensated(row: Row, item: Item) -> None:
     """Raise StepCompensated or SagaConflict unless this saga owns the item and has not begun to compensate it."""
     if not row.owns(item):
         raise SagaConflict(

@@ -165,7 +165,7 @@ def _end(row: Row, status: str, attributes: Attributes) -> str:
 
 def _renew(row: Row) -> str:
     item = barrier.read(row.table, row.step, row.key)
-    barrier.require_own_and_live(row, item)
+    barrier.require_own_and_not_compensated(row, item)
     for token in _tokens(item) if item["status"] == row.step.in_progress else ():
         _send(row, functools.partial(_heartbeat, token))
     return item["status"]
