@@ -19,6 +19,7 @@ from saga_stack.construct.definition import SagaDefinition
 from saga_stack.construct.encryption import EncryptionKey
 from saga_stack.construct.functions import SagaFunctions, allow_to_end_tasks, allow_to_read
 from saga_stack.construct.monitoring import Monitoring
+from saga_stack.construct.names import require_names
 from saga_stack.construct.outcome_events import EventSettings, ExampleSubscriber, OutcomeEvents
 from saga_stack.construct.saga import Saga
 from saga_stack.construct.secrets import FunctionSecret
@@ -111,6 +112,13 @@ class SagaStack(Stack):
         all_names = [name for step in single_steps(steps) for name in functions_of(step)]
         if receiver:
             all_names.append(receiver)
+        require_names(
+            self.stack_name,
+            state_machine=state_machine,
+            functions=all_names,
+            secrets=secrets,
+            others=(api.start, api.outcome, api.cancel) if api else (),
+        )
         self.handlers: Mapping[str, str] = {name: handler.format(name) for name in all_names}
         code = packaging.code(self.source)
 
