@@ -163,6 +163,13 @@ def message_of_synthesis(
             *(SAGA, '"void_ticket"', '"report_stuck_saga"'),
             "sale/saga.py: report_stuck_saga is also a function that the library adds: choose another name",
         ),
+        *(
+            (
+                *(SAGA, '"void_ticket"', f'"{function}"'),
+                f"sale/saga.py: two states are named {state}: give every function and every group a name of its own",
+            )
+            for function, state in (("completed", "Completed"), ("sale_failed", "SaleFailed"))
+        ),
         (
             *(SAGA, '"void_ticket"', f'"void_{"x" * 52}"'),
             f"sale/saga.py: the function SaleSaga-dev-void_{'x' * 52} has 70 characters: AWS allows 64, so choose a ",
