@@ -187,6 +187,19 @@ def test_an_answer_for_another_saga_is_rejected_and_changes_nothing(tasks: Tasks
     assert not tasks.outcomes
 
 
+@pytest.mark.parametrize(("result", "left"), [("accepted", "driver"), ("rejected", "rejection")])
+def test_a_later_saga_keeps_neither_the_answer_to_an_earlier_one_nor_its_tokens(
+    tasks: Tasks, result: str, left: str
+) -> None:
+    request(tasks)
+    request(tasks, "token-2")
+    answer(result)
+    cancel()
+    assert {left, "task_token", "previous_task_token"} <= row().keys()
+    request(tasks, token=None, saga_id="second", at=LATER)
+    assert not {left, "task_token", "previous_task_token"} & row().keys()
+
+
 def test_a_redrive_replaces_the_token_and_the_answer_completes_the_new_task(tasks: Tasks) -> None:
     request(tasks)
     tasks.close("token-1")
@@ -393,7 +406,7 @@ def test_the_work_is_started_after_the_row_is_written_and_again_with_the_same_ke
         tasks.open(token)
         book(by_saga("s", NOW, token), None)
     assert started == [(request_id(), "token-1"), (request_id(), "token-2")]
-    assert (row()["reference"], history()) == ({"S": "R-7"}, ["REQUESTED"])
+    assert (row()["action_response"], history()) == ({"M": {"reference": {"S": "R-7"}}}, ["REQUESTED"])
 
 
 def test_an_answer_that_comes_during_the_call_keeps_what_the_provider_returned(tasks: Tasks) -> None:
@@ -403,7 +416,7 @@ def test_an_answer_that_comes_during_the_call_keeps_what_the_provider_returned(t
 
     tasks.open("token-1")
     action(BOOKING, call=start, has_callback=True)(by_saga("s", NOW, "token-1"), None)
-    assert (row()["reference"], row()["status"]) == ({"S": "R-7"}, {"S": "ACCEPTED"})
+    assert (row()["action_response"], row()["status"]) == ({"M": {"reference": {"S": "R-7"}}}, {"S": "ACCEPTED"})
     assert set(tasks.outcomes) == {"token-1"}
 
 
