@@ -68,13 +68,15 @@ _CLAIM = (
     f"SET {_OWNER}, fence = :fence, history = :entry, previous_history = if_not_exists(history, :no_entries), "
     "attempts = if_not_exists(attempts, :zero) + :one"
 )
+# The last request of the previous owner: an answer to it is late, not early.
+_CLAIM_AND_REQUEST = f"{_CLAIM}, previous_request = if_not_exists(idempotency_key, :empty)"
 # The status stays, and so does the history.
 _KEEP = "SET #status = #status"
 # The call that a confirmation makes has a key of its own, and its age counts from here.
 _BEGIN_CONFIRMATION = f"{_KEEP}, confirmation_requested_at = if_not_exists(confirmation_requested_at, :now)"
 # A task has a new token after a retry or a redrive. The one before is kept: a late delivery of an earlier attempt could
 # otherwise remove the token of the task that waits.
-_TOKEN = f"{_KEEP}, previous_task_token = if_not_exists(task_token, :no_token)"
+_TOKEN = f"{_KEEP}, previous_task_token = if_not_exists(task_token, :empty)"
 # The fence never goes down: a newer saga may have raised it while this one owned the row.
 _COMPENSATE = f"{_CHANGE}, fence = if_not_exists(fence, :fence)"
 # Who raised it, and why: the saga has no row here, and other systems learn from this write that it was rolled back.
@@ -309,7 +311,7 @@ def _claim(row: Row, status: str, attributes: Stored) -> Write:
     """Claim a free row. The item of the write is this saga's, whether this call claimed it or an earlier one."""
     write = _update(
         row,
-        _CLAIM,
+        _CLAIM_AND_REQUEST if row.step.in_progress else _CLAIM,
         f"{MISSING} OR ({COMPENSATED} AND {FENCE_IS_OLDER})",
         status=status,
         stores=attributes,
@@ -386,7 +388,7 @@ def _update(
         ":compensated": step.compensated,
         ":in_progress": step.in_progress,
         ":compensating": step.compensating or step.compensated,
-        ":no_token": "",
+        ":empty": "",
         ":now": now,
     }
     values: dict[str, AttributeValueTypeDef] = {name: {"S": text} for name, text in texts.items() if text is not None}

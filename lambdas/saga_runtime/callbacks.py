@@ -26,7 +26,7 @@ import boto3
 
 from lambdas.saga_runtime import barrier
 from lambdas.saga_runtime.barrier import Row, SagaIdentity
-from lambdas.saga_runtime.errors import AnswerTooEarly, InvalidInput, SagaConflict, StepRejected
+from lambdas.saga_runtime.errors import AnswerTooEarly, InvalidInput, SagaConflict, StepCompensated, StepRejected
 from lambdas.saga_runtime.observability import logger
 from lambdas.saga_runtime.own_table import CLIENT_CONFIG, OWN_TABLE
 from lambdas.saga_runtime.provider_calls import ProviderCall, idempotency_key, request_of, requested, response
@@ -148,6 +148,8 @@ def _row(answer: Answer) -> Row:
     if hmac.compare_digest(idempotency_key(row).encode(), answer.request.encode()):
         return row
     if item["status"] == step.compensated:
+        if hmac.compare_digest(item.get("previous_request", "").encode(), answer.request.encode()):
+            raise StepCompensated(f"an earlier saga compensated {step.entity}: the answer comes too late")
         raise AnswerTooEarly(f"{step.entity} has no such request yet: send the answer again later")
     raise SagaConflict(f"{step.entity} has another request: the answer is for another saga, nothing was changed")
 

@@ -61,6 +61,7 @@ RESERVED_ATTRIBUTES = frozenset(
         "previous_history",
         "attempts",
         "idempotency_key",
+        "previous_request",
         "requested_at",
         "confirmed_at",
         *_OF_ONE_SAGA,

@@ -175,6 +175,18 @@ def test_an_answer_before_a_second_attempt_is_written_is_to_be_sent_again(tasks:
     assert answer(saga_id="second", at=LATER)["status"] == "ACCEPTED"
 
 
+def test_an_answer_after_a_second_attempt_was_compensated_too_is_late(tasks: Tasks) -> None:
+    """Its sender must not send it again for ever, as it does with an early one."""
+    request(tasks)
+    cancel()
+    request(tasks, "token-2", "second", LATER)
+    cancel("second", LATER)
+    with pytest.raises(StepCompensated):
+        answer()
+    with pytest.raises(StepCompensated):
+        answer(saga_id="second", at=LATER)
+
+
 def test_an_answer_for_another_saga_is_rejected_and_changes_nothing(tasks: Tasks) -> None:
     request(tasks)
     cancel()
