@@ -12,7 +12,7 @@ from tests.fixtures import store_item, stored_item
 from tests.ops.conftest import CARD, World
 from tests.sagas import each_saga
 
-TRIP_STEPS = "examples.trip_booking.lambdas.trip_steps"
+TRIP_STEPS = "tests.trips"
 Item = dict[str, Any]
 Audit = Callable[..., tuple[int, Any]]
 

@@ -15,7 +15,7 @@ from tests.ops.conftest import CARD, World
 from tests.ops.test_audit import change, remove, set_to
 from tests.saga.interpreter import Execution, TaskFailed, deliver_at_once
 from tests.saga.trial import ledger_violations
-from tests.sagas import each_saga
+from tests.sagas import each_saga, on_example
 
 OLD = datetime.now(UTC) - timedelta(days=15)
 Ops = Callable[..., tuple[int, str, str]]
@@ -112,7 +112,7 @@ def test_the_input_of_an_execution_that_is_gone_comes_from_a_file(world: World, 
     assert {payload["saga"]["id"] for payload in payloads} == {stuck.arn}
 
 
-@pytest.mark.parametrize("saga", ["trip_booking"], indirect=True)
+@on_example("trip_booking")
 def test_a_saga_whose_pivot_happened_is_completed(world: World, ops: Ops) -> None:
     stuck = world.run("1", failing={"ConfirmHotel": TaskFailed("Broken")})
     assert stuck.error == "Broken"
@@ -123,7 +123,7 @@ def test_a_saga_whose_pivot_happened_is_completed(world: World, ops: Ops) -> Non
     assert ops("settle", name_of(stuck), "--yes")[1] == "nothing to settle: trip 1 is complete or has no live row\n"
 
 
-@pytest.mark.parametrize("saga", ["ticket_sale"], indirect=True)
+@on_example("ticket_sale")
 def test_a_saga_that_may_have_captured_the_payment_is_completed(world: World, ops: Ops) -> None:
     """The capture was performed and its response lost: to roll back would void a ticket that is paid for."""
 
