@@ -29,7 +29,7 @@ def folder(tmp_path: Path) -> Path:
     original = example_or_skip("ticket_sale").folder
     shutil.copytree(original, tmp_path / "sale", ignore=shutil.ignore_patterns("__pycache__"))
     for file in (tmp_path / "sale").rglob("*.py"):
-        file.write_text(file.read_text().replace("examples.ticket_sale", "sale").replace('name="TicketSaga",', ""))
+        file.write_text(file.read_text().replace(f"examples.{original.name}", "sale").replace('name="TicketSaga",', ""))
     return tmp_path
 
 
