@@ -23,9 +23,9 @@ class Sample:
 
 
 def sample_of(saga: SagaUnderTest) -> Sample:
-    """Return a smaller sample for other sagas, which add little to the order saga, and trials with a provider are slow.
+    """Return the sample of a saga.
 
-    `make chaos` runs all of them.
+    The other sagas add little to the order saga, and a trial with a provider is slow. `make chaos` runs all of them.
     """
     if saga.name == "order":
         return Sample(pairs=240, every=1)
