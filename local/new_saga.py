@@ -170,7 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def new_saga(name: str, steps: str, folder: Path = EXAMPLES) -> NewSaga:
+def new_saga(name: str, steps: str, folder: Path) -> NewSaga:
     """Return the saga of this name and list of steps. Raises InvalidNewSagaError and InvalidSagaError."""
     _require_name(name, "NAME")
     if not folder.is_dir():
@@ -178,7 +178,7 @@ def new_saga(name: str, steps: str, folder: Path = EXAMPLES) -> NewSaga:
     if (folder / name).exists() or (EXAMPLES / name).exists() or name in ("order", "order_saga"):
         raise InvalidNewSagaError(f"a saga named {name!r} exists already: choose another NAME")
     stack = f"{state_name(name)}Saga"
-    stacks = {"OrderSaga": "order", **{demo_named(known).stack: known for known in example_names()}}
+    stacks = {"OrderSaga": "order", **{demo_named(known).stack: known for known in example_names(EXAMPLES)}}
     if owner := stacks.get(stack):
         raise InvalidNewSagaError(f"{name!r} would have the same stack as {owner!r}: choose another NAME")
     noun = name.rpartition("_")[2]

@@ -42,7 +42,15 @@ import moto  # noqa: E402, F401
 import pytest  # noqa: E402
 
 from local.deployment import CDK  # noqa: E402
+from local.sagas import example_names  # noqa: E402
 from tests.fixtures import definition, table, template  # noqa: E402, F401
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Ignore the tests in a folder ``examples/<name>`` if the example was removed."""
+    if collection_path.parent.name != "examples" or not collection_path.is_dir():
+        return None
+    return True if collection_path.name not in example_names() else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -27,7 +27,7 @@ UNIT = (
 )
 INFRASTRUCTURE = ("tests/infrastructure", "--ignore=tests/infrastructure/test_repository.py")
 # Without the slowest: pairs of faults, and a fourth step.
-SAGA = ("tests/saga", "-k", "not pair and not fourth")
+SAGA = ("tests/saga", "tests/examples", "-k", "not pair and not fourth")
 # The tests that can see a mutant, the fastest first.
 SUITES = {"lambdas": (UNIT, SAGA), "saga_stack": (INFRASTRUCTURE, UNIT, SAGA)}
 PYTEST = (sys.executable, "-B", "-m", "pytest", "--exitfirst", "--numprocesses=0", "-p", "no:cacheprovider")

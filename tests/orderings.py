@@ -7,13 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from examples.trip_booking.demo import DEMO as TRIP_DEMO
-from examples.trip_booking.lambdas import handlers as trips
-from examples.trip_booking.lambdas.trip_steps import STEPS as TRIP_STEPS
 from lambdas.saga_runtime.errors import BusinessError
 from lambdas.saga_runtime.handlers import Handler
 from lambdas.saga_runtime.steps import StepSpec
 from local.order_demo import ORDER_DEMO
+from tests import trips
 from tests.fixtures import ORDER_STEPS, create_table, order_function, store_item, stored_item
 
 
@@ -38,10 +36,10 @@ ROWS: Mapping[str, RowFunctions] = {
 } | {
     # A pivot is resolved, not compensated.
     "PIVOT": RowFunctions(
-        step=TRIP_STEPS["PAYMENT"],
+        step=trips.PAYMENT,
         action=trips.take_payment,
         compensation=trips.resolve_payment,
-        input=TRIP_DEMO.input("1-success"),
+        input=trips.TRIP,
     ),
 }
 

@@ -14,6 +14,7 @@ from aws_cdk import Stack
 from local.demo import Demo
 from local.order_demo import ORDER_DEMO
 from local.sagas import demo_in, example, example_names
+from saga_stack.construct.saga import Saga
 from saga_stack.construct.stack import FolderSagaStack
 from saga_stack.order_saga import OrderSagaStack
 from tests.fixtures import synthesized
@@ -74,6 +75,20 @@ if path := os.environ.get("SAGA_UNDER_TEST"):
 require_different_stacks(SAGAS)
 # The fixture `saga`, and those made of it, run a test on the order saga alone unless the test asks for others.
 each_saga = pytest.mark.parametrize("saga", SAGAS, indirect=True)
+
+
+def on_example(name: str) -> pytest.MarkDecorator:
+    """Run a test on this saga of ``examples/`` alone. Without its folder, the test is skipped."""
+    return pytest.mark.parametrize("saga", [name] if name in SAGAS else [], indirect=True)
+
+
+def example_or_skip(name: str) -> Saga:
+    """Return a saga of ``examples/``. Without its folder, skip the test."""
+    if name not in example_names():
+        pytest.skip(f"examples/{name} was removed")
+    return example(name)[0]
+
+
 SCENARIOS = [(saga.name, scenario) for saga in SAGAS.values() for scenario in saga.demo.scenarios]
 FAILING = [
     (saga.name, name) for saga in SAGAS.values() for name, scenario in saga.demo.scenarios.items() if scenario.fails

@@ -21,6 +21,7 @@ from tests.e2e.orders import valid
 from tests.e2e.test_least_privilege import Caller, forbidden, not_denied, send, update
 from tests.e2e.test_smoke import smoke
 from tests.infrastructure.templates import FUNCTIONS
+from tests.load import send_orders
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("cloud")]
 
@@ -150,6 +151,15 @@ def test_fifty_identical_requests_at_once_start_one_execution(
     assert ended(api, answers[0]).body == {"order_id": order["order_id"], "status": "confirmed"}
     assert executions(stack, order) == [f"id-{order['order_id']}-1"]
     assert [event["detail-type"] for event in subscriber.of(order["order_id"], count=1)] == ["OrderConfirmed"]
+
+
+def test_orders_of_every_kind_at_once_have_one_execution_one_outcome_and_one_event_each(
+    edges: Edges, stack: Deployment
+) -> None:
+    run = send_orders(stack, edges, count=20, at_a_time=8)
+    assert {kind for kind, _ in run.orders} == {"valid", "duplicate", "blocked", "invalid"}
+    assert not run.problems
+    assert run.post_seconds
 
 
 def test_a_rolled_back_order_has_a_reason_and_can_be_tried_again(

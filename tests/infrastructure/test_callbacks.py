@@ -9,14 +9,11 @@ from typing import Any
 import pytest
 from aws_cdk import App
 from aws_cdk.assertions import Template as CdkTemplate
-from constructs import Construct
 
-from examples.parcel_pickup.app import expose
-from examples.parcel_pickup.saga import SAGA
 from lambdas.saga_runtime.errors import BUSINESS_ERRORS
 from saga_stack.construct.api import ApiSettings
-from saga_stack.construct.stack import FolderSagaStack, SagaStack
-from saga_stack.construct.stages import STAGES, Stage
+from saga_stack.construct.stack import SagaStack
+from saga_stack.construct.stages import STAGES
 from saga_stack.construct.steps import (
     Callback,
     InvalidSagaError,
@@ -39,16 +36,10 @@ SIGN = Retriable(action="sign_receipt", callback=Callback(timeout=3 * DAY))
 NEVER_RETRIED = [*BUSINESS_ERRORS, "StepRejected", "States.Timeout", "States.HeartbeatTimeout"]
 
 
-def parcel_stack(scope: Construct, id_: str, *, stage: Stage) -> SagaStack:
-    """Make the stack as the app does."""
-    stack = FolderSagaStack(scope, id_, stage=stage, saga=SAGA)
-    expose(stack)
-    return stack
-
-
 @pytest.fixture(scope="module")
-def parcel() -> dict[str, Any]:
-    return synthesized("dev", parcel_stack, "ParcelSaga")
+def line() -> dict[str, Any]:
+    """Return the template of a saga whose waiting step is in no group."""
+    return dict(CdkTemplate.from_stack(synthesize(PACK, BOOK)).to_json())
 
 
 @pytest.fixture(scope="module")
@@ -81,32 +72,31 @@ def synthesize(*steps: StepOrGroup, receiver: str | None = "receive_answer") -> 
     )
 
 
-def test_the_task_of_a_waiting_step_gives_its_function_a_token_and_waits_for_days(parcel: dict[str, Any]) -> None:
-    state = tasks(parcel)["RequestPickup"]
+def test_the_task_of_a_waiting_step_gives_its_function_a_token_and_waits_for_days(line: dict[str, Any]) -> None:
+    state = tasks(line)["BookVan"]
     assert state["Resource"] == "arn:aws:states:::lambda:invoke.waitForTaskToken"
     assert state["Parameters"]["Payload"]["task_token.$"] == "$$.Task.Token"
     assert state["TimeoutSeconds"] == 2 * 86_400
     # The result of the task is the answer itself.
     assert state["ResultSelector"] == {"answer.$": "$"}
-    assert state["Catch"] == [{"ErrorEquals": ["States.ALL"], "Next": "CancelPickup"}]
+    assert state["Catch"] == [{"ErrorEquals": ["States.ALL"], "Next": "CancelVan"}]
 
 
-def test_no_other_task_waits_or_receives_a_token(parcel: dict[str, Any], move: dict[str, Any]) -> None:
-    for template, waiting in ((parcel, {"RequestPickup"}), (move, {"BookVan", "SignReceipt"})):
+def test_no_other_task_waits_or_receives_a_token(line: dict[str, Any], move: dict[str, Any]) -> None:
+    for template, waiting in ((line, {"BookVan"}), (move, {"BookVan", "SignReceipt"})):
         for name, state in tasks(template).items():
             assert ("waitForTaskToken" in state["Resource"]) == (name in waiting)
             assert ("task_token.$" in state["Parameters"]["Payload"]) == (name in waiting)
 
 
-def test_a_waiting_step_retries_neither_a_rejection_nor_a_timeout(parcel: dict[str, Any], move: dict[str, Any]) -> None:
-    waiting = {**tasks(parcel), **tasks(move)}
+def test_a_waiting_step_retries_neither_a_rejection_nor_a_timeout(line: dict[str, Any], move: dict[str, Any]) -> None:
     stage = STAGES["dev"]
-    policies = {"RequestPickup": stage.action_retry, "BookVan": stage.action_retry}
-    for name in ("RequestPickup", "BookVan", "SignReceipt"):
-        never, always = waiting[name]["Retry"]
+    policies = {"BookVan": stage.action_retry, "SignReceipt": stage.compensation_retry}
+    for state, name in ((tasks(line), "BookVan"), (tasks(move), "BookVan"), (tasks(move), "SignReceipt")):
+        never, always = state[name]["Retry"]
         assert never == {"ErrorEquals": NEVER_RETRIED, "MaxAttempts": 0}
-        assert always["MaxAttempts"] == policies.get(name, stage.compensation_retry).max_attempts
-    assert waiting["CancelPickup"]["Retry"][0]["ErrorEquals"] == list(BUSINESS_ERRORS)
+        assert always["MaxAttempts"] == policies[name].max_attempts
+    assert tasks(line)["CancelVan"]["Retry"][0]["ErrorEquals"] == list(BUSINESS_ERRORS)
 
 
 def test_a_member_of_a_group_waits_with_a_heartbeat_and_records_its_own_failure(move: dict[str, Any]) -> None:
@@ -174,14 +164,14 @@ def test_the_alarm_for_slow_sagas_leaves_time_for_the_answers() -> None:
     assert alarm["Threshold"] == (STAGES["dev"].slow_after + 5 * 86_400) * 1000
 
 
-def test_the_receiver_outlasts_all_requests_of_an_answer(parcel: dict[str, Any]) -> None:
+def test_the_receiver_outlasts_all_requests_of_an_answer(line: dict[str, Any]) -> None:
     # Its secret; the row read, written and read again; the task ended by two tokens.
-    assert 6 * longest_request() < functions(parcel)["receive_answer"]["Timeout"]
+    assert 6 * longest_request() < functions(line)["receive_answer"]["Timeout"]
 
 
-def test_an_alarm_watches_the_receiver(parcel: dict[str, Any]) -> None:
-    alarms = {alarm["AlarmName"]: alarm for alarm in of_type(parcel, "AWS::CloudWatch::Alarm").values()}
-    alarm = alarms["ParcelSaga-dev-Errors-receive_answer"]
+def test_an_alarm_watches_the_receiver(line: dict[str, Any]) -> None:
+    alarms = {alarm["AlarmName"]: alarm for alarm in of_type(line, "AWS::CloudWatch::Alarm").values()}
+    alarm = alarms["Any-dev-Errors-receive_answer"]
     (dimension,) = alarm["Dimensions"]
     assert "receiveanswer" in plain(dimension["Value"])
     assert alarm["Threshold"] == 0
@@ -202,53 +192,29 @@ def permissions(template: dict[str, Any], prefix: str) -> dict[str, set[tuple[st
 
 
 def test_only_the_receiver_may_answer_and_only_an_action_that_waits_may_complete_its_own_task(
-    parcel: dict[str, Any],
+    line: dict[str, Any],
 ) -> None:
     ways = ("Success", "Failure", "Heartbeat")
-    assert permissions(parcel, "states:SendTask") == {
+    assert permissions(line, "states:SendTask") == {
         "receive_answer": {(f"states:SendTask{way}", "*") for way in ways},
-        "request_pickup": {("states:SendTaskSuccess", "*")},
+        "book_van": {("states:SendTaskSuccess", "*")},
     }
 
 
-def test_only_the_receiver_may_read_a_row_and_the_secret(parcel: dict[str, Any]) -> None:
-    for prefix in ("dynamodb:GetItem", "secretsmanager:"):
-        found = permissions(parcel, prefix)
-        assert set(found) == {"receive_answer"}
-        assert {action for action, _ in found["receive_answer"]} <= {
-            "dynamodb:GetItem",
-            "secretsmanager:GetSecretValue",
-        }
-
-
-def test_the_state_machine_may_not_call_the_receiver(parcel: dict[str, Any]) -> None:
+def test_the_state_machine_may_not_call_the_receiver(line: dict[str, Any]) -> None:
     receiver = next(
-        name
-        for name, one in of_type(parcel, "AWS::Lambda::Function").items()
-        if "receive_answer" in one["FunctionName"]
+        name for name, one in of_type(line, "AWS::Lambda::Function").items() if "receive_answer" in one["FunctionName"]
     )
-    role = next(iter(of_type(parcel, "AWS::StepFunctions::StateMachine").values()))["RoleArn"]["Fn::GetAtt"][0]
-    policies = [p for p in of_type(parcel, "AWS::IAM::Policy").values() if {"Ref": role} in p["Roles"]]
+    role = next(iter(of_type(line, "AWS::StepFunctions::StateMachine").values()))["RoleArn"]["Fn::GetAtt"][0]
+    policies = [p for p in of_type(line, "AWS::IAM::Policy").values() if {"Ref": role} in p["Roles"]]
     assert policies
     assert receiver not in str(policies)
-
-
-def test_only_the_receiver_has_a_url(parcel: dict[str, Any]) -> None:
-    (url,) = of_type(parcel, "AWS::Lambda::Url").values()
-    assert "receiveanswer" in plain(url["TargetFunctionArn"])
-    assert url["AuthType"] == "NONE"
-
-
-def test_the_time_for_an_answer_can_be_set_in_the_context() -> None:
-    context = {"aws:cdk:bundling-stacks": [], "answer_within": "60"}
-    stack = parcel_stack(App(context=context), "ParcelSaga-dev", stage=STAGES["dev"])
-    assert tasks(dict(CdkTemplate.from_stack(stack).to_json()))["RequestPickup"]["TimeoutSeconds"] == 60
 
 
 @pytest.mark.parametrize("text", ["", "a day", "-1", "1.5"])
 def test_an_invalid_time_in_the_context_is_rejected(text: str) -> None:
     with pytest.raises(InvalidSagaError, match=f"invalid answer_within '{text}': use -c answer_within=SECONDS"):
-        answered_within(SAGA.steps, text)
+        answered_within((BOOK,), text)
 
 
 def test_the_time_in_the_context_is_that_of_each_step_that_waits_and_of_no_other() -> None:

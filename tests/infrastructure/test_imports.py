@@ -55,6 +55,19 @@ def test_a_folder_imports_only_what_it_may_know(folder: str, allowed: tuple[str,
     assert not wrong
 
 
+USED = re.compile(r'^(?:from|import) examples\.(\w+)|\bSAGAS\["(\w+)"\]', re.MULTILINE)
+
+
+def test_a_test_uses_an_example_only_in_a_folder_of_its_name() -> None:
+    """Without the example, such a folder is ignored (tests/conftest.py). Other tests use ``on_example``."""
+    wrong = []
+    for path in sorted((PROJECT / "tests").rglob("*.py")):
+        own = path.parent.name if path.parent.parent.name == "examples" else "order"
+        used = {name for names in USED.findall(path.read_text()) for name in names if name}
+        wrong += [f"{path.relative_to(PROJECT)} uses {name}" for name in used - {own}]
+    assert not wrong
+
+
 WORDS = re.compile("order|(?<!wild)card|shipment", re.IGNORECASE)
 SEQUENCES = re.compile("in (whatever |the )?order|text order is time order", re.IGNORECASE)
 RULE_FOR_CARD_NUMBERS = re.compile("card_last4|_?card[_ ]number", re.IGNORECASE)

@@ -16,6 +16,7 @@ from aws_cdk import App
 from saga_stack.construct import app
 from saga_stack.construct.checks import require_functions
 from saga_stack.construct.steps import InvalidSagaError, Step
+from tests.sagas import example_or_skip
 
 PROJECT = Path(__file__).parents[2]
 STEPS, SAGA = "sale/lambdas/sale_steps.py", "sale/saga.py"
@@ -25,9 +26,10 @@ HANDLERS = "sale/lambdas/handlers.py"
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Copy the ticket sale to a folder outside the project, as ``sale``."""
-    shutil.copytree(PROJECT / "examples/ticket_sale", tmp_path / "sale", ignore=shutil.ignore_patterns("__pycache__"))
+    original = example_or_skip("ticket_sale").folder
+    shutil.copytree(original, tmp_path / "sale", ignore=shutil.ignore_patterns("__pycache__"))
     for file in (tmp_path / "sale").rglob("*.py"):
-        file.write_text(file.read_text().replace("examples.ticket_sale", "sale").replace('name="TicketSaga",', ""))
+        file.write_text(file.read_text().replace(f"examples.{original.name}", "sale").replace('name="TicketSaga",', ""))
     return tmp_path
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from examples.ticket_sale.saga import SAGA as SALE
 from saga_stack.construct import packaging
 from tests.infrastructure.templates import FUNCTIONS, REPORTER_HANDLER
+from tests.sagas import example_or_skip
 
 # AWS's Python runtime has boto3 and what that needs (AWS Lambda Developer Guide, "Python runtimes").
 IN_THE_RUNTIME = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six", "urllib3")
@@ -79,13 +79,14 @@ def test_the_functions_import_from_the_asset_and_the_runtime_only(asset: Path, t
 
 
 def test_a_saga_with_requirements_of_its_own_has_them_in_its_asset_only(asset: Path, tmp_path: Path) -> None:
-    source = packaging.source_of((SALE.functions,), SALE.root)
-    own = f"--requirement={SALE.functions}/requirements.txt"
+    sale = example_or_skip("ticket_sale")
+    source = packaging.source_of((sale.functions,), sale.root)
+    own = f"--requirement={sale.functions}/requirements.txt"
     assert packaging._in_docker(source).count(own) == 1
     assert own not in packaging._in_docker(packaging.source_of(()))
     packaging.build(tmp_path / "asset", source)
     # Its client never uses requests, which that would bring.
-    require_imports(tmp_path / "asset", tmp_path, [SALE.handler.format("capture_payment")])
+    require_imports(tmp_path / "asset", tmp_path, [sale.handler.format("capture_payment")])
     assert not (asset / "stripe").exists()
 
 

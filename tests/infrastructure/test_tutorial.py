@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from tests.sagas import example_or_skip
 from tests.tutorial import PAGE, ROOT, blocks
 
 FOR_AWS = re.findall(r"^ {4}(make \w+ EXAMPLE.*)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
@@ -24,11 +25,13 @@ def test_a_block_is_a_file_of_the_example_or_commands_or_their_output() -> None:
 @pytest.mark.parametrize("command", FOR_AWS)
 def test_a_command_for_aws_runs_the_app_of_the_example(command: str) -> None:
     """It is a dry run: make prints the commands and runs none."""
+    (name,) = re.findall(r"EXAMPLE=(\w+)", command)
+    app = f"{example_or_skip(name).module.rpartition('.')[0]}.app"
     installed = [f"--assume-old={target}" for target in (".venv/installed", "node_modules/installed")]
     printed = subprocess.run(
         [*shlex.split(command), "--dry-run", *installed], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
-    assert '--app "python -m examples.ticket_sale.app"' in printed
+    assert f'--app "python -m {app}"' in printed
     assert f"--context stage={'prod' if 'prod' in command else 'dev'}" in printed
 
 

@@ -17,7 +17,7 @@ from tests.ops.conftest import CARD, World
 from tests.saga.interpreter import Execution
 from tests.sagas import each_saga
 
-TRIP_STEPS = "examples.trip_booking.lambdas.trip_steps"
+TRIP_STEPS = "tests.trips"
 Item = dict[str, Any]
 Audit = Callable[..., tuple[int, Any]]
 

@@ -29,7 +29,7 @@ from tests.fixtures import ORDER_STEPS, create_table, local_aws, order_function,
 from tests.ops.conftest import CARD, World
 from tests.saga.interpreter import RECEIVER, Execution, TaskFailed
 from tests.saga.trial import check, late_actions_accepted
-from tests.sagas import SAGAS
+from tests.sagas import SAGAS, on_example
 
 Call = tuple[str, str]
 Ops = Callable[..., tuple[int, str, str]]
@@ -286,7 +286,7 @@ def test_a_cancelled_saga_rolls_back_cleanly_and_any_other_is_confirmed(
         assert ended.states[-1] == shape.failed
 
 
-@pytest.mark.parametrize("saga", ["parcel_pickup"], indirect=True)
+@on_example("parcel_pickup")
 @pytest.mark.parametrize("cancel_now", [cancel_by_command, cancel_by_api])
 @pytest.mark.parametrize("is_answered", [True, False])
 def test_a_saga_that_waits_is_cancelled_unless_its_answer_came_before(

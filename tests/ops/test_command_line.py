@@ -29,7 +29,7 @@ from ops.errors import UnknownStack
 from ops.tables import duration
 from tests.histories import FAILED_GROUP, history
 from tests.ops.conftest import CARD, World
-from tests.sagas import each_saga
+from tests.sagas import each_saga, on_example
 
 OUTPUTS = {
     "StateMachineArn": "arn:machine",
@@ -125,7 +125,7 @@ def test_any_saga_is_shown_in_its_own_words(world: World, ops: Ops) -> None:
     assert (listed["order_id"], listed["outcome"], listed["execution_arn"]) == ("1", "rolled_back", rolled_back.arn)
 
 
-@pytest.mark.parametrize("saga", ["parcel_pickup"], indirect=True)
+@on_example("parcel_pickup")
 def test_show_says_what_a_saga_waits_for(world: World, ops: Ops) -> None:
     ended, (shown, document) = world.run_waiting(lambda: (ops("show", "1"), ops("show", "1", "--json").document))
     entered = ended.states.index("RequestPickup")

@@ -31,7 +31,7 @@ from ops.saga_steps import DEFAULT_MODULE, known_rows
 from tests.fixtures import ORDER_STEPS, store_item
 from tests.ops.conftest import CARD, World
 from tests.saga.interpreter import Execution
-from tests.sagas import SAGAS, each_saga
+from tests.sagas import SAGAS, each_saga, on_example
 
 HOST = "127.0.0.1:8080"
 TOKEN = "a token"  # noqa: S105 (of a test)
@@ -39,7 +39,7 @@ INPUTS = read_presets(ORDERS)
 ORDER_FORM = StartForm("order_id", tuple(STEPS.values()), INPUTS)
 
 
-parcel = pytest.mark.parametrize("saga", ["parcel_pickup"], indirect=True)
+parcel = on_example("parcel_pickup")
 other_sagas = pytest.mark.parametrize("saga", [name for name in SAGAS if name != "order"], indirect=True)
 
 
@@ -368,7 +368,7 @@ def test_without_its_steps_another_saga_is_started_by_json_and_shown_in_its_own_
     assert f"An execution named mine exists already, perhaps of this {demo.noun}." in response.text
 
 
-@pytest.mark.parametrize("saga", ["ticket_sale"], indirect=True)
+@on_example("ticket_sale")
 def test_the_statuses_of_the_order_saga_do_not_apply_to_another_saga(client: Client, world: World) -> None:
     sale = world.machine.demo.input("1-success")
     world.machine.call("CancelAuthorization", sale)
@@ -403,7 +403,7 @@ def test_an_invalid_input_of_another_saga_is_rejected_in_one_line(
     assert world.client.executions().executions == ()
 
 
-@pytest.mark.parametrize("saga", ["trip_booking"], indirect=True)
+@on_example("trip_booking")
 def test_an_id_that_cannot_be_stored_has_no_owner(
     client: Client, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -412,10 +412,10 @@ def test_an_id_that_cannot_be_stored_has_no_owner(
     assert client.check(typed(json.dumps({world.machine.shape.key: "\ud800"})))["accepted"]
 
 
-@pytest.mark.parametrize("saga", ["trip_booking"], indirect=True)
+@on_example("trip_booking")
 def test_only_the_default_module_may_be_that_of_another_saga(world: World) -> None:
     assert known_rows(world.client, DEFAULT_MODULE) == {}
-    another = "examples.ticket_sale.lambdas.sale_steps"
+    another = "tests.charges"
     with pytest.raises(OpsError, match=f"the steps in {another} are not those of TripSaga"):
         known_rows(world.client, another)
 

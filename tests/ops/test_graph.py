@@ -4,29 +4,27 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
-from lambdas.saga_runtime.execution_history import path_of, stopped_in
+from lambdas.saga_runtime.names import state_name
 from ops.__main__ import main
 from ops.definition import Definition, read_definition
 from ops.errors import OpsError
 from ops.graph import mermaid
 from ops.markdown import BEGIN, END, with_graph
-from ops.model import Execution, SagaRun
 from ops.pictures import MERMAID
 from ops.progress import Status, progress_of
 from tests import browser as browsers
-from tests.histories import ABORTED_GROUP, FAILED_GROUP, START, history
+from tests.fixtures import ORDER_STEPS
 from tests.ops.conftest import World
-from tests.saga.faults import Fault, Injector
-from tests.saga.interpreter import interpreter
-from tests.sagas import SAGAS
 
 PROJECT = Path(__file__).parent.parent.parent
+ACTIONS = [state_name(step.action) for step, _ in ORDER_STEPS]
+COMPENSATIONS = [state_name(step.compensation) for step, _ in ORDER_STEPS]
 TASK: dict[str, Any] = {"Type": "Task", "Resource": "arn:x"}
 needs_mermaid = pytest.mark.skipif(not MERMAID.is_file(), reason="Mermaid is not installed: run `make install`")
 
@@ -51,17 +49,11 @@ def test_every_drawing_in_the_documents_is_generated_from_the_definition(drawn: 
 
 
 def test_every_transition_is_drawn(drawn: Definition) -> None:
+    forward = pairwise([*ACTIONS, "ConfirmOrder", "SUCCEEDED"])
+    backward = pairwise([*reversed(COMPENSATIONS), "OrderFailed"])
     assert arrows(mermaid(drawn)) == {
-        "CreateOrder --> ProcessPayment",
-        "ProcessPayment --> ProcessShipment",
-        "ProcessShipment --> ConfirmOrder",
-        "ConfirmOrder --> SUCCEEDED",
-        'CreateOrder -.->|"any error"| DeleteOrder',
-        'ProcessPayment -.->|"any error"| RefundPayment',
-        'ProcessShipment -.->|"any error"| CancelShipment',
-        "CancelShipment --> RefundPayment",
-        "RefundPayment --> DeleteOrder",
-        "DeleteOrder --> OrderFailed",
+        *(f"{state} --> {following}" for state, following in (*forward, *backward)),
+        *(f'{do} -.->|"any error"| {undo}' for do, undo in zip(ACTIONS, COMPENSATIONS, strict=True)),
     }
 
 
@@ -124,14 +116,12 @@ def test_an_invalid_definition_is_reported_in_one_line(text: str) -> None:
 def test_the_progress_of_an_execution_that_is_rolled_back(world: World, drawn: Definition) -> None:
     ended = world.run("1", address=None)
     progress = progress_of(drawn, world.client.saga_run(ended.arn))
+    failed = ACTIONS.index("ProcessShipment")
     assert {name: str(visit.status) for name, visit in progress.visits.items()} == {
-        "CreateOrder": "done",
-        "ProcessPayment": "done",
+        **dict.fromkeys([*ACTIONS, *COMPENSATIONS, "ConfirmOrder"], "skipped"),
+        **dict.fromkeys(ACTIONS[:failed], "done"),
         "ProcessShipment": "failed",
-        "ConfirmOrder": "skipped",
-        "CancelShipment": "compensated",
-        "RefundPayment": "compensated",
-        "DeleteOrder": "compensated",
+        **dict.fromkeys(COMPENSATIONS[: failed + 1], "compensated"),
         "OrderFailed": "failed",
     }
     text = mermaid(drawn, progress=progress)
@@ -165,85 +155,6 @@ def test_the_progress_of_a_running_execution(world: World, drawn: Definition) ->
     assert visits["ConfirmOrder"].status is Status.WAITING
     visits = progress_of(drawn, replace(saga, path=(*before, replace(retrying, attempts=())))).visits
     assert visits["RefundPayment"].status is Status.RUNNING
-
-
-@pytest.fixture(scope="module")
-def trip() -> Definition:
-    return read_definition(json.dumps(SAGAS["trip_booking"].shape().definition), where="the template")
-
-
-def progress_in(trip: Definition, execution: Any, events: Any) -> dict[str, str]:
-    """Return the statuses of the states that were entered."""
-    saga = SagaRun(saga_id="x", execution=execution, path=path_of(events))
-    return {name: str(visit.status) for name, visit in progress_of(trip, saga).visits.items() if visit.number}
-
-
-def an_execution(status: str) -> Execution:
-    unknown: Any = dict.fromkeys(
-        ("stopped_at", "error", "cause", "order_id", "redrive_status", "redrive_status_reason")
-    )
-    return Execution(
-        arn="x", name="x", status=status, started_at=START, failed_cleanly=False, redrive_count=0, **unknown
-    )
-
-
-def events_of(arn: str) -> Any:
-    return boto3.client("stepfunctions").get_execution_history(executionArn=arn)["events"]
-
-
-def test_branches_run_at_the_same_time_with_their_own_retries(trip: Definition) -> None:
-    running = FAILED_GROUP.splitlines()[:-5]
-    assert progress_in(trip, an_execution("RUNNING"), history(*running)) == {
-        "UndoReservations": "running",
-        "CancelFlight": "retrying",
-        "CancelHotel": "retrying",
-    }
-    assert progress_in(trip, an_execution("RUNNING"), history(*running[:9])) == {
-        "UndoReservations": "running",
-        "CancelFlight": "running",
-        "CancelHotel": "running",
-    }
-
-
-def test_the_branch_that_failed_is_stuck_and_the_others_are_stopped(trip: Definition) -> None:
-    assert progress_in(trip, an_execution("FAILED"), history(FAILED_GROUP)) == {
-        "UndoReservations": "stuck",
-        "CancelFlight": "stuck",
-        "CancelHotel": "stopped",
-    }
-    assert progress_in(trip, an_execution("ABORTED"), history(ABORTED_GROUP)) == {
-        "Reservations": "stuck",
-        "ReserveFlight": "stuck",
-        "ReserveHotel": "stuck",
-        "ReserveCar": "done",
-    }
-
-
-@pytest.mark.parametrize("broken", ["CancelFlight", "CancelHotel"])
-@pytest.mark.parametrize("backwards", [False, True])
-def test_the_progress_of_a_trip_that_is_stuck_in_a_branch(trip: Definition, broken: str, *, backwards: bool) -> None:
-    with interpreter(SAGAS["trip_booking"].shape()) as machine:
-        machine.intercept = Injector(machine, {"TakePayment": (Fault.BROKEN,), broken: (Fault.BROKEN,)})
-        machine.backwards = backwards
-        events = events_of(machine.run(SAGAS["trip_booking"].demo.input("1-success")).arn)
-    statuses = progress_in(trip, an_execution("FAILED"), events)
-    assert {name for name, status in statuses.items() if status == "stuck"} == {"UndoReservations", broken}
-    assert statuses["TakePayment"] == "failed"
-    assert {statuses["ReserveFlight"], statuses["ReserveHotel"], statuses["Reservations"]} == {"done"}
-    assert stopped_in(path_of(events)) == (broken,)
-
-
-def test_the_transitions_that_were_taken_are_thick_in_groups_and_after_them(trip: Definition) -> None:
-    with interpreter(SAGAS["trip_booking"].shape()) as machine:
-        events = events_of(machine.run({**SAGAS["trip_booking"].demo.input("1-success"), "hotel": None}).arn)
-    saga = SagaRun(saga_id="x", execution=an_execution("FAILED"), path=path_of(events))
-    taken = {line for line in arrows(mermaid(trip, progress=progress_of(trip, saga))) if "==>" in line}
-    assert taken == {
-        'ReserveHotel ==>|"any error"| ReserveHotelFailed',
-        "Reservations ==> ReservationsComplete",
-        'ReservationsComplete ==>|"if"| UndoReservations',
-        "UndoReservations ==> TripFailed",
-    }
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tests.saga import waiting_saga
 from tests.saga.faults import ACCEPTANCE
 from tests.saga.interpreter import Execution, TaskFailed, deliver_at_once
 from tests.saga.trial import ledger_violations
-from tests.sagas import SagaUnderTest, each_saga
+from tests.sagas import SagaUnderTest, each_saga, on_example
 
 # Its last step, SignReceipt, is retriable and waits for an answer.
 MOVE = SagaUnderTest(name="move", stack=waiting_saga.MoveSagaStack, demo=waiting_saga.DEMO)
@@ -116,7 +116,7 @@ def test_the_input_of_an_execution_that_is_gone_comes_from_a_file(world: World, 
     assert {payload["saga"]["id"] for payload in payloads} == {stuck.arn}
 
 
-@pytest.mark.parametrize("saga", ["trip_booking"], indirect=True)
+@on_example("trip_booking")
 def test_a_saga_whose_pivot_happened_is_completed(world: World, ops: Ops) -> None:
     stuck = world.run("1", failing={"ConfirmHotel": TaskFailed("Broken")})
     assert stuck.error == "Broken"
@@ -128,7 +128,7 @@ def test_a_saga_whose_pivot_happened_is_completed(world: World, ops: Ops) -> Non
     assert ops("audit")[0] == 0
 
 
-@pytest.mark.parametrize("saga", ["ticket_sale"], indirect=True)
+@on_example("ticket_sale")
 def test_a_saga_that_may_have_captured_the_payment_is_completed(world: World, ops: Ops) -> None:
     """The capture was performed and its response lost: to roll back would void a ticket that is paid for."""
 

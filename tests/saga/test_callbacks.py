@@ -1,4 +1,4 @@
-"""Steps that wait for an answer under faults: in line, in a group, and retriable."""
+"""Steps that wait for an answer under faults: in a group, and retriable."""
 
 import random
 from collections.abc import Iterator
@@ -9,18 +9,12 @@ import pytest
 from tests.fixtures import synthesized
 from tests.invariants import is_stuck
 from tests.saga import waiting_saga
-from tests.saga.faults import ACCEPTANCE, AnswerFault, Fault, Faults, Injector, pairs, singles
+from tests.saga.faults import ACCEPTANCE, AnswerFault, Faults, Injector, pairs, singles
 from tests.saga.interpreter import Execution, Interpreter, interpreter, never_answer
-from tests.saga.trial import check, fresh, trial
-from tests.sagas import SAGAS
+from tests.saga.trial import fresh, trial
 from tests.shape import shape_of
 
-PARCEL = SAGAS["parcel_pickup"].demo.input("1-success")
 SAMPLE = 120
-# The sender answers in time, and nothing else goes wrong with the answer for good.
-HARMLESS = (AnswerFault.EARLY, AnswerFault.DURING, AnswerFault.REPEATED, AnswerFault.CONTRADICTED, AnswerFault.CRASHED)
-
-parcel = pytest.mark.parametrize("saga", ["parcel_pickup"], indirect=True)
 
 
 @pytest.fixture
@@ -63,39 +57,6 @@ def test_no_pair_of_such_faults_leaves_a_saga_half_done(moves: Interpreter, part
     for number, faults in enumerate(sample[part::3]):
         _, problems = trial(moves, fresh(waiting_saga.MOVE, moves.shape.key), faults, backwards=bool(number % 2))
         assert not problems, (faults, problems)
-
-
-@parcel
-@pytest.mark.parametrize("fault", HARMLESS)
-def test_no_answer_in_time_is_lost(machine: Interpreter, fault: AnswerFault) -> None:
-    execution = run(machine, PARCEL, {"RequestPickup": (fault,)})
-    assert execution.status == "SUCCEEDED"
-    assert not check(machine, [execution])
-
-
-@parcel
-def test_a_rejected_saga_is_rolled_back_and_its_cause_gives_the_reason(machine: Interpreter) -> None:
-    execution = run(machine, PARCEL, {"RequestPickup": (AnswerFault.REJECTED,)})
-    assert (execution.status, execution.error) == ("FAILED", "ParcelFailed")
-    assert execution.cause == "RequestPickup failed: StepRejected: PICKUP was rejected: no van"
-    assert statuses(machine) == {"GOODS": "RELEASED", "PICKUP": "CANCELLED"}
-
-
-@parcel
-@pytest.mark.parametrize("fault", [AnswerFault.NEVER, AnswerFault.TOO_LATE, AnswerFault.LOST])
-def test_a_saga_without_an_answer_in_time_is_rolled_back_after_one_timeout(
-    machine: Interpreter, fault: AnswerFault
-) -> None:
-    execution, attempts = run_counted(machine, PARCEL, {"RequestPickup": (fault,)})
-    assert attempts["RequestPickup"] == 1
-    assert (execution.cause or "").startswith("RequestPickup failed: States.Timeout: ")
-    assert execution.states == ("ReserveGoods", "RequestPickup", "CancelPickup", "ReleaseGoods", "ParcelFailed")
-    assert statuses(machine) == {"GOODS": "RELEASED", "PICKUP": "CANCELLED"}
-
-
-@parcel
-def test_an_action_that_fails_before_its_write_is_retried_and_waits_then(machine: Interpreter) -> None:
-    assert run(machine, PARCEL, {"RequestPickup": (Fault.ERROR_BEFORE,)}).status == "SUCCEEDED"
 
 
 def test_a_rejected_step_of_a_group_compensates_the_whole_group(moves: Interpreter) -> None:

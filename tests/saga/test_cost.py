@@ -11,7 +11,7 @@ from ops.invariants import ExpectedRow
 from tests.saga.faults import Fault, Injector
 from tests.saga.interpreter import Interpreter
 from tests.saga.trial import expected_row, expected_rows
-from tests.sagas import FAILING, SAGAS, SagaUnderTest, each_saga
+from tests.sagas import FAILING, SAGAS, SagaUnderTest, each_saga, on_example
 
 
 @each_saga
@@ -46,7 +46,7 @@ def test_a_compensation_costs_one_write(saga: SagaUnderTest, machine: Interprete
     assert machine.requests == ["UpdateItem"] * (actions + compensations)
 
 
-@pytest.mark.parametrize("saga", ["ticket_sale"], indirect=True)
+@on_example("ticket_sale")
 def test_a_compensation_that_calls_a_provider_costs_two_writes_and_a_rejected_one(
     saga: SagaUnderTest, machine: Interpreter
 ) -> None:

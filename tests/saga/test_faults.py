@@ -4,6 +4,7 @@
 """
 
 import random
+from dataclasses import dataclass
 
 import pytest
 
@@ -12,15 +13,28 @@ from tests.saga.interpreter import Interpreter
 from tests.saga.trial import fresh, padded, trial
 from tests.sagas import SCENARIOS, SagaUnderTest, each_saga
 
-# The other sagas add little to the order saga: their sample is smaller, and their other scenarios have every third or
-# sixth fault. `make chaos` runs all of them.
-PAIRS_IN_THE_SAMPLE = {"order": 240, "ticket_sale": 24}
-EVERY = {"order": 1, "ticket_sale": 6}
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """How many pairs of faults a saga is tried with, and that it has every n-th fault in its other scenarios."""
+
+    pairs: int
+    every: int
+
+
+def sample_of(saga: SagaUnderTest) -> Sample:
+    """Return the sample of a saga.
+
+    The other sagas add little to the order saga, and a trial with a provider is slow. `make chaos` runs all of them.
+    """
+    if saga.name == "order":
+        return Sample(pairs=240, every=1)
+    return Sample(pairs=24, every=6) if saga.demo.amount else Sample(pairs=40, every=3)
 
 
 @pytest.mark.parametrize(("saga", "name"), SCENARIOS, indirect=["saga"])
 def test_no_single_fault_leaves_a_saga_half_done(saga: SagaUnderTest, machine: Interpreter, name: str) -> None:
-    step = 1 if name == "1-success" else EVERY.get(saga.name, 3)
+    step = 1 if name == "1-success" else sample_of(saga).every
     for number, faults in enumerate(singles(machine.shape)[::step]):
         input_ = fresh(saga.demo.input(name), machine.shape.key)
         _, problems = trial(machine, input_, faults, backwards=bool(number % 2))
@@ -33,7 +47,7 @@ def test_no_pair_of_faults_of_a_fixed_sample_leaves_a_saga_half_done(
     saga: SagaUnderTest, machine: Interpreter, part: int
 ) -> None:
     every = [(name, faults) for faults in pairs(machine.shape) for name in saga.demo.scenarios]
-    sample = random.Random(20_260_101).sample(every, PAIRS_IN_THE_SAMPLE.get(saga.name, 40))
+    sample = random.Random(20_260_101).sample(every, sample_of(saga).pairs)
     for number, (name, faults) in enumerate(sample[part::4]):
         input_ = fresh(saga.demo.input(name), machine.shape.key)
         _, problems = trial(machine, input_, faults, backwards=bool(number % 2))
@@ -51,7 +65,7 @@ def test_no_fault_leaves_a_saga_of_the_largest_input_half_done(saga: SagaUnderTe
                 assert not problems, (task, fault, problems)
 
 
-@pytest.mark.parametrize("saga", ["trip_booking"], indirect=True)
+@each_saga
 def test_a_step_of_a_group_that_fails_while_another_one_is_in_flight_leaves_nothing_half_done(
     saga: SagaUnderTest, machine: Interpreter
 ) -> None:

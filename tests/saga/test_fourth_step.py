@@ -47,6 +47,8 @@ def test_a_fourth_step_is_synthesized_and_survives_every_single_fault(project: P
     tests = (
         "tests/infrastructure/test_definition.py::test_an_action_catches_every_error_into_its_own_compensation",
         "tests/infrastructure/test_template.py",
+        "tests/ops/test_graph.py::test_every_transition_is_drawn",
+        "tests/ops/test_graph.py::test_the_progress_of_an_execution_that_is_rolled_back",
         "tests/saga/test_faults.py::test_no_single_fault_leaves_a_saga_half_done[order-1-success]",
     )
     done = subprocess.run(

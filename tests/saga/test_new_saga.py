@@ -1,4 +1,4 @@
-"""What ``make new`` writes runs unedited: three kinds of sagas in a copy of the project."""
+"""What ``make new`` writes runs unedited: three kinds of sagas in a copy of the project without other examples."""
 
 import os
 import re
@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from tests.infrastructure.test_imports import is_in, project_imports
 
 PROJECT = Path(__file__).parents[2]
 TESTS = (
@@ -26,8 +28,10 @@ KINDS = {
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    for name in ("examples", "lambdas", "local", "ops", "saga_stack", "templates", "tests"):
+    for name in ("lambdas", "local", "ops", "saga_stack", "templates", "tests"):
         shutil.copytree(PROJECT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "examples").mkdir()
+    shutil.copy(PROJECT / "examples/__init__.py", tmp_path / "examples")
     shutil.copy(PROJECT / "pyproject.toml", tmp_path)
     return tmp_path
 
@@ -42,8 +46,6 @@ def run(project: Path, *arguments: str) -> str:
 
 def test_new_sagas_pass_the_tests_of_all_sagas(project: Path) -> None:
     for name, steps in KINDS.items():
-        # Somebody may have followed the tutorial here.
-        shutil.rmtree(project / "examples" / name, ignore_errors=True)
         assert f"make demo EXAMPLE={name}" in run(project, "local.new_saga", name, steps)
         assert len(list((project / "examples" / name / "scenarios").iterdir())) == 4
     folders = [f"examples/{name}" for name in KINDS]
@@ -55,8 +57,15 @@ def test_new_sagas_pass_the_tests_of_all_sagas(project: Path) -> None:
         assert f"examples/{name}/test_{name}.py::test_a_step_accepts_a_complete_input" in shown
 
 
-def test_a_saga_outside_the_project_is_tried_with_faults(tmp_path: Path) -> None:
-    run(PROJECT, "local.new_saga", "--path", str(tmp_path), "shed_lease", "open_shed/close_shed send_key/return_key")
-    shown = run(PROJECT, "tests.chaos", "--path", str(tmp_path / "shed_lease"), "--limit", "1", "--jobs", "1")
+def test_a_saga_outside_the_project_is_tried_with_faults(
+    project: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    shop = tmp_path_factory.mktemp("shop")
+    run(project, "local.new_saga", "--path", str(shop), "shed_lease", "open_shed/close_shed send_key/return_key")
+    shown = run(project, "tests.chaos", "--path", str(shop / "shed_lease"), "--limit", "1", "--jobs", "1")
     assert re.search(r"^shed_lease: single faults +[1-9]", shown, re.MULTILINE)
     assert re.search(r"^total +[1-9]\d* +0 +0 +0$", shown, re.MULTILINE)
+    # Its test runs where the library alone is installed.
+    imported = set(project_imports(shop / "shed_lease/test_shed_lease.py"))
+    assert imported
+    assert [name for name in imported if not is_in(name, ["lambdas.saga_runtime"])] == []

@@ -17,7 +17,7 @@ from tests.histories import ABORTED_GROUP, ABORTED_LOCALLY, FAILED_GROUP, IN_LIN
 from tests.saga.faults import Fault, Faults, Injector
 from tests.saga.interpreter import Deliver, Execution, Interpreter, TaskFailed
 from tests.saga.trial import fresh
-from tests.sagas import SAGAS
+from tests.sagas import SagaUnderTest, on_example
 
 ARN = "arn:aws:states:us-east-1:123456789012:execution:saga:1"
 
@@ -233,15 +233,15 @@ def test_the_state_is_found_on_any_page_of_the_history(messages: Messages, stepf
     assert message["state"] == "CancelFlight"
 
 
-@pytest.mark.parametrize("saga", ["trip_booking"], indirect=True)
+@on_example("trip_booking")
 @pytest.mark.parametrize("backwards", [False, True])
 @pytest.mark.parametrize("failed", ["CancelFlight", "CancelHotel"])
 def test_of_a_stuck_group_the_branch_that_failed_is_reported(
-    machine: Interpreter, messages: Messages, failed: str, *, backwards: bool
+    saga: SagaUnderTest, machine: Interpreter, messages: Messages, failed: str, *, backwards: bool
 ) -> None:
     machine.intercept = Injector(machine, {"TakePayment": (Fault.BROKEN,), failed: (Fault.BROKEN,)})
     machine.backwards = backwards
-    stuck = machine.run(SAGAS["trip_booking"].demo.input("1-success"))
+    stuck = machine.run(saga.demo.input("1-success"))
     report_stuck_saga.handler(event(stuck.arn), None)
     (message,) = messages.received()
     assert message["state"] == failed

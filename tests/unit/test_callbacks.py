@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 from moto.stepfunctions.parser.asl.eval.callback.callback import CallbackOutcomeFailure, CallbackOutcomeSuccess
 
-from examples.parcel_pickup.lambdas import handlers
-from examples.parcel_pickup.lambdas.parcel_steps import STEPS
 from lambdas.saga_runtime import barrier, callbacks
 from lambdas.saga_runtime.barrier import Row, SagaIdentity
 from lambdas.saga_runtime.callbacks import receiver
@@ -23,10 +21,10 @@ from lambdas.saga_runtime.provider_calls import ProviderRequest, idempotency_key
 from lambdas.saga_runtime.steps import Attributes
 from ops.invariants import ExpectedRow, owned_rows
 from tests.fixtures import create_table, local_aws, store_item, stored_item
+from tests.parcels import PARCEL, STEPS, cancel_pickup, request_pickup
 from tests.tasks import Tasks
 
 PICKUP = STEPS["PICKUP"]
-PARCEL: dict[str, object] = {"parcel_id": "1", "goods": "tea", "address": "1 Quay St"}
 NOW, LATER = "2026-01-01T00:00:00.000Z", "2026-01-02T00:00:00.000Z"
 DETAILS = {"driver": "Ada"}
 receive = receiver(PICKUP)
@@ -54,11 +52,11 @@ def by_saga(saga_id: str, at: str, token: str | None = None) -> Mapping[str, obj
 def request(tasks: Tasks, token: str | None = FIRST, saga_id: str = "s", at: str = NOW) -> Any:
     if token is not None:
         tasks.open(token)
-    return handlers.request_pickup(by_saga(saga_id, at, token), None)
+    return request_pickup(by_saga(saga_id, at, token), None)
 
 
 def cancel(saga_id: str = "s", at: str = NOW) -> Any:
-    return handlers.cancel_pickup(by_saga(saga_id, at), None)
+    return cancel_pickup(by_saga(saga_id, at), None)
 
 
 def request_id(saga_id: str = "s", at: str = NOW) -> str:
@@ -225,7 +223,7 @@ def test_a_late_delivery_of_an_earlier_attempt_does_not_lose_the_task_that_waits
     request(tasks)
     tasks.close("token-1")
     request(tasks, "token-2")
-    handlers.request_pickup(by_saga("s", NOW, "token-1"), None)
+    request_pickup(by_saga("s", NOW, "token-1"), None)
     assert answer("working")["status"] == "REQUESTED"
     assert tasks.heartbeats == ["token-2"]
     answer()

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from examples.parcel_pickup.demo import DEMO as PARCEL_DEMO
-from examples.ticket_sale.demo import DEMO
 from local import demo, stuck_saga
+from local.demo import Scenario
 from local.executions import EndedExecution
 from local.expectations import ExpectedEnd
 from local.order_demo import ORDER_DEMO
 
 ENDED = EndedExecution(arn="arn", status="SUCCEEDED", error=None, cause=None, output=None, states=("A", "B"))
 STUCK = replace(ENDED, status="FAILED", error="Broken")
+DEMO = replace(ORDER_DEMO, amount="total")
 EXPECTED = ExpectedEnd(status="SUCCEEDED", error=None, states=("A", "B"), statuses={"ROW": "LIVE"})
 
 
@@ -41,11 +41,11 @@ def test_a_demo_names_what_differs_from_the_contract(
 @pytest.mark.parametrize(
     ("status", "balance", "authorized", "found"),
     [
-        ("SUCCEEDED", "60", "0", []),
+        ("SUCCEEDED", "100", "0", []),
         ("FAILED", "0", "0", []),
-        ("SUCCEEDED", "120", "0", ["the provider's balance is 120, expected 60"]),
-        ("SUCCEEDED", "0", "0", ["the provider's balance is 0, expected 60"]),
-        ("SUCCEEDED", "60", "60", ["the provider still holds 60 for it, expected 0"]),
+        ("SUCCEEDED", "200", "0", ["the provider's balance is 200, expected 100"]),
+        ("SUCCEEDED", "0", "0", ["the provider's balance is 0, expected 100"]),
+        ("SUCCEEDED", "100", "60", ["the provider still holds 60 for it, expected 0"]),
         ("FAILED", "60", "0", ["the provider's balance is 60, expected 0"]),
         ("FAILED", "0", "60", ["the provider still holds 60 for it, expected 0"]),
     ],
@@ -84,10 +84,11 @@ def test_a_demo_names_a_response_other_than_the_expected_one(
     monkeypatch.setattr(demo, "start", lambda _deployment, _input: ended.arn)
     monkeypatch.setattr(demo, "wait", lambda _deployment, _arn, **_: ended)
     deployment: Any = SimpleNamespace(client=SimpleNamespace(rows=lambda _key: ()))
-    parcels = replace(PARCEL_DEMO, answering=lambda *_: contextlib.nullcontext(responses))
-    expected = {"4-late-answer": ExpectedEnd(status=ended.status, error=ended.error, states=(), statuses={})}
-    differences = demo.run(deployment, Console(file=io.StringIO()), parcels, expected)
-    assert differences == [f"4-late-answer: {problem}" for problem in found]
+    late = Scenario(title="a late answer", responses=["409 StepCompensated"])
+    waiting = replace(ORDER_DEMO, scenarios={"1-success": late}, answering=lambda *_: contextlib.nullcontext(responses))
+    expected = {"1-success": ExpectedEnd(status=ended.status, error=ended.error, states=(), statuses={})}
+    differences = demo.run(deployment, Console(file=io.StringIO()), waiting, expected)
+    assert differences == [f"1-success: {problem}" for problem in found]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from moto import mock_aws
 
-from examples.trip_booking.lambdas.trip_steps import SCHEMA as TRIP_SCHEMA
 from lambdas.order_steps import SCHEMA, STEPS
 from lambdas.saga_runtime import clock, own_table
 from lambdas.saga_runtime.errors import InvalidInput, SagaConflict, StepCompensated, StepFailed
@@ -20,6 +19,9 @@ from lambdas.saga_runtime.provider_calls import ProviderRequest
 from lambdas.saga_runtime.redaction import HIDDEN, redacted
 from lambdas.saga_runtime.steps import Schema, StepSpec
 from lambdas.saga_runtime.validation import line
+from local.new_saga import MAX_SIZES
+from local.sagas import example, example_names
+from saga_stack.construct.steps import Parallel
 from templates.saga_provider.lambdas import provider
 from tests import charges
 from tests.charges import SCHEMA as SALE_SCHEMA
@@ -283,10 +285,27 @@ LIMIT = 256 * 1024
 CAUSE = '\\"' * (32_768 // 2)
 
 
+def schema_and_members(name: str) -> tuple[Schema, int]:
+    """Return the schema of an example, and the size of its largest group."""
+    saga, demo = example(name)
+    return demo.schema, max((len(part.steps) for part in saga.steps if isinstance(part, Parallel)), default=1)
+
+
+def schema_of_size(max_size: int) -> Schema:
+    return Schema(noun="any", key="any_id", fields=("any_id", "text"), max_size=max_size)
+
+
+# Those of sagas, and those that `make new` writes for groups of each size.
+SCHEMAS: Mapping[str, tuple[Schema, int]] = {
+    "order": (SCHEMA, 1),
+    "sale": (SALE_SCHEMA, 1),
+    **{f"new {members}": (schema_of_size(max_size), members) for members, max_size in MAX_SIZES.items()},
+    **{name: schema_and_members(name) for name in example_names()},
+}
+
+
 @pytest.mark.parametrize("text", ["x", "é", "\u6771", "🚀", '"', "\\", "\x01"], ids=ascii)
-@pytest.mark.parametrize(
-    ("schema", "members"), [(SCHEMA, 1), (TRIP_SCHEMA, 2), (SALE_SCHEMA, 1)], ids=["order", "trip", "sale"]
-)
+@pytest.mark.parametrize(("schema", "members"), SCHEMAS.values(), ids=SCHEMAS)
 def test_the_largest_input_fits_into_the_payload_of_every_state(text: str, schema: Schema, members: int) -> None:
     field = schema.fields[1]
     count = (schema.max_size - len(json.dumps({field: ""}))) // len(json.dumps(text)[1:-1])

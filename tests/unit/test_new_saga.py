@@ -2,6 +2,7 @@
 
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,6 +11,17 @@ from local.new_saga import main
 
 PLAIN = "reserve_seat/release_seat issue_ticket/void_ticket"
 SYNTAX = "use action/compensation, action?resolution or action!, with + between steps that run at the same time"
+
+
+@pytest.fixture(autouse=True)
+def examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Replace the examples by one, whose stack is not named after its folder."""
+    folder = tmp_path / "examples"
+    (folder / "seat_sale").mkdir(parents=True)
+    (folder / "seat_sale/saga.py").touch()
+    monkeypatch.setattr(new_saga, "EXAMPLES", folder)
+    monkeypatch.setattr(new_saga, "demo_named", lambda _name: SimpleNamespace(stack="SeatSaga"))
+    return folder
 
 
 @pytest.mark.parametrize(
@@ -35,9 +47,9 @@ SYNTAX = "use action/compensation, action?resolution or action!, with + between 
         ),
         ("sale", "report_stuck_saga/b", "report_stuck_saga is also a function that the library adds: choose another"),
         ("sale", "a/publish_outcome", "publish_outcome is also a function that the library adds"),
-        ("ticket_sale", PLAIN, "a saga named 'ticket_sale' exists already: choose another NAME"),
+        ("seat_sale", PLAIN, "a saga named 'seat_sale' exists already: choose another NAME"),
         ("order", PLAIN, "a saga named 'order' exists already: choose another NAME"),
-        ("trip", PLAIN, "'trip' would have the same stack as 'trip_booking': choose another NAME"),
+        ("seat", PLAIN, "'seat' would have the same stack as 'seat_sale': choose another NAME"),
         ("next_step", PLAIN, "the Fail state would be StepFailed, the name of an error: choose another NAME"),
         ("sale", "", "a saga needs at least one step"),
         ("sale", "reserve_seat", f"invalid step 'reserve_seat': {SYNTAX}"),
@@ -72,14 +84,14 @@ def test_what_cannot_become_a_saga_is_reported_in_one_line(
     assert message in err
 
 
-def test_an_error_while_the_files_are_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_while_the_files_are_written_leaves_nothing(examples: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_folder: Path, _package: str) -> None:
         raise OSError("no space")
 
     monkeypatch.setattr(new_saga, "_format", fail)
     with pytest.raises(OSError, match="no space"):
-        new_saga.write(new_saga.new_saga("sale", PLAIN), tmp_path)
-    assert list(tmp_path.iterdir()) == []
+        new_saga.write(new_saga.new_saga("sale", PLAIN, examples), examples)
+    assert [path.name for path in examples.iterdir()] == ["seat_sale"]
 
 
 def test_the_next_command_quotes_the_folder(
@@ -93,8 +105,8 @@ def test_the_next_command_quotes_the_folder(
     assert shlex.split(command) == ["python", "-m", "local", "demo", "--path", str(folder / "sale")]
 
 
-def test_rows_and_fields_are_named_after_what_the_action_is_about_and_never_twice() -> None:
-    steps = new_saga.new_saga("sale", "book_room/free_room clean_room/dirty_room pay?look mail_room!").steps
+def test_rows_and_fields_are_named_after_what_the_action_is_about_and_never_twice(examples: Path) -> None:
+    steps = new_saga.new_saga("sale", "book_room/free_room clean_room/dirty_room pay?look mail_room!", examples).steps
     assert [(one.entity, one.field) for one in steps] == [
         ("ROOM", "room"),
         ("CLEAN_ROOM", "clean_room"),
