@@ -3,15 +3,18 @@
 Each error names the step and the file.
 """
 
-import importlib
+import importlib.util
+import inspect
 import json
 import os
 import subprocess
 import sys
+import sysconfig
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lambdas.saga_runtime.names import state_name
 from saga_stack.construct.saga import Saga, module_of, root_of
@@ -22,6 +25,8 @@ IMPORT_WITHIN_SECONDS = 60
 OF_PYTHON = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH")
 
 PROBE = Path(__file__).parent / "import_handlers.py"
+# Folders whose files are not a saga's own, though they may be in the same project.
+NOT_OWN = (Path(__file__).parent, Path(inspect.getfile(state_name)).parent, Path(sysconfig.get_path("purelib")))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,16 +74,42 @@ def require_functions(
 
 def import_saga(file: str) -> Saga:
     """Import ``SAGA`` of the module ``saga`` beside a file. Raises InvalidSagaError with the line that fails."""
-    root, path = root_of(file), Path(file).with_name("saga.py")
-    try:
-        found: Saga = importlib.import_module(module_of(str(path))).SAGA
-    except Exception as error:  # noqa: BLE001 (whatever a module raises)
-        frames = [one for one in traceback.extract_tb(error.__traceback__) if Path(one.filename).is_relative_to(root)]
-        # The library may be in the same folder; the last line of the saga's own is where the mistake is.
-        own = [one for one in frames if Path(one.filename).is_relative_to(path.parent)] or frames
-        at = f"{Path(own[-1].filename).relative_to(root)}:{own[-1].lineno}" if own else str(path.relative_to(root))
-        raise InvalidSagaError(f"{at}: {one_line(error)}") from None
+    found: Saga = _imported(Path(file).with_name("saga.py"), "SAGA")
     return found
+
+
+def import_by_name(name: str) -> Any:
+    """Import what a name such as ``saga_stack.order_saga.OrderSagaStack`` names. Raises as ``import_saga`` does."""
+    module, _, attribute = name.rpartition(".")
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None or spec.origin is None:
+        raise InvalidSagaError(f"the module of {name} does not exist: correct the name")
+    return _imported(Path(spec.origin), attribute)
+
+
+def _imported(path: Path, attribute: str) -> Any:
+    try:
+        return getattr(importlib.import_module(module_of(str(path))), attribute)
+    except Exception as error:  # noqa: BLE001 (whatever a module raises)
+        raise InvalidSagaError(f"{_place_of(error, path)}: {_one_line(error)}") from None
+
+
+def _place_of(error: Exception, path: Path) -> str:
+    """Return where in the saga's own code an error was raised; the file that was imported if nowhere."""
+    root = root_of(str(path))
+    places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError):
+        places.append((str(error.filename), error.lineno))
+    own = [f"{Path(file).relative_to(root)}:{line}" for file, line in places if _is_own(Path(file), root)]
+    return own[-1] if own else str(path.relative_to(root))
+
+
+def _is_own(file: Path, root: Path) -> bool:
+    """Return whether the file is in ``root`` and not of the library, or of a package that was installed there."""
+    return file.is_relative_to(root) and not any(file.is_relative_to(folder) for folder in NOT_OWN)
 
 
 def require_scenarios(saga: Saga) -> None:
@@ -172,9 +203,11 @@ def _import_error(name: str, handler: str, source: Path, result: Mapping[str, st
     return text.replace(f"{source}/", "")
 
 
-def one_line(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     """Return the type and the text of an error in one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    # The text of a SyntaxError repeats the place.
+    text = error.msg if isinstance(error, SyntaxError) else error
+    return " ".join(f"{type(error).__name__}: {text}".split())
 
 
 def _file_of(handler: str) -> str:

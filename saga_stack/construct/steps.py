@@ -21,6 +21,10 @@ class InvalidSagaError(ValueError):
     """The steps do not form a saga. The message names the step and says what to do."""
 
 
+class InvalidContextError(InvalidSagaError):
+    """A value of the CDK app's context is invalid, whatever the steps are. The message says what to do."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RetryPolicy:
     """Exponential backoff with a maximum delay and full jitter.

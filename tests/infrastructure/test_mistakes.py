@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import runpy
 import shutil
 import subprocess
@@ -13,13 +14,18 @@ from typing import TypeAlias
 import pytest
 from aws_cdk import App
 
-from saga_stack.construct import app
+import lambdas
+import saga_stack
+from saga_stack.construct import app, packaging
 from saga_stack.construct.checks import require_functions
 from saga_stack.construct.steps import InvalidSagaError, Step
 
 PROJECT = Path(__file__).parents[2]
 STEPS, SAGA = "sale/lambdas/sale_steps.py", "sale/saga.py"
 HANDLERS = "sale/lambdas/handlers.py"
+ORDER_STEPS, ORDER_SAGA = "lambdas/order_steps.py", "saga_stack/order_saga.py"
+# The modules of the order saga, without the library.
+OF_THE_ORDER = re.compile(r"(saga_stack|lambdas)\.(?!_|construct\b|saga_runtime\b)")
 
 
 @pytest.fixture
@@ -49,6 +55,21 @@ def test_without_a_mistake_the_stack_is_named_after_the_folder(folder: Path) -> 
 Synthesize: TypeAlias = Callable[[], str]
 
 
+def error_of(capsys: pytest.CaptureFixture[str], run: Callable[[], object]) -> str:
+    """Run a CDK app that must end with one line; return the line."""
+    with pytest.raises(SystemExit) as ended:
+        run()
+    out, err = capsys.readouterr()
+    assert (ended.value.code, out, err.count("\n")) == (2, "", 1)
+    return err
+
+
+def replace(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
 @pytest.fixture
 def message_of_synthesis(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -60,15 +81,91 @@ def message_of_synthesis(
     monkeypatch.setenv("SHOP_URL", "any")
 
     def message() -> str:
-        with pytest.raises(SystemExit) as ended:
-            runpy.run_module("sale.app", run_name="__main__")
-        out, err = capsys.readouterr()
-        assert (ended.value.code, out, err.count("\n")) == (2, "", 1)
-        return err
+        return error_of(capsys, lambda: runpy.run_module("sale.app", run_name="__main__"))
 
     yield message
     for name in [name for name in sys.modules if name.partition(".")[0] in ("sale", "hire")]:
         del sys.modules[name]
+
+
+@pytest.fixture
+def order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Copy the order saga, and have Python import the copy; the library stays where it is."""
+    for name in ("saga_stack", "lambdas"):
+        shutil.copytree(PROJECT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "construct"))
+    shutil.copy(PROJECT / "app.py", tmp_path)
+    for name in [name for name in sys.modules if OF_THE_ORDER.match(name)]:
+        monkeypatch.delitem(sys.modules, name)
+    for package in (saga_stack, lambdas):
+        monkeypatch.setattr(package, "__path__", [str(tmp_path / package.__name__), *package.__path__])
+        for name in [name for name in vars(package) if OF_THE_ORDER.match(f"{package.__name__}.{name}")]:
+            monkeypatch.delattr(package, name)
+    monkeypatch.setattr(packaging, "PROJECT", tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def order_message(
+    order: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., str]]:
+    """Return a function that runs the CDK app of the order saga with a context and returns its error."""
+
+    def message(**context: str) -> str:
+        monkeypatch.setattr(app, "App", lambda: App(context={"aws:cdk:bundling-stacks": [], **context}))
+        return error_of(capsys, lambda: runpy.run_path(str(order / "app.py"), run_name="__main__"))
+
+    yield message
+    for name in [name for name in sys.modules if OF_THE_ORDER.match(name)]:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        (
+            *(ORDER_STEPS, 'compensated="REFUNDED"', 'compensated="CHARGED"'),
+            (
+                "error: lambdas/order_steps.py:25: ValueError: "
+                "process_payment has equal statuses: CHARGED, CHARGED: give each another name"
+            ),
+        ),
+        (
+            *(ORDER_STEPS, 'entity="PAYMENT"', 'entity="ORDER"'),
+            (
+                "error: lambdas/order_steps.py:15: ValueError: "
+                "create_order and process_payment have one row, ORDER: give each its own entity"
+            ),
+        ),
+        (
+            *(ORDER_SAGA, ', compensation="cancel_shipment"', ""),
+            (
+                "error: saga_stack/order_saga.py: process_shipment has no compensation: "
+                "name its function, or make it a Pivot or Retriable at the end"
+            ),
+        ),
+        (
+            *(ORDER_SAGA, 'action="process_shipment"', 'action="process_shipment", function_timeout=100'),
+            "error: saga_stack/order_saga.py: the task timeout of cancel_shipment is 30 s, its function's is 100 s: ",
+        ),
+        (
+            *(ORDER_SAGA, 'action="create_order"', 'acton="create_order"'),
+            "error: saga_stack/order_saga.py:16: TypeError: ",
+        ),
+        (
+            *(ORDER_SAGA, "class OrderSagaStack", "class OrderStack"),
+            "error: saga_stack/order_saga.py: AttributeError: module 'saga_stack.order_saga' has no attribute ",
+        ),
+        (
+            *("app.py", "order_saga.Order", "order_sagas.Order"),
+            "error: the module of saga_stack.order_sagas.OrderSagaStack does not exist: correct the name",
+        ),
+    ],
+)
+def test_a_mistake_in_the_order_saga_is_reported_in_one_line(
+    order: Path, order_message: Callable[..., str], file: str, old: str, new: str, message: str
+) -> None:
+    replace(order / file, old, new)
+    assert order_message().startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -129,6 +226,18 @@ def message_of_synthesis(
             ),
         ),
         (
+            *(SAGA, "STEPS = (", "STEPS = )("),
+            "error: sale/saga.py:11: SyntaxError: unmatched ')'\n",
+        ),
+        (
+            *(STEPS, "STEPS = by_entity(", "STEPS = )by_entity("),
+            "error: sale/lambdas/sale_steps.py:15: SyntaxError: unmatched ')'\n",
+        ),
+        (
+            *(SAGA, "SAGA = Saga(", "SALE = Saga("),
+            "error: sale/saga.py: AttributeError: module 'sale.saga' has no attribute 'SAGA'",
+        ),
+        (
             *(SAGA, ', compensation="void_ticket"', ""),
             (
                 "sale/saga.py: issue_ticket has no compensation: "
@@ -160,9 +269,7 @@ def message_of_synthesis(
 def test_a_mistake_is_reported_in_one_line(
     folder: Path, message_of_synthesis: Synthesize, file: str, old: str, new: str, message: str
 ) -> None:
-    text = (folder / file).read_text()
-    assert old in text
-    (folder / file).write_text(text.replace(old, new))
+    replace(folder / file, old, new)
     shown = message_of_synthesis()
     assert shown.startswith("error: ")
     assert message in shown
