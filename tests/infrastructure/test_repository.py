@@ -136,6 +136,13 @@ def test_make_rejects_an_example_that_does_not_exist(target: str) -> None:
     assert "invalid EXAMPLE 'nosuch': use one of " in done.stderr
 
 
+def test_make_rejects_an_invalid_value_of_api() -> None:
+    command = ["make", "--dry-run", "local", "API=yes"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "invalid API 'yes': use API=true, or leave it out" in done.stderr
+
+
 def test_the_documents_of_installed_packages_are_not_the_projects(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
