@@ -3,6 +3,7 @@
 Each error names the step and the file.
 """
 
+import ast
 import importlib.util
 import inspect
 import json
@@ -124,10 +125,14 @@ def require_scenarios(saga: Saga) -> None:
 
 
 def require_own_stack(saga: Saga) -> None:
-    """Raise InvalidSagaError if a saga in a folder beside this one has the same stack.
+    """Raise InvalidSagaError if a saga in a folder beside this one, or ``app.py`` in the root, has the same stack.
 
     A neighbour that cannot be imported is skipped: its own synthesis reports why.
     """
+    if saga.stack == _stack_of_app(saga.root / "app.py"):
+        raise InvalidSagaError(
+            f"{Path(saga.file).relative_to(saga.root)}: app.py has the same stack {saga.stack}: choose another name="
+        )
     package = saga.module.split(".")[:-2]
     for file in sorted(saga.folder.parent.glob("*/saga.py")):
         if file.parent == saga.folder:
@@ -140,6 +145,19 @@ def require_own_stack(saga: Saga) -> None:
             raise InvalidSagaError(
                 f"{file.relative_to(saga.root)} has the same stack {saga.stack}: give one of them another name="
             )
+
+
+def _stack_of_app(file: Path) -> str | None:
+    """Return the name that a CDK app passes to ``synthesize``, None if it passes none. The app is not run."""
+    try:
+        nodes = list(ast.walk(ast.parse(file.read_bytes())))
+    except (OSError, SyntaxError):
+        return None
+    for node in nodes:
+        match node:
+            case ast.Call(func=ast.Name(id="synthesize"), args=[_, ast.Constant(value=str(name))]):
+                return name
+    return None
 
 
 def _import_handlers(

@@ -7,7 +7,7 @@ import runpy
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
@@ -168,6 +168,25 @@ def test_a_mistake_in_the_order_saga_is_reported_in_one_line(
     assert order_message().startswith(message)
 
 
+JWT = {"jwt_issuer": "https://issuer.example.com", "jwt_audience": "orders"}
+
+
+@pytest.mark.parametrize(
+    ("context", "message"),
+    [
+        ({"api": "True"}, "error: invalid api 'True': use -c api=true, or leave it out\n"),
+        ({"api": "yes"}, "error: invalid api 'yes': use -c api=true, or leave it out\n"),
+        (JWT, "error: jwt_issuer and jwt_audience are of the API: add -c api=true\n"),
+        ({"api": "false", **JWT}, "error: jwt_issuer and jwt_audience are of the API: add -c api=true\n"),
+        ({"jwt_issuer": "any"}, "error: jwt_issuer and jwt_audience belong together: give both or neither\n"),
+    ],
+)
+def test_a_context_that_would_be_ignored_is_reported(
+    order_message: Callable[..., str], context: Mapping[str, str], message: str
+) -> None:
+    assert order_message(**context) == message
+
+
 @pytest.mark.parametrize(
     ("file", "old", "new", "message"),
     [
@@ -281,6 +300,14 @@ def test_a_stack_that_another_saga_has_is_reported(folder: Path, message_of_synt
     saga.write_text(saga.read_text().replace("file=__file__,", 'file=__file__, name="SaleSaga",'))
     assert message_of_synthesis() == (
         "error: hire/saga.py has the same stack SaleSaga: give one of them another name=\n"
+    )
+
+
+def test_the_stack_of_the_app_beside_the_package_is_reported(folder: Path, message_of_synthesis: Synthesize) -> None:
+    shutil.copy(PROJECT / "app.py", folder)
+    replace(folder / SAGA, "file=__file__,", 'file=__file__, name="OrderSaga",')
+    assert message_of_synthesis() == (
+        "error: sale/saga.py: app.py has the same stack OrderSaga: choose another name=\n"
     )
 
 
