@@ -11,19 +11,36 @@ import os
 import subprocess
 import sys
 import sysconfig
-import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lambdas.saga_runtime.names import state_name
+from saga_stack.construct.import_handlers import one_line, places_of
 from saga_stack.construct.saga import Saga, module_of, root_of
-from saga_stack.construct.steps import InvalidSagaError, Retriable, StepOrGroup, functions_of, single_steps
+from saga_stack.construct.steps import (
+    InvalidSagaError,
+    Pivot,
+    SingleStep,
+    Step,
+    StepOrGroup,
+    functions_of,
+    single_steps,
+)
 
 IMPORT_WITHIN_SECONDS = 60
 # Variables that Python itself may need.
 OF_PYTHON = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH")
+# Variables that the stack gives its functions; the last three only those of the HTTP API.
+OF_THE_STACK = {
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "TABLE_NAME": "any",
+    "POWERTOOLS_METRICS_NAMESPACE": "any",
+    "STATE_MACHINE_ARN": "any",
+    "CLEAN_ERROR": "any",
+    "FALLIBLE_ACTIONS": "[]",
+}
 
 PROBE = Path(__file__).parent / "import_handlers.py"
 # Folders whose files are not a saga's own, though they may be in the same project.
@@ -32,16 +49,17 @@ NOT_OWN = (Path(__file__).parent, Path(inspect.getfile(state_name)).parent, Path
 
 @dataclass(frozen=True, kw_only=True)
 class FunctionMade:
-    """What a function is made of: the action and the row of its StepSpec. None if it is made of no StepSpec."""
+    """What a function is made of: the function of the library that made it, and the action and row of its StepSpec."""
 
-    action: str | None
-    entity: str | None
+    kind: str
+    action: str
+    entity: str
 
 
 def require_functions(
     steps: Sequence[StepOrGroup], handlers: Mapping[str, str], source: Path, settings: Mapping[str, str]
 ) -> None:
-    """Raise InvalidSagaError unless every function imports from the asset and has the row of its step.
+    """Raise InvalidSagaError unless every function imports from the asset and is made for its step.
 
     Args:
         steps: the steps.
@@ -51,26 +69,49 @@ def require_functions(
     """
     made = _import_handlers(handlers, source, settings)
     owners: dict[str, str] = {}
+    earlier: set[str] = set()
     for step in single_steps(steps):
-        action, *others = functions_of(step)
-        file = _file_of(handlers[action])
-        spec = made[action]
-        if spec.entity is None:
-            continue
-        for other in others:
-            if made[other].entity != spec.entity:
+        action = made.get(step.action)
+        for name, kinds in zip(functions_of(step), _kinds_of(step), strict=True):
+            function, file = made.get(name), _file_of(handlers[name])
+            if function is None:
+                continue
+            if function.kind not in kinds:
                 raise InvalidSagaError(
-                    f"{file}: {other} has the row {made[other].entity}, its action {action} has {spec.entity}: "
+                    f"{file}: {name} is made by {function.kind}(...): make it by {'(...) or '.join(kinds)}(...)"
+                )
+            if action and function.entity != action.entity:
+                raise InvalidSagaError(
+                    f"{file}: {name} has the row {function.entity}, its action {step.action} has {action.entity}: "
                     "make both of the same StepSpec"
                 )
-        # A retriable step may confirm the row of an earlier one.
-        if isinstance(step, Retriable) and spec.action != action:
-            continue
-        if owner := owners.get(spec.entity):
-            raise InvalidSagaError(
-                f"{file}: {owner} and {action} have one row, {spec.entity}: give each step a StepSpec of its own"
-            )
-        owners[spec.entity] = action
+            if function.kind == "confirmation":
+                if function.action not in earlier:
+                    raise InvalidSagaError(
+                        f"{file}: {name} confirms the row of {function.action}, which is not an earlier step: "
+                        "use the StepSpec of one"
+                    )
+                continue
+            if function.action != step.action:
+                raise InvalidSagaError(
+                    f"{file}: {name} is made of the StepSpec of {function.action}: use the one of {step.action}"
+                )
+            if (owner := owners.setdefault(function.entity, step.action)) != step.action:
+                raise InvalidSagaError(
+                    f"{file}: {owner} and {name} have one row, {function.entity}: give each step a StepSpec of its own"
+                )
+        earlier.add(step.action)
+
+
+def _kinds_of(step: SingleStep) -> Sequence[Sequence[str]]:
+    """Return which functions of lambdas/saga_runtime/handlers.py may make each function of the step."""
+    match step:
+        case Step():
+            return (("action",), ("compensation",))
+        case Pivot():
+            return (("action",), ("resolution",))
+    # It may confirm the row of an earlier step.
+    return (("action", "confirmation"),)
 
 
 def import_saga(file: str) -> Saga:
@@ -95,16 +136,13 @@ def _imported(path: Path, attribute: str) -> Any:
     try:
         return getattr(importlib.import_module(module_of(str(path))), attribute)
     except Exception as error:  # noqa: BLE001 (whatever a module raises)
-        raise InvalidSagaError(f"{_place_of(error, path)}: {_one_line(error)}") from None
+        raise InvalidSagaError(f"{_place_of(error, path)}: {one_line(error)}") from None
 
 
 def _place_of(error: Exception, path: Path) -> str:
     """Return where in the saga's own code an error was raised; the file that was imported if nowhere."""
     root = root_of(str(path))
-    places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
-    if isinstance(error, SyntaxError):
-        places.append((str(error.filename), error.lineno))
-    own = [f"{Path(file).relative_to(root)}:{line}" for file, line in places if _is_own(Path(file), root)]
+    own = [f"{Path(file).relative_to(root)}:{line}" for file, line in places_of(error) if _is_own(Path(file), root)]
     return own[-1] if own else str(path.relative_to(root))
 
 
@@ -180,20 +218,18 @@ def _import_handlers(
     for name, result in found.items():
         if "error" in result:
             raise InvalidSagaError(_import_error(name, handlers[name], source, result))
-    return {name: FunctionMade(**result) for name, result in found.items()}
+    return {name: FunctionMade(**result) for name, result in found.items() if result}
 
 
 class _ProbeError(Exception):
     """The process that imports handlers has no result. Its text says why."""
 
 
-def _probe(
-    handlers: Mapping[str, str], source: Path, settings: Mapping[str, str]
-) -> Mapping[str, Mapping[str, str | None]]:
+def _probe(handlers: Mapping[str, str], source: Path, settings: Mapping[str, str]) -> Mapping[str, Mapping[str, str]]:
     """Import the handlers in a process of its own; return the result of each. Raises _ProbeError."""
     # On AWS they find only what is packed, and only the variables of the stack.
     environment = {name: os.environ[name] for name in OF_PYTHON if name in os.environ}
-    environment |= {"AWS_DEFAULT_REGION": "us-east-1", "TABLE_NAME": "any", "POWERTOOLS_METRICS_NAMESPACE": "any"}
+    environment |= OF_THE_STACK
     try:
         done = subprocess.run(
             [sys.executable, "-B", "-P", str(PROBE), str(source)],
@@ -211,21 +247,14 @@ def _probe(
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise _ProbeError(f"ends Python with exit status {done.returncode}: {reason}")
     # A function may print when it is imported; the last line is the probe's.
-    found: Mapping[str, Mapping[str, str | None]] = json.loads(done.stdout.splitlines()[-1])
+    found: Mapping[str, Mapping[str, str]] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
-def _import_error(name: str, handler: str, source: Path, result: Mapping[str, str | None]) -> str:
+def _import_error(name: str, handler: str, source: Path, result: Mapping[str, str]) -> str:
     at = result["at"] or _file_of(handler)
     text = f"{at}: {name} ({state_name(name)}) does not import: {result['error']}"
     return text.replace(f"{source}/", "")
-
-
-def _one_line(error: Exception) -> str:
-    """Return the type and the text of an error in one line."""
-    # The text of a SyntaxError repeats the place.
-    text = error.msg if isinstance(error, SyntaxError) else error
-    return " ".join(f"{type(error).__name__}: {text}".split())
 
 
 def _file_of(handler: str) -> str:

@@ -18,17 +18,29 @@ def main() -> None:
     print(f"\n{json.dumps(found)}")
 
 
-def imported(handler: str, folder: str) -> dict[str, str | None]:
-    """Return the action and the entity of the handler's step, or the error and where in the folder it was raised."""
+def imported(handler: str, folder: str) -> dict[str, str]:
+    """Return what the library made the handler of, or the error and where in the folder it was raised."""
     module, _, attribute = handler.rpartition(".")
     try:
         function = getattr(importlib.import_module(module), attribute)
     except Exception as error:  # noqa: BLE001 (whatever a module raises)
-        raised = [one for one in traceback.extract_tb(error.__traceback__) if one.filename.startswith(folder)]
-        at = f"{raised[-1].filename}:{raised[-1].lineno}" if raised else None
-        return {"error": " ".join(f"{type(error).__name__}: {error}".split()), "at": at}
-    step = getattr(function, "step", None)
-    return {"action": getattr(step, "action", None), "entity": getattr(step, "entity", None)}
+        own = [f"{file}:{line}" for file, line in places_of(error) if file.startswith(folder)]
+        return {"error": one_line(error), "at": own[-1] if own else ""}
+    kind, step = getattr(function, "kind", None), getattr(function, "step", None)
+    return {"kind": kind, "action": step.action, "entity": step.entity} if kind and step else {}
+
+
+def places_of(error: Exception) -> list[tuple[str, int | None]]:
+    """Return the files and lines that an error comes from; the last one raised it."""
+    places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    return [*places, (str(error.filename), error.lineno)] if isinstance(error, SyntaxError) else places
+
+
+def one_line(error: Exception) -> str:
+    """Return the type and the text of an error in one line."""
+    # The text of a SyntaxError repeats the place.
+    text = error.msg if isinstance(error, SyntaxError) else error
+    return " ".join(f"{type(error).__name__}: {text}".split())
 
 
 if __name__ == "__main__":

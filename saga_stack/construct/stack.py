@@ -110,7 +110,8 @@ class SagaStack(Stack):
         all_names = [name for step in single_steps(steps) for name in functions_of(step)]
         if receiver:
             all_names.append(receiver)
-        self.handlers: Mapping[str, str] = {name: handler.format(name) for name in all_names}
+        of_api = {name: api.handler.format(name) for name in (api.start, api.outcome, api.cancel)} if api else {}
+        self.handlers: Mapping[str, str] = {name: handler.format(name) for name in all_names} | of_api
         code = packaging.code(self.source)
 
         key = None

@@ -148,6 +148,14 @@ def order_message(
             "error: saga_stack/order_saga.py: the task timeout of cancel_shipment is 30 s, its function's is 100 s: ",
         ),
         (
+            *(
+                "lambdas/cancel_shipment.py",
+                "handler = compensation(",
+                "from lambdas.saga_runtime.handlers import action\nhandler = action(",
+            ),
+            "error: lambdas/cancel_shipment.py: cancel_shipment is made by action(...): make it by compensation(...)",
+        ),
+        (
             *(ORDER_SAGA, 'action="create_order"', 'acton="create_order"'),
             "error: saga_stack/order_saga.py:16: TypeError: ",
         ),
@@ -217,18 +225,48 @@ def test_a_context_that_would_be_ignored_is_reported(
             "sale/lambdas/handlers.py:7: reserve_seat (ReserveSeat) does not import: KeyError: 'TICKETS'",
         ),
         (
-            *(HANDLERS, "action(TICKET)", "action(SEAT)"),
+            *(HANDLERS, "void_ticket = action(TICKET), compensation(TICKET)", "void_ticket = [action(TICKET)] * 2"),
+            "sale/lambdas/handlers.py: void_ticket is made by action(...): make it by compensation(...)\n",
+        ),
+        (
+            *(HANDLERS, "capture_payment = confirmation(", "capture_payment = compensation("),
             (
-                "sale/lambdas/handlers.py: void_ticket has the row TICKET, its action issue_ticket has SEAT: "
+                "sale/lambdas/handlers.py: capture_payment is made by compensation(...): "
+                "make it by action(...) or confirmation(...)\n"
+            ),
+        ),
+        (
+            *(HANDLERS, "SEAT, PAYMENT, TICKET =", "TICKET, PAYMENT, SEAT ="),
+            "sale/lambdas/handlers.py: reserve_seat is made of the StepSpec of issue_ticket: use the one of ",
+        ),
+        (
+            *(HANDLERS, "compensation(TICKET)", "compensation(SEAT)"),
+            (
+                "sale/lambdas/handlers.py: void_ticket has the row SEAT, its action issue_ticket has TICKET: "
                 "make both of the same StepSpec"
             ),
         ),
         (
-            *(HANDLERS, "action(TICKET), compensation(TICKET)", "action(SEAT), compensation(SEAT)"),
+            *(HANDLERS, 'STEPS["TICKET"]\n', '__import__("dataclasses").replace(STEPS["TICKET"], entity="SEAT")\n'),
             (
                 "sale/lambdas/handlers.py: reserve_seat and issue_ticket have one row, SEAT: "
                 "give each step a StepSpec of its own"
             ),
+        ),
+        (
+            *(
+                HANDLERS,
+                "confirmation(PAYMENT,",
+                'confirmation(__import__("dataclasses").replace(PAYMENT, action="pay"),',
+            ),
+            (
+                "sale/lambdas/handlers.py: capture_payment confirms the row of pay, which is not an earlier step: "
+                "use the StepSpec of one"
+            ),
+        ),
+        (
+            *("sale/lambdas/stripe_payments.py", "import ", "import )"),
+            "sale/lambdas/stripe_payments.py:19: reserve_seat (ReserveSeat) does not import: SyntaxError: ",
         ),
         (
             *(STEPS, 'entity="TICKET"', 'entity="SEAT"'),
@@ -301,6 +339,26 @@ def test_a_stack_that_another_saga_has_is_reported(folder: Path, message_of_synt
     assert message_of_synthesis() == (
         "error: hire/saga.py has the same stack SaleSaga: give one of them another name=\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        (
+            *(ORDER_SAGA, "lambdas.order_api.{}", "lambdas.order_apix.{}"),
+            "error: lambdas/order_apix.py: start_order (StartOrder) is not in the asset: ",
+        ),
+        (
+            *("lambdas/order_api.py", "cancel_order =", "cancel ="),
+            "error: lambdas/order_api.py: cancel_order (CancelOrder) does not import: AttributeError: ",
+        ),
+    ],
+)
+def test_a_function_of_the_api_that_does_not_import_is_reported(
+    order: Path, order_message: Callable[..., str], file: str, old: str, new: str, message: str
+) -> None:
+    replace(order / file, old, new)
+    assert order_message(api="true").startswith(message)
 
 
 def test_the_stack_of_the_app_beside_the_package_is_reported(folder: Path, message_of_synthesis: Synthesize) -> None:
