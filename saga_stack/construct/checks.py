@@ -227,7 +227,7 @@ class _ProbeError(Exception):
 
 def _probe(handlers: Mapping[str, str], source: Path, settings: Mapping[str, str]) -> Mapping[str, Mapping[str, str]]:
     """Import the handlers in a process of its own; return the result of each. Raises _ProbeError."""
-    # On AWS they find only what is packed, and only the variables of the stack.
+    # On AWS they have only the variables of the stack.
     environment = {name: os.environ[name] for name in OF_PYTHON if name in os.environ}
     environment |= OF_THE_STACK
     try:

@@ -18,7 +18,7 @@ import lambdas
 import saga_stack
 from saga_stack.construct import app, packaging
 from saga_stack.construct.checks import require_functions
-from saga_stack.construct.steps import InvalidSagaError, Step
+from saga_stack.construct.steps import InvalidSagaError, Retriable, Step
 
 PROJECT = Path(__file__).parents[2]
 STEPS, SAGA = "sale/lambdas/sale_steps.py", "sale/saga.py"
@@ -213,6 +213,21 @@ def test_a_context_that_would_be_ignored_is_reported(
             ),
         ),
         (
+            *(HANDLERS, "import stripe_payments\n", "import stripe_payments\nimport pytest\n"),
+            (
+                "sale/lambdas/handlers.py:4: reserve_seat (ReserveSeat) does not import: "
+                "ModuleNotFoundError: No module named 'pytest'. It is installed here but not packed: "
+                "add its package to sale/lambdas/requirements.txt\n"
+            ),
+        ),
+        (
+            *("sale/lambdas/requirements.txt", "stripe==", "typing_extensions=="),
+            (
+                "sale/lambdas/stripe_payments.py:22: reserve_seat (ReserveSeat) does not import: "
+                "ModuleNotFoundError: No module named 'stripe'. It is installed here but not packed: "
+            ),
+        ),
+        (
             *(HANDLERS, "SEAT, PAYMENT", 'import os\n\nos.environ["SHOP_URL"]\nSEAT, PAYMENT'),
             "sale/lambdas/handlers.py:9: reserve_seat (ReserveSeat) does not import: KeyError: 'SHOP_URL'",
         ),
@@ -399,3 +414,26 @@ def test_of_several_functions_the_one_that_ends_python_is_named(tmp_path: Path) 
     message = r"^second\.py: the import of second \(Second\) ends Python with exit status 3: no message$"
     with pytest.raises(InvalidSagaError, match=message):
         require_functions((Step(action="first", compensation="second"),), handlers, tmp_path, {})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("typing_extensions==4.16.0  # why", "Typing-Extensions[any] >= 4 ; python_version > '3'"),
+        *("--no-binary=:all:\n\ntyping.extensions",),
+        # What these bring is not known, so no import is an error.
+        *("./typing.whl", "https://example.com/typing.whl", "-r others.txt", "--editable=typing", "no-such-package"),
+    ],
+)
+def test_a_module_of_a_package_that_is_packed_or_may_be_is_imported(tmp_path: Path, line: str) -> None:
+    (tmp_path / "first.py").write_text("import typing_extensions\n\nhandler = print\n")
+    steps, handlers = (Retriable(action="first"),), {"first": "first.handler"}
+    with pytest.raises(InvalidSagaError, match=r"^first\.py:1: first .* not packed: add its package to "):
+        require_functions(steps, handlers, tmp_path, {})
+    (tmp_path / "requirements.txt").write_text(f"{line}\n")
+    require_functions(steps, handlers, tmp_path, {})
+
+
+def test_a_module_that_a_package_uses_if_it_is_there_is_missing_as_on_aws(tmp_path: Path) -> None:
+    (tmp_path / "first.py").write_text("try:\n    import pytest\nexcept ImportError:\n    handler = print\n")
+    require_functions((Retriable(action="first"),), {"first": "first.handler"}, tmp_path, {})
