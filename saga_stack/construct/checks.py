@@ -18,7 +18,7 @@ from typing import Any
 
 from lambdas.saga_runtime.names import state_name
 from saga_stack.construct.import_handlers import one_line, places_of
-from saga_stack.construct.saga import Saga, module_of, root_of
+from saga_stack.construct.saga import InputSchema, Saga, module_of, root_of
 from saga_stack.construct.steps import (
     InvalidSagaError,
     Pivot,
@@ -152,14 +152,23 @@ def _is_own(file: Path, root: Path) -> bool:
 
 
 def require_scenarios(saga: Saga) -> None:
-    """Raise InvalidSagaError if an input of the demo is not a JSON object."""
+    """Raise InvalidSagaError unless each input of the demo is a JSON object with a key."""
     for file in sorted((saga.folder / "scenarios").glob("*.json")):
-        try:
-            content = json.loads(file.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise InvalidSagaError(f"{file.relative_to(saga.root)}: this is not JSON: {error}") from None
-        if not isinstance(content, dict):
-            raise InvalidSagaError(f"{file.relative_to(saga.root)}: the {saga.schema.noun} must be a JSON object")
+        require_input(file, saga.schema, shown=file.relative_to(saga.root))
+
+
+def require_input(file: Path, schema: InputSchema, *, shown: object) -> None:
+    """Raise InvalidSagaError, which names the file as ``shown``, unless it is a JSON object with a key."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InvalidSagaError(f"{shown}: the demo names this file, which does not exist: write it") from None
+    except ValueError as error:
+        raise InvalidSagaError(f"{shown}: this is not JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise InvalidSagaError(f"{shown}: the {schema.noun} must be a JSON object")
+    if not isinstance(content.get(schema.key), str):
+        raise InvalidSagaError(f"{shown}: the {schema.noun} has no text {schema.key}: add it")
 
 
 def require_own_stack(saga: Saga) -> None:

@@ -336,6 +336,10 @@ def test_a_context_that_would_be_ignored_is_reported(
             *("sale/scenarios/1-success.json", "{", "[{"),
             "sale/scenarios/1-success.json: this is not JSON: Expecting ",
         ),
+        (
+            *("sale/scenarios/1-success.json", '"sale_id"', '"id"'),
+            "sale/scenarios/1-success.json: the sale has no text sale_id: add it\n",
+        ),
     ],
 )
 def test_a_mistake_is_reported_in_one_line(
