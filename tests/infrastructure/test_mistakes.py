@@ -17,7 +17,7 @@ from aws_cdk import App
 import lambdas
 import saga_stack
 from saga_stack.construct import app, packaging
-from saga_stack.construct.checks import require_functions
+from saga_stack.construct.checks import import_saga, require_functions
 from saga_stack.construct.steps import InvalidSagaError, Retriable, Step
 
 PROJECT = Path(__file__).parents[2]
@@ -306,10 +306,6 @@ def test_a_context_that_would_be_ignored_is_reported(
             "error: sale/lambdas/sale_steps.py:15: SyntaxError: unmatched ')'\n",
         ),
         (
-            *(SAGA, "SAGA = Saga(", "SALE = Saga("),
-            "error: sale/saga.py: AttributeError: module 'sale.saga' has no attribute 'SAGA'",
-        ),
-        (
             *(SAGA, ', compensation="void_ticket"', ""),
             (
                 "sale/saga.py: issue_ticket has no compensation: "
@@ -358,6 +354,15 @@ def test_a_stack_that_another_saga_has_is_reported(folder: Path, message_of_synt
     assert message_of_synthesis() == (
         "error: hire/saga.py has the same stack SaleSaga: give one of them another name=\n"
     )
+
+
+def test_a_missing_saga_is_reported_with_its_file_though_the_library_is_in_the_same_folder(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr("examples.trip_booking.saga.SAGA")
+    message = r"^examples/trip_booking/saga\.py: AttributeError: .* has no attribute 'SAGA'$"
+    with pytest.raises(InvalidSagaError, match=message):
+        import_saga(str(PROJECT / "examples/trip_booking/app.py"))
 
 
 @pytest.mark.parametrize(
