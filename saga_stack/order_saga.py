@@ -60,7 +60,7 @@ def order_api(scope: Construct) -> ApiSettings | None:
         raise InvalidContextError("jwt_issuer and jwt_audience belong together: give both or neither")
     if api != "true":
         if issuer:
-            raise InvalidContextError("jwt_issuer and jwt_audience are of the API: add -c api=true")
+            raise InvalidContextError("jwt_issuer and jwt_audience need the API: add -c api=true")
         return None
     return ApiSettings(
         path=API_PATH,

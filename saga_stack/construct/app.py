@@ -46,8 +46,8 @@ def synthesize(stack: StackOfStage | str, name: str, *, extend: Callable[[SagaSt
     status 2.
 
     Args:
-        stack: the class of the stack by its name, such as ``saga_stack.order_saga.OrderSagaStack``. It is imported
-            here, so that a mistake in its module is one line too. Or a function that makes the stack.
+        stack: the class of the stack by its name, such as ``shop.stack.TripStack``. It is imported here, so that a
+            mistake in its module is one line too. Or a class or a function that makes the stack.
         name: what the name of the stack begins with.
         extend: adds to the stack of a saga, such as permissions of its functions. Default: nothing.
     """

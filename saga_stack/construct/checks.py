@@ -121,7 +121,7 @@ def import_saga(file: str) -> Saga:
 
 
 def import_by_name(name: str) -> Any:
-    """Import what a name such as ``saga_stack.order_saga.OrderSagaStack`` names. Raises as ``import_saga`` does."""
+    """Import what a name such as ``shop.stack.TripStack`` names. Raises as ``import_saga`` does."""
     module, _, attribute = name.rpartition(".")
     try:
         spec = importlib.util.find_spec(module)

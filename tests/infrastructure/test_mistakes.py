@@ -184,8 +184,8 @@ JWT = {"jwt_issuer": "https://issuer.example.com", "jwt_audience": "orders"}
     [
         ({"api": "True"}, "error: invalid api 'True': use -c api=true, or leave it out\n"),
         ({"api": "yes"}, "error: invalid api 'yes': use -c api=true, or leave it out\n"),
-        (JWT, "error: jwt_issuer and jwt_audience are of the API: add -c api=true\n"),
-        ({"api": "false", **JWT}, "error: jwt_issuer and jwt_audience are of the API: add -c api=true\n"),
+        (JWT, "error: jwt_issuer and jwt_audience need the API: add -c api=true\n"),
+        ({"api": "false", **JWT}, "error: jwt_issuer and jwt_audience need the API: add -c api=true\n"),
         ({"jwt_issuer": "any"}, "error: jwt_issuer and jwt_audience belong together: give both or neither\n"),
     ],
 )
