@@ -62,6 +62,7 @@ demo: install ## Five orders on a local cloud: fulfilled, rolled back, stuck and
 	@$(BIN)/python -m local demo $(if $(EXAMPLE),--example $(EXAMPLE))
 
 local: install ## The local cloud with the stack and the web console, until Ctrl-C (EXAMPLE= for another saga, API=true for the HTTP API, PORT=4566, CONSOLE_PORT=8080)
+	$(if $(filter-out true false,$(API)),$(error invalid API '$(API)': use API=true, or leave it out))
 	@$(BIN)/python -m local serve $(if $(EXAMPLE),--example $(EXAMPLE)) $(if $(filter true,$(API)),--api) --port $(PORT) --console-port $(CONSOLE_PORT)
 
 console: install ## The web console of a stack on AWS (STAGE=dev|prod, CONSOLE_PORT=8080, ARGS= such as --stack TripSaga-dev --steps examples.trip_booking.lambdas.trip_steps)

@@ -32,7 +32,7 @@ from local.cloud import (
     local_cloud,
     require_free_port,
 )
-from local.demo import Demo, Provider, run
+from local.demo import Demo, Provider, require_inputs, run
 from local.deployment import Deployment, bootstrap, cdk_environment, deploy, put_secrets
 from local.errors import LocalError
 from local.expectations import ExpectedEnd
@@ -58,6 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
     raise_interrupted()
     try:
         demo = demo_in(options.path) if options.path else _demo_of(options.example)
+        require_inputs(demo)
         match options.command:
             case "demo":
                 return _demo(demo, options.example, options.path)

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -19,10 +20,13 @@ from lambdas.saga_runtime.names import state_name
 from lambdas.saga_runtime.redaction import HIDDEN, message_in
 from lambdas.saga_runtime.steps import Schema, StepSpec
 from local.deployment import Deployment
+from local.errors import LocalError
 from local.executions import EndedExecution, start, wait
 from local.expectations import ExpectedEnd, expected_end
 from local.faults import FaultError, fault_of, require_progress
 from ops.model import StoredRow
+from saga_stack.construct.checks import require_input
+from saga_stack.construct.steps import InvalidSagaError
 
 
 class Provider(Protocol):
@@ -195,6 +199,15 @@ class Demo:
             )
             for name, scenario in self.scenarios.items()
         }
+
+
+def require_inputs(demo: Demo) -> None:
+    """Raise LocalError unless each scenario has an input, so that a mistake is reported before the deployment."""
+    for file in (demo.folder / f"{name}.json" for name in demo.scenarios):
+        try:
+            require_input(file, demo.schema, shown=os.path.relpath(file))
+        except InvalidSagaError as error:
+            raise LocalError(str(error)) from None
 
 
 def run(

@@ -10,7 +10,7 @@ from saga_stack.construct.api import ApiSettings, Jwt
 from saga_stack.construct.outcome_events import EventSettings, Outcome
 from saga_stack.construct.stack import SagaStack
 from saga_stack.construct.stages import Stage
-from saga_stack.construct.steps import InvalidSagaError, Step
+from saga_stack.construct.steps import InvalidContextError, Step
 
 STEPS = (
     Step(action="create_order", compensation="delete_order"),
@@ -53,12 +53,15 @@ def order_api(scope: Construct) -> ApiSettings | None:
 
     ``jwt_issuer`` and ``jwt_audience`` in the context accept bearer tokens instead of IAM signatures.
     """
-    context = scope.node.try_get_context
-    if context("api") != "true":
-        return None
-    issuer, audience = context("jwt_issuer"), context("jwt_audience")
+    api, issuer, audience = map(scope.node.try_get_context, ("api", "jwt_issuer", "jwt_audience"))
+    if api not in ("true", "false", None):
+        raise InvalidContextError(f"invalid api '{api}': use -c api=true, or leave it out")
     if bool(issuer) != bool(audience):
-        raise InvalidSagaError("jwt_issuer and jwt_audience belong together: give both or neither")
+        raise InvalidContextError("jwt_issuer and jwt_audience belong together: give both or neither")
+    if api != "true":
+        if issuer:
+            raise InvalidContextError("jwt_issuer and jwt_audience need the API: add -c api=true")
+        return None
     return ApiSettings(
         path=API_PATH,
         start="start_order",

@@ -21,7 +21,7 @@ The text of an exception reaches the log, X-Ray and the history of the execution
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from lambdas.saga_runtime import barrier, callbacks, clock, provider_calls
 from lambdas.saga_runtime.barrier import Row, SagaIdentity
@@ -34,6 +34,7 @@ from lambdas.saga_runtime.steps import StepSpec
 
 Failure: TypeAlias = dict[str, str]
 Answer: TypeAlias = dict[str, str | bool | Failure | None]
+Kind: TypeAlias = Literal["action", "confirmation", "compensation", "resolution"]
 
 DIRECT = "direct"
 MAX_REASON = 1_000
@@ -46,11 +47,13 @@ class Handler:
     """The Lambda function of a step.
 
     Args:
-        step: the step that it is made of, which checks read.
+        step: the step that it is made of. Checks read it and ``kind``.
+        kind: the name of the function below that makes it.
         handle: takes the event and Lambda's context, and returns the answer.
     """
 
     step: StepSpec
+    kind: Kind
     handle: Callable[[object, object], Answer]
 
     def __call__(self, event: object, context: object) -> Answer:
@@ -91,7 +94,7 @@ def action(step: StepSpec, call: ProviderCall | None = None, *, has_callback: bo
             provider_calls.act(row, input_, call)
         return _answer(step, row, step.live)
 
-    return _handler(step, perform, may_reject=True)
+    return _handler(step, "action", perform)
 
 
 def confirmation(step: StepSpec, call: ProviderCall | None = None) -> Handler:
@@ -114,7 +117,7 @@ def confirmation(step: StepSpec, call: ProviderCall | None = None) -> Handler:
             provider_calls.confirm(row, step.schema.validated(request.input), call)
         return _answer(step, row, status)
 
-    return _handler(step, perform, may_reject=True)
+    return _handler(step, "confirmation", perform)
 
 
 def compensation(step: StepSpec, call: ProviderCall | None = None) -> Handler:
@@ -140,7 +143,7 @@ def compensation(step: StepSpec, call: ProviderCall | None = None) -> Handler:
             provider_calls.compensate(row, request.input, call)
         return _with_failure(step, request, _answer(step, row, step.compensated))
 
-    return _handler(step, perform, may_reject=False)
+    return _handler(step, "compensation", perform)
 
 
 def resolution(step: StepSpec) -> Handler:
@@ -156,11 +159,12 @@ def resolution(step: StepSpec) -> Handler:
         answer = _answer(step, row, step.live if committed else step.compensated) | {"committed": committed}
         return _with_failure(step, request, answer, compensated=not committed)
 
-    return _handler(step, perform, may_reject=False)
+    return _handler(step, "resolution", perform)
 
 
-def _handler(step: StepSpec, perform: Callable[[Request, Row | None], Answer], *, may_reject: bool) -> Handler:
+def _handler(step: StepSpec, kind: Kind, perform: Callable[[Request, Row | None], Answer]) -> Handler:
     """Make the function around ``perform``. The row is None if the input has no valid key."""
+    may_reject = kind in ("action", "confirmation")
 
     def handle(event: object, _context: object) -> Answer:
         request = _request(event)
@@ -184,7 +188,7 @@ def _handler(step: StepSpec, perform: Callable[[Request, Row | None], Answer], *
         logger.info("done", extra={"status": answer["status"]})
         return answer if request.saga.id != DIRECT else answer | {"saga": asdict(request.saga)}
 
-    return Handler(step=step, handle=handle)
+    return Handler(step=step, kind=kind, handle=handle)
 
 
 def _row(step: StepSpec, request: Request) -> Row:

@@ -4,21 +4,29 @@ cdk-nag's AwsSolutions rules check every synthesis. A finding that the code does
 """
 
 import functools
+import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import Protocol
 
 from aws_cdk import App, Stack, Validations
 from cdk_nag import AwsSolutionsChecks
 from constructs import Construct
 
-from saga_stack.construct.checks import import_saga, require_functions, require_own_stack, require_scenarios
-from saga_stack.construct.saga import Saga
+from saga_stack.construct.checks import (
+    import_by_name,
+    import_saga,
+    require_functions,
+    require_own_stack,
+    require_scenarios,
+)
+from saga_stack.construct.saga import root_of
 from saga_stack.construct.stack import FolderSagaStack, SagaStack
 from saga_stack.construct.stages import STAGES, Stage
-from saga_stack.construct.steps import InvalidSagaError
+from saga_stack.construct.steps import InvalidContextError, InvalidSagaError
 
 DEFAULT_STAGE = "dev"
 
@@ -31,32 +39,21 @@ class StackOfStage(Protocol):
         ...
 
 
-def synthesize(stack: StackOfStage, name: str, *, extend: Callable[[SagaStack], None] | None = None) -> None:
+def synthesize(stack: StackOfStage | str, name: str, *, extend: Callable[[SagaStack], None] | None = None) -> None:
     """Synthesize the stack ``<name>-<stage>``.
 
     An unknown stage, steps that do not form a saga, or functions that cannot be imported print one line and exit with
     status 2.
 
     Args:
-        stack: makes the stack.
+        stack: the class of the stack by its name, such as ``shop.stack.TripStack``. It is imported here, so that a
+            mistake in its module is one line too. Or a class or a function that makes the stack.
         name: what the name of the stack begins with.
         extend: adds to the stack of a saga, such as permissions of its functions. Default: nothing.
     """
-    app = App()
-    stage = app.node.try_get_context("stage") or DEFAULT_STAGE
-    if stage not in STAGES:
-        _exit(f"invalid stage {stage!r}: use -c stage=NAME with {' or '.join(STAGES)}")
-    try:
-        email = app.node.try_get_context("alert_email")
-        made = stack(app, f"{name}-{stage}", stage=replace(STAGES[stage], alert_email=email))
-        if isinstance(made, SagaStack):
-            require_functions(made.steps, made.handlers, made.source, made.settings)
-            if extend:
-                extend(made)
-    except InvalidSagaError as error:
-        _exit(str(error))
-    Validations.of(app).add_plugins(AwsSolutionsChecks())
-    app.synth()
+    with _mistakes_in_one_line():
+        make: StackOfStage = import_by_name(stack) if isinstance(stack, str) else stack
+        _synthesize(make, inspect.getfile(make), name, extend)
 
 
 def synthesize_saga(file: str, *, extend: Callable[[SagaStack], None] | None = None) -> None:
@@ -66,23 +63,37 @@ def synthesize_saga(file: str, *, extend: Callable[[SagaStack], None] | None = N
         file: ``__file__`` of a module beside ``saga.py``, which defines ``SAGA``.
         extend: adds to the stack, such as permissions of its functions. Default: nothing.
     """
-    try:
+    with _mistakes_in_one_line():
         saga = import_saga(file)
         require_scenarios(saga)
         require_own_stack(saga)
-    except InvalidSagaError as error:
-        _exit(str(error))
-    synthesize(functools.partial(_stack_of, saga), saga.stack, extend=extend)
+        _synthesize(functools.partial(FolderSagaStack, saga=saga), saga.file, saga.stack, extend)
 
 
-def _stack_of(saga: Saga, scope: Construct, id_: str, *, stage: Stage) -> Stack:
-    """Make the stack; an error of its steps names the file that they are in."""
+def _synthesize(make: StackOfStage, file: str, name: str, extend: Callable[[SagaStack], None] | None) -> None:
+    app = App()
+    stage = app.node.try_get_context("stage") or DEFAULT_STAGE
+    if stage not in STAGES:
+        raise InvalidContextError(f"invalid stage {stage!r}: use -c stage=NAME with {' or '.join(STAGES)}")
+    email = app.node.try_get_context("alert_email")
     try:
-        return FolderSagaStack(scope, id_, stage=stage, saga=saga)
+        made = make(app, f"{name}-{stage}", stage=replace(STAGES[stage], alert_email=email))
+    except InvalidContextError:
+        raise
     except InvalidSagaError as error:
-        raise InvalidSagaError(f"{Path(saga.file).relative_to(saga.root)}: {error}") from None
+        raise InvalidSagaError(f"{Path(file).relative_to(root_of(file))}: {error}") from None
+    if isinstance(made, SagaStack):
+        require_functions(made.steps, made.handlers, made.source, made.settings)
+        if extend:
+            extend(made)
+    Validations.of(app).add_plugins(AwsSolutionsChecks())
+    app.synth()
 
 
-def _exit(message: str) -> NoReturn:
-    print(f"error: {message}", file=sys.stderr)
-    sys.exit(2)
+@contextmanager
+def _mistakes_in_one_line() -> Iterator[None]:
+    try:
+        yield
+    except InvalidSagaError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -119,7 +119,8 @@ class SagaStack(Stack):
             secrets=secrets,
             others=(api.start, api.outcome, api.cancel) if api else (),
         )
-        self.handlers: Mapping[str, str] = {name: handler.format(name) for name in all_names}
+        of_api = {name: api.handler.format(name) for name in (api.start, api.outcome, api.cancel)} if api else {}
+        self.handlers: Mapping[str, str] = {name: handler.format(name) for name in all_names} | of_api
         code = packaging.code(self.source)
 
         key = None

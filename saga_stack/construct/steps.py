@@ -21,6 +21,10 @@ class InvalidSagaError(ValueError):
     """The steps do not form a saga. The message names the step and says what to do."""
 
 
+class InvalidContextError(InvalidSagaError):
+    """A value of the CDK app's context is invalid, whatever the steps are. The message says what to do."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RetryPolicy:
     """Exponential backoff with a maximum delay and full jitter.
@@ -50,7 +54,7 @@ class Callback:
     """How long a step waits for the answer to the work that its action starts (lambdas/saga_runtime/callbacks.py).
 
     A timeout is an unknown outcome: a compensatable step is compensated, a saga with a retriable one is stuck. It is
-    not retried, because every retry would wait as long again. Raises InvalidSagaError if the times do not fit.
+    not retried, because every retry would wait as long again. The list of steps is rejected if the times do not fit.
 
     Args:
         timeout: how long the step waits at most, a second to a year. It replaces the task timeout of the action.
@@ -60,15 +64,6 @@ class Callback:
 
     timeout: timedelta
     heartbeat: timedelta | None = None
-
-    def __post_init__(self) -> None:
-        if not _SECOND <= self.timeout <= LONGEST_WAIT:
-            raise InvalidSagaError(f"the timeout of a callback is {self.timeout}: must be a second to a year")
-        if self.heartbeat is not None and not _SECOND <= self.heartbeat < self.timeout:
-            raise InvalidSagaError(
-                f"the heartbeat of a callback is {self.heartbeat}: must be at least a second and below its timeout, "
-                f"{self.timeout}"
-            )
 
     @property
     def shortest(self) -> timedelta:
@@ -190,12 +185,14 @@ def callback_of(step: Task) -> Callback | None:
 def answered_within(steps: Sequence[StepOrGroup], seconds: str | None) -> Sequence[StepOrGroup]:
     """Return the steps, of which each that waits for an answer waits so long instead. None changes nothing.
 
-    Raises InvalidSagaError if the text is not a number of seconds that a step can wait.
+    Raises InvalidContextError if the text is not a number of seconds that a step can wait.
     """
     if seconds is None:
         return steps
-    if not seconds.isdecimal():
-        raise InvalidSagaError(f"invalid answer_within {seconds!r}: use -c answer_within=SECONDS")
+    longest = int(LONGEST_WAIT.total_seconds())
+    if not seconds.isdecimal() or not 1 <= int(seconds) <= longest:
+        waiting = " and ".join(step.action for step in single_steps(steps) if callback_of(step)) or "a step"
+        raise InvalidContextError(f"invalid answer_within {seconds!r}: {waiting} can wait 1 to {longest:,} seconds")
     callback = Callback(timeout=timedelta(seconds=int(seconds)))
     return [_answered_within(step, callback) for step in steps]
 
@@ -276,6 +273,19 @@ def _require_complete(step: SingleStep) -> None:
         raise InvalidSagaError(
             f"{step.action} has the function_timeout {step.function_timeout:,} s: "
             f"Lambda allows 1 to {LONGEST_FUNCTION_SECONDS}"
+        )
+    if callback := callback_of(step):
+        _require_times(step.action, callback)
+
+
+def _require_times(action: str, callback: Callback) -> None:
+    timeout, heartbeat = callback.timeout, callback.heartbeat
+    if not _SECOND <= timeout <= LONGEST_WAIT:
+        raise InvalidSagaError(f"{action} has a callback with the timeout {timeout}: must be a second to a year")
+    if heartbeat is not None and not _SECOND <= heartbeat < timeout:
+        raise InvalidSagaError(
+            f"{action} has a callback with the heartbeat {heartbeat}: must be at least a second and below its timeout, "
+            f"{timeout}"
         )
 
 

@@ -16,6 +16,7 @@ from saga_stack.construct.stack import SagaStack
 from saga_stack.construct.stages import STAGES
 from saga_stack.construct.steps import (
     Callback,
+    InvalidContextError,
     InvalidSagaError,
     Parallel,
     Retriable,
@@ -113,15 +114,22 @@ def test_a_waiting_retriable_step_has_no_catch(move: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("timeout", "heartbeat", "message"),
     [
-        (timedelta(0), None, "the timeout of a callback is 0:00:00: must be a second to a year"),
-        (timedelta(days=366), None, "the timeout of a callback is 366 days"),
-        (DAY, DAY, "the heartbeat of a callback is 1 day, 0:00:00: must be at least a second and below its timeout"),
-        (DAY, timedelta(0), "the heartbeat of a callback is 0:00:00"),
+        (timedelta(0), None, "book_van has a callback with the timeout 0:00:00: must be a second to a year"),
+        (timedelta(days=366), None, "book_van has a callback with the timeout 366 days"),
+        (
+            DAY,
+            DAY,
+            "book_van has a callback with the heartbeat 1 day, 0:00:00: must be at least a second and below its",
+        ),
+        (DAY, timedelta(0), "book_van has a callback with the heartbeat 0:00:00"),
     ],
 )
-def test_times_that_do_not_fit_are_rejected(timeout: timedelta, heartbeat: timedelta | None, message: str) -> None:
+def test_times_that_do_not_fit_are_rejected_with_their_step(
+    timeout: timedelta, heartbeat: timedelta | None, message: str
+) -> None:
+    callback = Callback(timeout=timeout, heartbeat=heartbeat)
     with pytest.raises(InvalidSagaError, match=message):
-        Callback(timeout=timeout, heartbeat=heartbeat)
+        synthesize(Step(action="book_van", compensation="cancel_van", callback=callback))
 
 
 @pytest.mark.parametrize(
@@ -211,9 +219,10 @@ def test_the_state_machine_may_not_call_the_receiver(line: dict[str, Any]) -> No
     assert receiver not in str(policies)
 
 
-@pytest.mark.parametrize("text", ["", "a day", "-1", "1.5"])
-def test_an_invalid_time_in_the_context_is_rejected(text: str) -> None:
-    with pytest.raises(InvalidSagaError, match=f"invalid answer_within '{text}': use -c answer_within=SECONDS"):
+@pytest.mark.parametrize("text", ["", "a day", "-1", "1.5", "0", "31536001", "9" * 30])
+def test_an_invalid_time_in_the_context_is_rejected_with_the_step_that_waits(text: str) -> None:
+    message = f"invalid answer_within '{text}': book_van can wait 1 to 31,536,000 seconds"
+    with pytest.raises(InvalidContextError, match=message):
         answered_within((BOOK,), text)
 
 

@@ -68,6 +68,11 @@ def test_a_test_uses_an_example_only_in_a_folder_of_its_name() -> None:
     assert not wrong
 
 
+@pytest.mark.parametrize("app", ["app.py", *(f"examples/{name}/app.py" for name in EXAMPLES)])
+def test_a_cdk_app_imports_the_library_alone_which_reports_mistakes_in_its_saga(app: str) -> None:
+    assert not [name for name in project_imports(PROJECT / app) if not is_in(name, (CONSTRUCT,))]
+
+
 WORDS = re.compile("order|(?<!wild)card|shipment", re.IGNORECASE)
 SEQUENCES = re.compile("in (whatever |the )?order|text order is time order", re.IGNORECASE)
 RULE_FOR_CARD_NUMBERS = re.compile("card_last4|_?card[_ ]number", re.IGNORECASE)

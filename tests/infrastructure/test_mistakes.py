@@ -2,25 +2,31 @@
 
 import functools
 import os
+import re
 import runpy
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
 import pytest
 from aws_cdk import App
 
-from saga_stack.construct import app
-from saga_stack.construct.checks import require_functions
-from saga_stack.construct.steps import InvalidSagaError, Step
+import lambdas
+import saga_stack
+from saga_stack.construct import app, packaging
+from saga_stack.construct.checks import import_saga, require_functions
+from saga_stack.construct.steps import InvalidSagaError, Retriable, Step
 from tests.sagas import example_or_skip
 
 PROJECT = Path(__file__).parents[2]
 STEPS, SAGA = "sale/lambdas/sale_steps.py", "sale/saga.py"
 HANDLERS = "sale/lambdas/handlers.py"
+ORDER_STEPS, ORDER_SAGA = "lambdas/order_steps.py", "saga_stack/order_saga.py"
+# The modules of the order saga, without the library.
+OF_THE_ORDER = re.compile(r"(saga_stack|lambdas)\.(?!_|construct\b|saga_runtime\b)")
 
 
 @pytest.fixture
@@ -51,6 +57,21 @@ def test_without_a_mistake_the_stack_is_named_after_the_folder(folder: Path) -> 
 Synthesize: TypeAlias = Callable[[], str]
 
 
+def error_of(capsys: pytest.CaptureFixture[str], run: Callable[[], object]) -> str:
+    """Run a CDK app that must end with one line; return the line."""
+    with pytest.raises(SystemExit) as ended:
+        run()
+    out, err = capsys.readouterr()
+    assert (ended.value.code, out, err.count("\n")) == (2, "", 1)
+    return err
+
+
+def replace(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
 @pytest.fixture
 def message_of_synthesis(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -62,15 +83,118 @@ def message_of_synthesis(
     monkeypatch.setenv("SHOP_URL", "any")
 
     def message() -> str:
-        with pytest.raises(SystemExit) as ended:
-            runpy.run_module("sale.app", run_name="__main__")
-        out, err = capsys.readouterr()
-        assert (ended.value.code, out, err.count("\n")) == (2, "", 1)
-        return err
+        return error_of(capsys, lambda: runpy.run_module("sale.app", run_name="__main__"))
 
     yield message
     for name in [name for name in sys.modules if name.partition(".")[0] in ("sale", "hire")]:
         del sys.modules[name]
+
+
+@pytest.fixture
+def order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Copy the order saga, and have Python import the copy; the library stays where it is."""
+    for name in ("saga_stack", "lambdas"):
+        shutil.copytree(PROJECT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "construct"))
+    shutil.copy(PROJECT / "app.py", tmp_path)
+    for name in [name for name in sys.modules if OF_THE_ORDER.match(name)]:
+        monkeypatch.delitem(sys.modules, name)
+    for package in (saga_stack, lambdas):
+        monkeypatch.setattr(package, "__path__", [str(tmp_path / package.__name__), *package.__path__])
+        for name in [name for name in vars(package) if OF_THE_ORDER.match(f"{package.__name__}.{name}")]:
+            monkeypatch.delattr(package, name)
+    monkeypatch.setattr(packaging, "PROJECT", tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def order_message(
+    order: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., str]]:
+    """Return a function that runs the CDK app of the order saga with a context and returns its error."""
+
+    def message(**context: str) -> str:
+        monkeypatch.setattr(app, "App", lambda: App(context={"aws:cdk:bundling-stacks": [], **context}))
+        return error_of(capsys, lambda: runpy.run_path(str(order / "app.py"), run_name="__main__"))
+
+    yield message
+    for name in [name for name in sys.modules if OF_THE_ORDER.match(name)]:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        (
+            *(ORDER_STEPS, 'compensated="REFUNDED"', 'compensated="CHARGED"'),
+            (
+                "error: lambdas/order_steps.py:25: ValueError: "
+                "process_payment has equal statuses: CHARGED, CHARGED: give each another name"
+            ),
+        ),
+        (
+            *(ORDER_STEPS, 'entity="PAYMENT"', 'entity="ORDER"'),
+            (
+                "error: lambdas/order_steps.py:15: ValueError: "
+                "create_order and process_payment have one row, ORDER: give each its own entity"
+            ),
+        ),
+        (
+            *(ORDER_SAGA, ', compensation="cancel_shipment"', ""),
+            (
+                "error: saga_stack/order_saga.py: process_shipment has no compensation: "
+                "name its function, or make it a Pivot or Retriable at the end"
+            ),
+        ),
+        (
+            *(ORDER_SAGA, 'action="process_shipment"', 'action="process_shipment", function_timeout=100'),
+            "error: saga_stack/order_saga.py: the task timeout of cancel_shipment is 30 s, its function's is 100 s: ",
+        ),
+        (
+            *(
+                "lambdas/cancel_shipment.py",
+                "handler = compensation(",
+                "from lambdas.saga_runtime.handlers import action\nhandler = action(",
+            ),
+            "error: lambdas/cancel_shipment.py: cancel_shipment is made by action(...): make it by compensation(...)",
+        ),
+        (
+            *(ORDER_SAGA, 'action="create_order"', 'acton="create_order"'),
+            "error: saga_stack/order_saga.py:16: TypeError: ",
+        ),
+        (
+            *(ORDER_SAGA, "class OrderSagaStack", "class OrderStack"),
+            "error: saga_stack/order_saga.py: AttributeError: module 'saga_stack.order_saga' has no attribute ",
+        ),
+        (
+            *("app.py", "order_saga.Order", "order_sagas.Order"),
+            "error: the module of saga_stack.order_sagas.OrderSagaStack does not exist: correct the name",
+        ),
+    ],
+)
+def test_a_mistake_in_the_order_saga_is_reported_in_one_line(
+    order: Path, order_message: Callable[..., str], file: str, old: str, new: str, message: str
+) -> None:
+    replace(order / file, old, new)
+    assert order_message().startswith(message)
+
+
+JWT = {"jwt_issuer": "https://issuer.example.com", "jwt_audience": "orders"}
+
+
+@pytest.mark.parametrize(
+    ("context", "message"),
+    [
+        ({"api": "True"}, "error: invalid api 'True': use -c api=true, or leave it out\n"),
+        ({"api": "yes"}, "error: invalid api 'yes': use -c api=true, or leave it out\n"),
+        (JWT, "error: jwt_issuer and jwt_audience need the API: add -c api=true\n"),
+        ({"api": "false", **JWT}, "error: jwt_issuer and jwt_audience need the API: add -c api=true\n"),
+        ({"jwt_issuer": "any"}, "error: jwt_issuer and jwt_audience belong together: give both or neither\n"),
+    ],
+)
+def test_a_context_that_would_be_ignored_is_reported(
+    order_message: Callable[..., str], context: Mapping[str, str], message: str
+) -> None:
+    assert order_message(**context) == message
 
 
 @pytest.mark.parametrize(
@@ -91,6 +215,21 @@ def message_of_synthesis(
             ),
         ),
         (
+            *(HANDLERS, "import stripe_payments\n", "import stripe_payments\nimport pytest\n"),
+            (
+                "sale/lambdas/handlers.py:4: reserve_seat (ReserveSeat) does not import: "
+                "ModuleNotFoundError: No module named 'pytest'. It is installed here but not packed: "
+                "add its package to sale/lambdas/requirements.txt\n"
+            ),
+        ),
+        (
+            *("sale/lambdas/requirements.txt", "stripe==", "typing_extensions=="),
+            (
+                "sale/lambdas/stripe_payments.py:22: reserve_seat (ReserveSeat) does not import: "
+                "ModuleNotFoundError: No module named 'stripe'. It is installed here but not packed: "
+            ),
+        ),
+        (
             *(HANDLERS, "SEAT, PAYMENT", 'import os\n\nos.environ["SHOP_URL"]\nSEAT, PAYMENT'),
             "sale/lambdas/handlers.py:9: reserve_seat (ReserveSeat) does not import: KeyError: 'SHOP_URL'",
         ),
@@ -103,18 +242,48 @@ def message_of_synthesis(
             "sale/lambdas/handlers.py:7: reserve_seat (ReserveSeat) does not import: KeyError: 'TICKETS'",
         ),
         (
-            *(HANDLERS, "action(TICKET)", "action(SEAT)"),
+            *(HANDLERS, "void_ticket = action(TICKET), compensation(TICKET)", "void_ticket = [action(TICKET)] * 2"),
+            "sale/lambdas/handlers.py: void_ticket is made by action(...): make it by compensation(...)\n",
+        ),
+        (
+            *(HANDLERS, "capture_payment = confirmation(", "capture_payment = compensation("),
             (
-                "sale/lambdas/handlers.py: void_ticket has the row TICKET, its action issue_ticket has SEAT: "
+                "sale/lambdas/handlers.py: capture_payment is made by compensation(...): "
+                "make it by action(...) or confirmation(...)\n"
+            ),
+        ),
+        (
+            *(HANDLERS, "SEAT, PAYMENT, TICKET =", "TICKET, PAYMENT, SEAT ="),
+            "sale/lambdas/handlers.py: reserve_seat is made of the StepSpec of issue_ticket: use the one of ",
+        ),
+        (
+            *(HANDLERS, "compensation(TICKET)", "compensation(SEAT)"),
+            (
+                "sale/lambdas/handlers.py: void_ticket has the row SEAT, its action issue_ticket has TICKET: "
                 "make both of the same StepSpec"
             ),
         ),
         (
-            *(HANDLERS, "action(TICKET), compensation(TICKET)", "action(SEAT), compensation(SEAT)"),
+            *(HANDLERS, 'STEPS["TICKET"]\n', '__import__("dataclasses").replace(STEPS["TICKET"], entity="SEAT")\n'),
             (
                 "sale/lambdas/handlers.py: reserve_seat and issue_ticket have one row, SEAT: "
                 "give each step a StepSpec of its own"
             ),
+        ),
+        (
+            *(
+                HANDLERS,
+                "confirmation(PAYMENT,",
+                'confirmation(__import__("dataclasses").replace(PAYMENT, action="pay"),',
+            ),
+            (
+                "sale/lambdas/handlers.py: capture_payment confirms the row of pay, which is not an earlier step: "
+                "use the StepSpec of one"
+            ),
+        ),
+        (
+            *("sale/lambdas/stripe_payments.py", "import ", "import )"),
+            "sale/lambdas/stripe_payments.py:19: reserve_seat (ReserveSeat) does not import: SyntaxError: ",
         ),
         (
             *(STEPS, 'entity="TICKET"', 'entity="SEAT"'),
@@ -129,6 +298,14 @@ def message_of_synthesis(
                 "sale/lambdas/sale_steps.py:38: ValueError: "
                 "issue_ticket has equal statuses: ISSUED, ISSUED: give each another name"
             ),
+        ),
+        (
+            *(SAGA, "STEPS = (", "STEPS = )("),
+            "error: sale/saga.py:11: SyntaxError: unmatched ')'\n",
+        ),
+        (
+            *(STEPS, "STEPS = by_entity(", "STEPS = )by_entity("),
+            "error: sale/lambdas/sale_steps.py:15: SyntaxError: unmatched ')'\n",
         ),
         (
             *(SAGA, ', compensation="void_ticket"', ""),
@@ -188,14 +365,16 @@ def message_of_synthesis(
             *("sale/scenarios/1-success.json", "{", "[{"),
             "sale/scenarios/1-success.json: this is not JSON: Expecting ",
         ),
+        (
+            *("sale/scenarios/1-success.json", '"sale_id"', '"id"'),
+            "sale/scenarios/1-success.json: the sale has no text sale_id: add it\n",
+        ),
     ],
 )
 def test_a_mistake_is_reported_in_one_line(
     folder: Path, message_of_synthesis: Synthesize, file: str, old: str, new: str, message: str
 ) -> None:
-    text = (folder / file).read_text()
-    assert old in text
-    (folder / file).write_text(text.replace(old, new))
+    replace(folder / file, old, new)
     shown = message_of_synthesis()
     assert shown.startswith("error: ")
     assert message in shown
@@ -207,6 +386,43 @@ def test_a_stack_that_another_saga_has_is_reported(folder: Path, message_of_synt
     saga.write_text(saga.read_text().replace("file=__file__,", 'file=__file__, name="SaleSaga",'))
     assert message_of_synthesis() == (
         "error: hire/saga.py has the same stack SaleSaga: give one of them another name=\n"
+    )
+
+
+def test_a_missing_saga_is_reported_with_its_file_though_the_library_is_in_the_same_folder(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr("examples.trip_booking.saga.SAGA")
+    message = r"^examples/trip_booking/saga\.py: AttributeError: .* has no attribute 'SAGA'$"
+    with pytest.raises(InvalidSagaError, match=message):
+        import_saga(str(PROJECT / "examples/trip_booking/app.py"))
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        (
+            *(ORDER_SAGA, "lambdas.order_api.{}", "lambdas.order_apix.{}"),
+            "error: lambdas/order_apix.py: start_order (StartOrder) is not in the asset: ",
+        ),
+        (
+            *("lambdas/order_api.py", "cancel_order =", "cancel ="),
+            "error: lambdas/order_api.py: cancel_order (CancelOrder) does not import: AttributeError: ",
+        ),
+    ],
+)
+def test_a_function_of_the_api_that_does_not_import_is_reported(
+    order: Path, order_message: Callable[..., str], file: str, old: str, new: str, message: str
+) -> None:
+    replace(order / file, old, new)
+    assert order_message(api="true").startswith(message)
+
+
+def test_the_stack_of_the_app_beside_the_package_is_reported(folder: Path, message_of_synthesis: Synthesize) -> None:
+    shutil.copy(PROJECT / "app.py", folder)
+    replace(folder / SAGA, "file=__file__,", 'file=__file__, name="OrderSaga",')
+    assert message_of_synthesis() == (
+        "error: sale/saga.py: app.py has the same stack OrderSaga: choose another name=\n"
     )
 
 
@@ -240,3 +456,26 @@ def test_of_several_functions_the_one_that_ends_python_is_named(tmp_path: Path) 
     message = r"^second\.py: the import of second \(Second\) ends Python with exit status 3: no message$"
     with pytest.raises(InvalidSagaError, match=message):
         require_functions((Step(action="first", compensation="second"),), handlers, tmp_path, {})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("typing_extensions==4.16.0  # why", "Typing-Extensions[any] >= 4 ; python_version > '3'"),
+        *("--no-binary=:all:\n\ntyping.extensions",),
+        # What these bring is not known, so no import is an error.
+        *("./typing.whl", "https://example.com/typing.whl", "-r others.txt", "--editable=typing", "no-such-package"),
+    ],
+)
+def test_a_module_of_a_package_that_is_packed_or_may_be_is_imported(tmp_path: Path, line: str) -> None:
+    (tmp_path / "first.py").write_text("import typing_extensions\n\nhandler = print\n")
+    steps, handlers = (Retriable(action="first"),), {"first": "first.handler"}
+    with pytest.raises(InvalidSagaError, match=r"^first\.py:1: first .* not packed: add its package to "):
+        require_functions(steps, handlers, tmp_path, {})
+    (tmp_path / "requirements.txt").write_text(f"{line}\n")
+    require_functions(steps, handlers, tmp_path, {})
+
+
+def test_a_module_that_a_package_uses_if_it_is_there_is_missing_as_on_aws(tmp_path: Path) -> None:
+    (tmp_path / "first.py").write_text("try:\n    import pytest\nexcept ImportError:\n    handler = print\n")
+    require_functions((Retriable(action="first"),), {"first": "first.handler"}, tmp_path, {})

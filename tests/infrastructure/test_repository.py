@@ -144,6 +144,13 @@ def test_make_quotes_the_folder_of_a_saga() -> None:
     assert shlex.split(called)[-2:] == ["--path", "my sagas/sale"]
 
 
+def test_make_rejects_an_invalid_value_of_api() -> None:
+    command = ["make", "--dry-run", "local", "API=yes"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "invalid API 'yes': use API=true, or leave it out" in done.stderr
+
+
 def test_the_documents_of_installed_packages_are_not_the_projects(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

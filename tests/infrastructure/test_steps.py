@@ -122,8 +122,8 @@ def test_the_app_says_in_one_line_what_is_wrong_with_the_steps(capsys: pytest.Ca
         synthesize(stack_of(PAY, BOOK), "Any")
     assert ended.value.code == 2
     assert capsys.readouterr().err == (
-        "error: book_room comes after the pivot take_payment, after which nothing is compensated: "
-        "make it Retriable or put it before\n"
+        "error: tests/infrastructure/test_steps.py: book_room comes after the pivot take_payment, "
+        "after which nothing is compensated: make it Retriable or put it before\n"
     )
 
 

@@ -2,8 +2,11 @@
 
 import contextlib
 import io
+import shutil
+import sys
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +14,7 @@ import pytest
 from rich.console import Console
 
 from local import demo, stuck_saga
+from local.__main__ import main
 from local.demo import Scenario
 from local.executions import EndedExecution
 from local.expectations import ExpectedEnd
@@ -118,3 +122,27 @@ def test_the_expected_ends_of_the_orders_are_those_of_the_contract() -> None:
     assert (failed.status, failed.error) == ("FAILED", "OrderFailed")
     assert failed.states == ("CreateOrder", "ProcessPayment", "RefundPayment", "DeleteOrder", "OrderFailed")
     assert failed.statuses == {"ORDER": "DELETED", "PAYMENT": "REFUNDED"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "the demo names this file, which does not exist: write it"),
+        ("{", "this is not JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
+        ("[]", "the order must be a JSON object"),
+        ("{}", "the order has no text order_id: add it"),
+        ('{"order_id": 1}', "the order has no text order_id: add it"),
+    ],
+)
+def test_an_input_that_no_saga_can_start_with_ends_the_demo_before_a_cloud_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], text: str | None, message: str
+) -> None:
+    shutil.copytree(ORDER_DEMO.folder, tmp_path / "scenarios")
+    file = tmp_path / "scenarios/2-failed-order.json"
+    file.unlink() if text is None else file.write_text(text)
+    monkeypatch.chdir(tmp_path)
+    command_line = sys.modules[main.__module__]
+    monkeypatch.setattr(command_line, "ORDER_DEMO", replace(ORDER_DEMO, folder=tmp_path / "scenarios"))
+    monkeypatch.setattr(command_line, "local_cloud", lambda *_: pytest.fail("a cloud is started"))
+    assert main(["demo"]) == 2
+    assert capsys.readouterr().err == f"error: scenarios/2-failed-order.json: {message}\n"
