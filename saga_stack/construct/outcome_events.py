@@ -65,8 +65,9 @@ class EventSettings:
 class OutcomeEvents(Construct):
     """The event bus ``<stack>-outcomes``, and the function that publishes to it. Its output is EventBusName.
 
-    ``undelivered`` receives where the stream has the records that could not be published, never the records. Raises
-    InvalidSagaError if the outcomes need more filters than Lambda allows.
+    ``undelivered`` receives where the stream has the records that could not be published, and the keys of those that
+    the function cannot read; never the records. Raises InvalidSagaError if the outcomes need more filters than Lambda
+    allows.
 
     Args:
         settings: the events.
@@ -111,6 +112,7 @@ class OutcomeEvents(Construct):
             environment={
                 **variables,
                 "EVENTS": json.dumps({f"{one.entity} {one.status}": one.event for one in settings.outcomes}),
+                "UNDELIVERED_QUEUE_URL": self.undelivered.queue_url,
             },
         )
         self._allow_publishing(self.publisher)
@@ -152,7 +154,8 @@ class OutcomeEvents(Construct):
             function_name=self.publisher.function_name,
             # The mapping may be made after the first records.
             starting_position="TRIM_HORIZON",
-            # One bad record must not hold the others back.
+            # Fewer records are published again. One that fails on its own still delays the later ones until it is given
+            # up, so the function itself puts what it cannot read into the queue.
             bisect_batch_on_function_error=True,
             maximum_record_age_in_seconds=GIVE_UP_AFTER.to_seconds(),
             destination_config=lambda_.CfnEventSourceMapping.DestinationConfigProperty(
