@@ -92,15 +92,19 @@ _SAFE_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 @dataclass(frozen=True, kw_only=True)
 class SagaApi:
-    """The HTTP API of a saga.
+    """The HTTP API of a saga. Raises ValueError if the row of its first step is never confirmed.
 
     Args:
-        steps: the steps by entity. The first one's row says how far the saga is.
+        steps: the steps by entity. The first one's row says how far the saga is, so no other step runs beside it.
         path: where the inputs are, such as ``/bookings``.
     """
 
     steps: Mapping[str, StepSpec]
     path: str
+
+    def __post_init__(self) -> None:
+        if self._first.confirmed is None:
+            raise ValueError(f"{self._first.action} has no status for a confirmed saga: give its StepSpec confirmed=")
 
     def start_function(self) -> Function:
         """Make the function that starts a saga by the input in the body of the request."""

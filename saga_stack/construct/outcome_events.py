@@ -6,7 +6,6 @@ with the new row nor reach the last entry of a history (docs/adr/0025).
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from aws_cdk import CfnOutput, Duration, Stack
 from aws_cdk import aws_dynamodb as dynamodb
@@ -17,6 +16,7 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
+from saga_stack.construct.edges import EventSettings, Outcome
 from saga_stack.construct.encryption import allow_key_for_reading
 from saga_stack.construct.functions import LoggedFunction, role_of
 from saga_stack.construct.nag import acknowledge
@@ -28,38 +28,6 @@ from saga_stack.construct.stuck_sagas import StuckSagas, saga_queue
 GIVE_UP_AFTER = Duration.hours(6)
 # Lambda's default quota for a mapping (Lambda Developer Guide, "Control which events Lambda sends to your function").
 MAX_FILTERS = 5
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """A status of a row that ends a saga, and the event that reports it.
-
-    Args:
-        entity: the sort key of the row.
-        status: the status.
-        event: the name of the event, such as ``BookingConfirmed``.
-        is_rollback: whether the status is that of a compensated row. A saga that could not write the row then raises
-            its fence, which ends the saga as well. Default: false.
-    """
-
-    entity: str
-    status: str
-    event: str
-    is_rollback: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class EventSettings:
-    """The events that a saga publishes.
-
-    Args:
-        outcomes: the statuses that end a saga. Lambda allows five filters, of which a rollback takes one and any other
-            outcome two.
-        stuck_event: the name of the event that reports a stuck saga.
-    """
-
-    outcomes: Sequence[Outcome]
-    stuck_event: str
 
 
 class OutcomeEvents(Construct):

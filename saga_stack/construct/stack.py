@@ -13,13 +13,14 @@ from constructs import Construct
 
 from lambdas.saga_runtime.names import state_name
 from saga_stack.construct import packaging
-from saga_stack.construct.api import LOG_PREFIX, ApiSettings, SagaApi
+from saga_stack.construct.api import LOG_PREFIX, SagaApi, variables_of
 from saga_stack.construct.automatic_redrives import AutomaticRedrives
 from saga_stack.construct.definition import SagaDefinition
+from saga_stack.construct.edges import ApiSettings, EventSettings, require_first_step
 from saga_stack.construct.encryption import EncryptionKey
 from saga_stack.construct.functions import SagaFunctions, allow_to_end_tasks, allow_to_read
 from saga_stack.construct.monitoring import Monitoring
-from saga_stack.construct.outcome_events import EventSettings, ExampleSubscriber, OutcomeEvents
+from saga_stack.construct.outcome_events import ExampleSubscriber, OutcomeEvents
 from saga_stack.construct.saga import Saga
 from saga_stack.construct.secrets import FunctionSecret
 from saga_stack.construct.stages import Stage
@@ -103,6 +104,8 @@ class SagaStack(Stack):
     ) -> None:
         require_saga(steps)
         _require_receiver(steps, receiver)
+        if api or events:
+            require_first_step(steps)
         super().__init__(scope, id_, description=description, termination_protection=stage.protected)
         self.steps = steps
         self.settings = environment
@@ -111,6 +114,9 @@ class SagaStack(Stack):
         if receiver:
             all_names.append(receiver)
         self.handlers: Mapping[str, str] = {name: handler.format(name) for name in all_names}
+        if api:
+            self.handlers = {**self.handlers, **{name: api.handler.format(name) for name in api.functions}}
+            self.settings = {**environment, **variables_of(steps, machine="any", failed=failed)}
         code = packaging.code(self.source)
 
         key = None
@@ -275,6 +281,8 @@ class FolderSagaStack(SagaStack):
             environment={name: context(name.lower()) or default for name, default in saga.settings.items()},
             secrets=saga.secrets,
             receiver=saga.receiver,
+            api=saga.api,
+            events=saga.events,
         )
 
 

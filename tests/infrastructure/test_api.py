@@ -9,7 +9,7 @@ import pytest
 from aws_cdk import App
 from aws_cdk.assertions import Template as SynthesizedTemplate
 
-from saga_stack.construct.outcome_events import EventSettings, Outcome
+from saga_stack.construct.edges import EventSettings, Outcome
 from saga_stack.construct.stack import SagaStack
 from saga_stack.construct.stages import STAGES
 from saga_stack.construct.steps import InvalidSagaError, Step

@@ -14,7 +14,7 @@ from constructs import Construct
 from examples.parcel_pickup.app import expose
 from examples.parcel_pickup.saga import SAGA
 from lambdas.saga_runtime.errors import BUSINESS_ERRORS
-from saga_stack.construct.api import ApiSettings
+from saga_stack.construct.edges import ApiSettings
 from saga_stack.construct.stack import FolderSagaStack, SagaStack
 from saga_stack.construct.stages import STAGES, Stage
 from saga_stack.construct.steps import (
@@ -255,13 +255,13 @@ def test_the_time_in_the_context_is_that_of_each_step_that_waits_and_of_no_other
 
 
 def test_only_the_canceller_of_an_api_may_call_the_receiver() -> None:
-    settings = ApiSettings(path="/moves", start="start_move", outcome="get_move", cancel="cancel_move", handler="a.{}")
-    template = synthesized("dev", partial(MoveSagaStack, api=settings), "MoveSaga")
+    api = ApiSettings(path="/parcels", start="start_parcel", outcome="get_parcel", cancel="cancel_it", handler="a.{}")
+    template = synthesized("dev", partial(FolderSagaStack, saga=replace(SAGA, api=api)), "ParcelSaga")
     (receiver,) = (
         logical_id
         for logical_id, function in of_type(template, "AWS::Lambda::Function").items()
-        if function["FunctionName"].endswith("receive_answer")
+        if function["FunctionName"].endswith(f"-{SAGA.receiver}")
     )
-    assert permissions(template, "lambda:InvokeFunction")["cancel_move"] == {("lambda:InvokeFunction", f"<{receiver}>")}
+    assert permissions(template, "lambda:InvokeFunction")["cancel_it"] == {("lambda:InvokeFunction", f"<{receiver}>")}
     named = [name for name, one in functions(template).items() if "RECEIVER_NAME" in one["Environment"]["Variables"]]
-    assert named == ["cancel_move"]
+    assert named == ["cancel_it"]
