@@ -92,7 +92,9 @@ _SAFE_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 @dataclass(frozen=True, kw_only=True)
 class SagaApi:
-    """The HTTP API of a saga. Raises ValueError if the row of its first step is never confirmed.
+    """The HTTP API of a saga.
+
+    Raises ValueError if its first step is not that of the state machine, or if the row of this step is never confirmed.
 
     Args:
         steps: the steps by entity. The first one's row says how far the saga is, so no other step runs beside it.
@@ -103,6 +105,11 @@ class SagaApi:
     path: str
 
     def __post_init__(self) -> None:
+        if _FALLIBLE_ACTIONS and self._first.action not in _FALLIBLE_ACTIONS[0]:
+            raise ValueError(
+                f"the API begins with {self._first.action}, the saga with {' and '.join(_FALLIBLE_ACTIONS[0])}: "
+                "list the steps in one order"
+            )
         if self._first.confirmed is None:
             raise ValueError(f"{self._first.action} has no status for a confirmed saga: give its StepSpec confirmed=")
 

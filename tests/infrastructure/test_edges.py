@@ -87,6 +87,13 @@ def test_a_saga_of_ones_own_gets_the_api_and_the_events_that_it_names(synthesize
             ),
         ),
         (
+            {"lambdas/room_api.py": ("steps=STEPS,", "steps=dict(reversed(STEPS.items())),")},
+            (
+                "start_booking (StartBooking) does not import: ValueError: the API begins with take_deposit, the saga "
+                "with reserve_room: list the steps in one order"
+            ),
+        ),
+        (
             {"lambdas/room_api.py": ("get_booking =", "read_booking =")},
             (
                 "hotel/lambdas/room_api.py: get_booking (GetBooking) does not import: "
@@ -94,7 +101,7 @@ def test_a_saga_of_ones_own_gets_the_api_and_the_events_that_it_names(synthesize
             ),
         ),
     ],
-    ids=["never confirmed", "no function"],
+    ids=["never confirmed", "another first step", "no function"],
 )
 def test_a_mistake_in_the_api_ends_the_synthesis_with_one_line(
     folder: Path,
