@@ -34,8 +34,8 @@ class Part:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a Markdown table. All columns but the first are aligned to the right."""
-    lines = [columns, ["---", *("---:" for _ in columns[1:])], *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in (columns, *rows)]
+    return "\n".join([lines[0], "|---|" + "---:|" * (len(columns) - 1), *lines[1:]])
 
 
 def goals(parts: Iterable[Part]) -> str:

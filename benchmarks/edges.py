@@ -30,6 +30,7 @@ VARIABLES = {
     "CLEAN_ERROR": "OrderFailed",
     "FALLIBLE_ACTIONS": "[]",
     "EVENT_BUS": "OrderSaga-dev-outcomes",
+    "UNDELIVERED_QUEUE_URL": "any",
     "KEY_FIELD": "order_id",
     "EVENTS": json.dumps({"ORDER CONFIRMED": "OrderConfirmed"}),
 }

@@ -5,9 +5,9 @@ from aws_cdk import aws_stepfunctions as sfn
 from aws_cdk import aws_stepfunctions_tasks as tasks
 from constructs import Construct
 
+from lambdas import order_steps
 from lambdas.order_steps import API_PATH, SCHEMA
-from saga_stack.construct.api import ApiSettings, Jwt
-from saga_stack.construct.outcome_events import EventSettings, Outcome
+from saga_stack.construct.edges import ApiSettings, Jwt, events_of
 from saga_stack.construct.stack import SagaStack
 from saga_stack.construct.stages import Stage
 from saga_stack.construct.steps import InvalidContextError, Step
@@ -16,14 +16,6 @@ STEPS = (
     Step(action="create_order", compensation="delete_order"),
     Step(action="process_payment", compensation="refund_payment"),
     Step(action="process_shipment", compensation="cancel_shipment"),
-)
-
-ORDER_EVENTS = EventSettings(
-    outcomes=(
-        Outcome(entity="ORDER", status="CONFIRMED", event="OrderConfirmed"),
-        Outcome(entity="ORDER", status="DELETED", event="OrderFailed", is_rollback=True),
-    ),
-    stuck_event="OrderStuck",
 )
 
 
@@ -44,7 +36,7 @@ class OrderSagaStack(SagaStack):
             failed="OrderFailed",
             completion=confirm_order,
             api=api,
-            events=ORDER_EVENTS if api else None,
+            events=events_of(order_steps.STEPS["ORDER"]) if api else None,
         )
 
 

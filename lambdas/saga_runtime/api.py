@@ -21,7 +21,8 @@ import os
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, cast
 from urllib.parse import quote
 
@@ -29,7 +30,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from lambdas.saga_runtime import cancellation
+from lambdas.saga_runtime import cancellation, clock
 from lambdas.saga_runtime.barrier import Row, SagaIdentity, Table
 from lambdas.saga_runtime.errors import InvalidInput
 from lambdas.saga_runtime.http_messages import (
@@ -58,11 +59,17 @@ if TYPE_CHECKING:
     # An execution as DescribeExecution returns it.
     Execution = DescribeExecutionOutputTypeDef
 
-# Each request of a function ends well within the 30 s that API Gateway waits for its response.
-CLIENT_CONFIG = Config(connect_timeout=1, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 3})
-# The longest that a client may have a response delayed, in seconds.
+# A request to AWS ends within 9 s: two attempts of 4 s, and up to 1 s between them.
+CLIENT_CONFIG = Config(connect_timeout=1, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 2})
+# The longest that a client may have a response delayed, in seconds. API Gateway waits 30 s for a response: a request
+# that begins at the last moment ends before.
 MAX_WAIT = 20
+# While a response is delayed, how often the row is read, and how often Step Functions is asked. Its quota for an
+# account is 10 to 15 a second, which alerts and operators use too.
 POLL_SECONDS = 0.5
+DESCRIBE_SECONDS = 5
+# Its answers are eventually consistent: an execution that it does not know so long after the start is forgotten.
+KNOWN_WITHIN = timedelta(hours=1)
 
 PENDING, CONFIRMED, FAILED, STUCK = "pending", "confirmed", "failed", "stuck"
 # The end of the path of a request to cancel.
@@ -87,13 +94,24 @@ _SAFE_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
 class SagaApi:
     """The HTTP API of a saga.
 
+    Raises ValueError if its first step is not that of the state machine, or if the row of this step is never confirmed.
+
     Args:
-        steps: the steps by entity. The first one's row says how far the saga is.
+        steps: the steps by entity. The first one's row says how far the saga is, so no other step runs beside it.
         path: where the inputs are, such as ``/bookings``.
     """
 
     steps: Mapping[str, StepSpec]
     path: str
+
+    def __post_init__(self) -> None:
+        if _FALLIBLE_ACTIONS and self._first.action not in _FALLIBLE_ACTIONS[0]:
+            raise ValueError(
+                f"the API begins with {self._first.action}, the saga with {' and '.join(_FALLIBLE_ACTIONS[0])}: "
+                "list the steps in one order"
+            )
+        if self._first.confirmed is None:
+            raise ValueError(f"{self._first.action} has no status for a confirmed saga: give its StepSpec confirmed=")
 
     def start_function(self) -> Function:
         """Make the function that starts a saga by the input in the body of the request."""
@@ -119,13 +137,25 @@ class SagaApi:
         if event["routeKey"] == "$default":
             raise _unknown_route(self.path, event)
         key = self._key_of(path_parameter(event, "id"))
-        deadline = time.monotonic() + _wait_of(event)
-        while True:
-            outcome = self._progress(key).outcome(self._first)
-            remaining = deadline - time.monotonic()
-            if outcome["status"] != PENDING or remaining <= 0:
-                return cacheable(json_response(200, {key[0]: key[1], **outcome}), event)
+        outcome = self._awaited(key, deadline=time.monotonic() + _wait_of(event)).outcome(self._first)
+        return cacheable(json_response(200, {key[0]: key[1], **outcome}), event)
+
+    def _awaited(self, key: Key, *, deadline: float) -> "_Progress":
+        """Return how far the saga is once it has ended, or at the deadline. Raises ProblemError if none was started."""
+        progress = self._progress(key, _row(self._first, key))
+        described_at = time.monotonic()
+        while progress.outcome(self._first)["status"] == PENDING:
+            if (remaining := deadline - time.monotonic()) <= 0:
+                break
             time.sleep(min(POLL_SECONDS, remaining))
+            row, now = _row(self._first, key), time.monotonic()
+            # Only a saga that is stuck, or that fails before it claims the row, ends without a change of the row.
+            is_due = row != progress.row or now - described_at >= DESCRIBE_SECONDS
+            if is_due and now < deadline:
+                progress, described_at = self._progress(key, row), now
+            else:
+                progress = replace(progress, row=row)
+        return progress
 
     def _cancel(self, event: Event) -> Response:
         # A key may contain slashes, so the route is that of everything below the path.
@@ -134,7 +164,7 @@ class SagaApi:
             raise _unknown_route(self.path, event)
         key = self._key_of(id_)
         logger.append_keys(**{key[0]: key[1]})
-        progress = self._progress(key)
+        progress = self._progress(key, _row(self._first, key))
         outcome = progress.outcome(self._first)
         if outcome["status"] == FAILED:
             return json_response(200, {key[0]: key[1], **outcome})
@@ -150,9 +180,11 @@ class SagaApi:
         logger.info("cancelled", extra={"rejected": result.rejected})
         return json_response(202, {key[0]: key[1], **outcome})
 
-    def _progress(self, key: Key) -> "_Progress":
-        """Return how far the saga is. Raises ProblemError if none was started."""
-        row = _row(self._first, key)
+    def _progress(self, key: Key, row: "_Row | None") -> "_Progress":
+        """Return how far the saga is, with the execution if the row alone does not say it.
+
+        Raises ProblemError if none was started.
+        """
         if row is None or row.status == self._first.compensated:
             _, execution = _newest_after(_claims(row), key)
         else:
@@ -214,6 +246,9 @@ class _Progress:
             return _as_outcome(first, self.execution)
         if self.row is not None and self.row.status == first.compensated:
             return {"status": FAILED, "reason": self.row.reason}
+        # The row is live, and nothing will change it.
+        if self.row is not None and _is_forgotten(self.row.owner):
+            return {"status": STUCK}
         return {"status": PENDING}
 
     def saga(self, execution: "Execution") -> SagaIdentity:
@@ -339,6 +374,11 @@ def _newest_after(attempt: int, key: Key) -> tuple[int, "Execution | None"]:
 def _claims(row: _Row | None) -> int:
     """Return how many sagas have claimed the row."""
     return row.claims if row is not None else 0
+
+
+def _is_forgotten(saga: SagaIdentity) -> bool:
+    """Return whether an execution of this state machine that Step Functions does not know is not merely new."""
+    return saga.id.startswith(f"{_EXECUTIONS}:") and clock.age(saga.started_at) > KNOWN_WITHIN
 
 
 def _described(arn: str) -> "Execution | None":

@@ -2,35 +2,52 @@
 
 The row reaches a final status, or a saga that has never written to it raises the fence of a compensated row: that saga
 is rolled back too. The stream of the table calls the function, so that an event and the write that it reports cannot
-disagree. The records of a key arrive in order and at least once; a batch that fails is repeated as a whole.
+disagree. The records of a key arrive in order and at least once; a batch that fails is repeated, and the later records
+of its shard wait. So a record that no repetition would make an event of goes to the dead-letter queue instead.
 """
 
 import json
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import boto3
 from boto3.dynamodb.types import TypeDeserializer
 
 from lambdas.saga_runtime.observability import logger
-from lambdas.saga_runtime.outcome_events import OutcomeEvent, publish
+from lambdas.saga_runtime.outcome_events import CLIENT_CONFIG, OutcomeEvent, publish
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
 
 _BUS = os.environ["EVENT_BUS"]
 _KEY = os.environ["KEY_FIELD"]
 # The names of the events by the entity and the status of the row, such as ``{"ROOM BOOKED": "RoomBooked"}``.
 _EVENTS: Mapping[str, str] = json.loads(os.environ["EVENTS"])
+_UNDELIVERED = os.environ["UNDELIVERED_QUEUE_URL"]
 _SOURCE = os.environ["POWERTOOLS_METRICS_NAMESPACE"]
 _deserialize = TypeDeserializer().deserialize
+_sqs: "SQSClient" = boto3.client("sqs", config=CLIENT_CONFIG)
 
 
 def handler(event: dict[str, Any], _context: object) -> None:
     """Publish the events of a batch of records. Raises NotPublishedError, and botocore's errors."""
-    records = (record["dynamodb"] for record in event["Records"])
-    found = (_event_of(_row(record["NewImage"]), _row(record.get("OldImage", {}))) for record in records)
-    events = [one for one in found if one is not None]
+    events, rejected = [], []
+    for record in event["Records"]:
+        images = record["dynamodb"]
+        try:
+            one = _event_of(_row(images["NewImage"]), _row(images.get("OldImage", {})))
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            # Its message may contain a value of the row.
+            rejected.append({"keys": images.get("Keys"), "error": type(error).__name__})
+        else:
+            events += [one] if one is not None else []
     publish(events, bus=_BUS, source=_SOURCE)
     for one in events:
         logger.info("published", extra={"event": one.name, one.key[0]: one.key[1], "saga_id": one.saga})
+    for message in rejected:
+        _sqs.send_message(QueueUrl=_UNDELIVERED, MessageBody=json.dumps(message))
+        logger.error("cannot read the record", extra=message)
 
 
 def _row(image: Mapping[str, Any]) -> dict[str, Any]:

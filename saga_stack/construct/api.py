@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 from aws_cdk import CfnOutput, Duration, Stack
 from aws_cdk import aws_apigatewayv2 as apigateway
@@ -15,6 +14,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
+from saga_stack.construct.edges import ApiSettings, Jwt, Throttling
 from saga_stack.construct.encryption import allow_key_for_reading
 from saga_stack.construct.functions import (
     LoggedFunction,
@@ -34,55 +34,6 @@ LOGGED = (
     *("requestId", "requestTime", "routeKey", "status", "protocol", "responseLength", "responseLatency"),
     *("integrationLatency", "integrationErrorMessage", "error.message", "authorizer.error", "identity.userArn"),
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Jwt:
-    """What accepts bearer tokens instead of IAM signatures.
-
-    Args:
-        issuer: the URL of the issuer.
-        audience: the audience that a token must name.
-    """
-
-    issuer: str
-    audience: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Throttling:
-    """How many requests the API accepts; it answers others with 429.
-
-    Args:
-        rate: requests a second. Default: 100, below the StartExecution quota of most regions (150).
-        burst: requests at once. Default: 200.
-    """
-
-    rate: int = 100
-    burst: int = 200
-
-
-@dataclass(frozen=True, kw_only=True)
-class ApiSettings:
-    """What a saga says of its API, and what a deployment may choose.
-
-    Args:
-        path: where the inputs are, such as ``/bookings``.
-        start: the name of the function that starts a saga.
-        outcome: the name of the function that reads an outcome.
-        cancel: the name of the function that cancels a saga.
-        handler: the path of the functions in the asset, with ``{}`` for the name.
-        jwt: accepts the tokens of an issuer. Default: none, requests are signed with IAM credentials.
-        throttling: the limits of requests. Default: those of Throttling.
-    """
-
-    path: str
-    start: str
-    outcome: str
-    cancel: str
-    handler: str
-    jwt: Jwt | None = None
-    throttling: Throttling = field(default_factory=Throttling)
 
 
 class SagaApi(Construct):
@@ -134,12 +85,10 @@ class SagaApi(Construct):
                 timeout=Duration.seconds(30),
                 environment={
                     "TABLE_NAME": table.table_name,
-                    "STATE_MACHINE_ARN": state_machine.state_machine_arn,
-                    "CLEAN_ERROR": failed,
-                    "FALLIBLE_ACTIONS": json.dumps(fallible_actions(steps)),
+                    **variables_of(steps, machine=state_machine.state_machine_arn, failed=failed),
                 },
             )
-            for name in (settings.start, settings.outcome, settings.cancel)
+            for name in settings.functions
         }
         starter, reader, canceller = self.functions.values()
         for function in self.functions.values():
@@ -200,6 +149,21 @@ class SagaApi(Construct):
                 format=json.dumps({name: f"$context.{name}" for name in LOGGED}),
             ),
         )
+
+
+def variables_of(steps: Sequence[StepOrGroup], *, machine: str, failed: str) -> dict[str, str]:
+    """Return the environment variables that only the functions of the API have.
+
+    Args:
+        steps: the steps of the saga.
+        machine: the ARN of the state machine.
+        failed: the error of a clean failure.
+    """
+    return {
+        "STATE_MACHINE_ARN": machine,
+        "CLEAN_ERROR": failed,
+        "FALLIBLE_ACTIONS": json.dumps(fallible_actions(steps)),
+    }
 
 
 def _authorizer(jwt: Jwt | None) -> apigateway.IHttpRouteAuthorizer:

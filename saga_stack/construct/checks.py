@@ -32,14 +32,11 @@ from saga_stack.construct.steps import (
 IMPORT_WITHIN_SECONDS = 60
 # Variables that Python itself may need.
 OF_PYTHON = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH")
-# Variables that the stack gives its functions; the last three only those of the HTTP API.
+# Variables that the stack gives its functions.
 OF_THE_STACK = {
     "AWS_DEFAULT_REGION": "us-east-1",
     "TABLE_NAME": "any",
     "POWERTOOLS_METRICS_NAMESPACE": "any",
-    "STATE_MACHINE_ARN": "any",
-    "CLEAN_ERROR": "any",
-    "FALLIBLE_ACTIONS": "[]",
 }
 
 PROBE = Path(__file__).parent / "import_handlers.py"

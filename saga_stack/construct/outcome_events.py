@@ -6,7 +6,6 @@ with the new row nor reach the last entry of a history (docs/adr/0025).
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from aws_cdk import CfnOutput, Duration, Stack
 from aws_cdk import aws_dynamodb as dynamodb
@@ -17,6 +16,7 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
+from saga_stack.construct.edges import EventSettings, Outcome
 from saga_stack.construct.encryption import allow_key_for_reading
 from saga_stack.construct.functions import LoggedFunction, role_of
 from saga_stack.construct.nag import acknowledge
@@ -30,43 +30,12 @@ GIVE_UP_AFTER = Duration.hours(6)
 MAX_FILTERS = 5
 
 
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """A status of a row that ends a saga, and the event that reports it.
-
-    Args:
-        entity: the sort key of the row.
-        status: the status.
-        event: the name of the event, such as ``BookingConfirmed``.
-        is_rollback: whether the status is that of a compensated row. A saga that could not write the row then raises
-            its fence, which ends the saga as well. Default: false.
-    """
-
-    entity: str
-    status: str
-    event: str
-    is_rollback: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class EventSettings:
-    """The events that a saga publishes.
-
-    Args:
-        outcomes: the statuses that end a saga. Lambda allows five filters, of which a rollback takes one and any other
-            outcome two.
-        stuck_event: the name of the event that reports a stuck saga.
-    """
-
-    outcomes: Sequence[Outcome]
-    stuck_event: str
-
-
 class OutcomeEvents(Construct):
     """The event bus ``<stack>-outcomes``, and the function that publishes to it. Its output is EventBusName.
 
-    ``undelivered`` receives where the stream has the records that could not be published, never the records. Raises
-    InvalidSagaError if the outcomes need more filters than Lambda allows.
+    ``undelivered`` receives where the stream has the records that could not be published, and the keys of those that
+    the function cannot read; never the records. Raises InvalidSagaError if the outcomes need more filters than Lambda
+    allows.
 
     Args:
         settings: the events.
@@ -111,6 +80,7 @@ class OutcomeEvents(Construct):
             environment={
                 **variables,
                 "EVENTS": json.dumps({f"{one.entity} {one.status}": one.event for one in settings.outcomes}),
+                "UNDELIVERED_QUEUE_URL": self.undelivered.queue_url,
             },
         )
         self._allow_publishing(self.publisher)
@@ -152,7 +122,8 @@ class OutcomeEvents(Construct):
             function_name=self.publisher.function_name,
             # The mapping may be made after the first records.
             starting_position="TRIM_HORIZON",
-            # One bad record must not hold the others back.
+            # Fewer records are published again. One that fails on its own still delays the later ones until it is given
+            # up, so the function itself puts what it cannot read into the queue.
             bisect_batch_on_function_error=True,
             maximum_record_age_in_seconds=GIVE_UP_AFTER.to_seconds(),
             destination_config=lambda_.CfnEventSourceMapping.DestinationConfigProperty(

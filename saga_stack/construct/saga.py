@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from lambdas.saga_runtime.names import state_name
+from saga_stack.construct.edges import ApiSettings, EventSettings
 from saga_stack.construct.steps import StepOrGroup
 
 
@@ -61,6 +62,8 @@ class Saga:
         name: what the name of the stack begins with. Default: from the folder.
         receiver: the name of the function that receives the answers to the steps that wait. The context
             ``answer_within`` replaces their timeouts, in seconds. Default: none, no step waits.
+        api: adds the HTTP API, which follows the row of the first step. Default: none.
+        events: adds the events, best those that ``events_of`` makes. Default: none.
     """
 
     file: str
@@ -71,6 +74,8 @@ class Saga:
     secrets: Mapping[str, Sequence[str]] = field(default_factory=lambda: MappingProxyType({}))
     name: str = ""
     receiver: str | None = None
+    api: ApiSettings | None = None
+    events: EventSettings | None = None
 
     @property
     def folder(self) -> Path:

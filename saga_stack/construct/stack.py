@@ -13,14 +13,15 @@ from constructs import Construct
 
 from lambdas.saga_runtime.names import state_name
 from saga_stack.construct import packaging
-from saga_stack.construct.api import LOG_PREFIX, ApiSettings, SagaApi
+from saga_stack.construct.api import LOG_PREFIX, SagaApi, variables_of
 from saga_stack.construct.automatic_redrives import AutomaticRedrives
 from saga_stack.construct.definition import SagaDefinition
+from saga_stack.construct.edges import ApiSettings, EventSettings, require_first_step
 from saga_stack.construct.encryption import EncryptionKey
 from saga_stack.construct.functions import SagaFunctions, allow_to_end_tasks, allow_to_read
 from saga_stack.construct.monitoring import Monitoring
 from saga_stack.construct.names import require_names
-from saga_stack.construct.outcome_events import EventSettings, ExampleSubscriber, OutcomeEvents
+from saga_stack.construct.outcome_events import ExampleSubscriber, OutcomeEvents
 from saga_stack.construct.saga import Saga
 from saga_stack.construct.secrets import FunctionSecret
 from saga_stack.construct.stages import Stage
@@ -105,6 +106,8 @@ class SagaStack(Stack):
     ) -> None:
         require_saga(steps)
         _require_receiver(steps, receiver)
+        if api or events:
+            require_first_step(steps)
         super().__init__(scope, id_, description=description, termination_protection=stage.protected)
         self.steps = steps
         self.settings = environment
@@ -117,10 +120,12 @@ class SagaStack(Stack):
             state_machine=state_machine,
             functions=all_names,
             secrets=secrets,
-            others=(api.start, api.outcome, api.cancel) if api else (),
+            others=api.functions if api else (),
         )
-        of_api = {name: api.handler.format(name) for name in (api.start, api.outcome, api.cancel)} if api else {}
-        self.handlers: Mapping[str, str] = {name: handler.format(name) for name in all_names} | of_api
+        self.handlers: Mapping[str, str] = {name: handler.format(name) for name in all_names}
+        if api:
+            self.handlers = {**self.handlers, **{name: api.handler.format(name) for name in api.functions}}
+            self.settings = {**environment, **variables_of(steps, machine="any", failed=failed)}
         code = packaging.code(self.source)
 
         key = None
@@ -292,6 +297,8 @@ class FolderSagaStack(SagaStack):
             environment={name: context(name.lower()) or default for name, default in saga.settings.items()},
             secrets=saga.secrets,
             receiver=saga.receiver,
+            api=saga.api,
+            events=saga.events,
         )
 
 

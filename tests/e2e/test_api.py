@@ -1,4 +1,7 @@
-"""The HTTP API and the events on the local cloud: what a shop sends, and what it and other systems learn."""
+"""The HTTP API and the events on the local cloud: what a shop sends, and what it and other systems learn.
+
+Expired signatures are not tried: the local cloud accepts them, AWS does not.
+"""
 
 import contextlib
 import json

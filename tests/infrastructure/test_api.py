@@ -9,7 +9,7 @@ import pytest
 from aws_cdk import App
 from aws_cdk.assertions import Template as SynthesizedTemplate
 
-from saga_stack.construct.outcome_events import EventSettings, Outcome
+from saga_stack.construct.edges import EventSettings, Outcome
 from saga_stack.construct.stack import SagaStack
 from saga_stack.construct.stages import STAGES
 from saga_stack.construct.steps import InvalidSagaError, Step
@@ -132,6 +132,7 @@ def test_the_publisher_may_read_the_stream_and_put_events_on_the_bus(api: Templa
     function = functions(api)["publish_outcome"]
     (mapping,) = of_type(api, "AWS::Lambda::EventSourceMapping").values()
     undelivered = plain(mapping["DestinationConfig"]["OnFailure"]["Destination"])
+    assert plain(function["Environment"]["Variables"]["UNDELIVERED_QUEUE_URL"]) == undelivered
     table = f"<{saga_table(api)[0]}>"
     expected = {
         table: {"dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"},

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from aws_cdk import App
 from aws_cdk.assertions import Template as CdkTemplate
 
 from lambdas.saga_runtime.errors import BUSINESS_ERRORS
-from saga_stack.construct.api import ApiSettings
+from saga_stack.construct.edges import ApiSettings
 from saga_stack.construct.stack import SagaStack
 from saga_stack.construct.stages import STAGES
 from saga_stack.construct.steps import (
@@ -59,7 +58,9 @@ def tasks(template: dict[str, Any]) -> dict[str, Any]:
     return {name: body for name, body in (states | within).items() if body["Type"] == "Task"}
 
 
-def synthesize(*steps: StepOrGroup, receiver: str | None = "receive_answer") -> SagaStack:
+def synthesize(
+    *steps: StepOrGroup, receiver: str | None = "receive_answer", api: ApiSettings | None = None
+) -> SagaStack:
     return SagaStack(
         App(context={"aws:cdk:bundling-stacks": []}),
         "Any-dev",
@@ -70,6 +71,7 @@ def synthesize(*steps: StepOrGroup, receiver: str | None = "receive_answer") -> 
         partition_key="any_id",
         failed="AnyFailed",
         receiver=receiver,
+        api=api,
     )
 
 
@@ -235,13 +237,13 @@ def test_the_time_in_the_context_is_that_of_each_step_that_waits_and_of_no_other
 
 
 def test_only_the_canceller_of_an_api_may_call_the_receiver() -> None:
-    settings = ApiSettings(path="/moves", start="start_move", outcome="get_move", cancel="cancel_move", handler="a.{}")
-    template = synthesized("dev", partial(MoveSagaStack, api=settings), "MoveSaga")
+    api = ApiSettings(path="/parcels", start="start_parcel", outcome="get_parcel", cancel="cancel_it", handler="a.{}")
+    template = dict(CdkTemplate.from_stack(synthesize(PACK, BOOK, api=api)).to_json())
     (receiver,) = (
         logical_id
         for logical_id, function in of_type(template, "AWS::Lambda::Function").items()
-        if function["FunctionName"].endswith("receive_answer")
+        if function["FunctionName"].endswith("-receive_answer")
     )
-    assert permissions(template, "lambda:InvokeFunction")["cancel_move"] == {("lambda:InvokeFunction", f"<{receiver}>")}
+    assert permissions(template, "lambda:InvokeFunction")["cancel_it"] == {("lambda:InvokeFunction", f"<{receiver}>")}
     named = [name for name, one in functions(template).items() if "RECEIVER_NAME" in one["Environment"]["Variables"]]
-    assert named == ["cancel_move"]
+    assert named == ["cancel_it"]

@@ -6,7 +6,6 @@ from pathlib import Path
 from constructs import Construct
 
 from local.demo import Demo
-from saga_stack.construct.api import ApiSettings
 from saga_stack.construct.stack import SagaStack
 from saga_stack.construct.stages import Stage
 from saga_stack.construct.steps import Callback, Parallel, Retriable, Step
@@ -30,7 +29,7 @@ MOVE: dict[str, object] = {"move_id": "1", "goods": "a piano"}
 class MoveSagaStack(SagaStack):
     """The saga of one stage."""
 
-    def __init__(self, scope: Construct, id_: str, *, stage: Stage, api: ApiSettings | None = None) -> None:
+    def __init__(self, scope: Construct, id_: str, *, stage: Stage) -> None:
         super().__init__(
             scope,
             id_,
@@ -42,7 +41,6 @@ class MoveSagaStack(SagaStack):
             failed="MoveFailed",
             handler="tests.saga.waiting_functions.{}",
             receiver="receive_answer",
-            api=api,
         )
 
 

@@ -18,6 +18,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from lambdas import order_api
 from lambdas.saga_runtime import api
+from lambdas.saga_runtime import clock as saga_clock
 from lambdas.saga_runtime.barrier import SagaIdentity
 from lambdas.saga_runtime.errors import SagaConflict, StepCompensated
 from lambdas.saga_runtime.observability import logger
@@ -535,6 +536,26 @@ def test_an_outcome_comes_from_one_consistent_read_without_what_the_step_stores(
     assert not {"total", "address", "card_last4"} & set(request["ProjectionExpression"].split(", "))
 
 
+def test_a_live_order_whose_execution_is_forgotten_is_stuck_and_one_that_has_just_begun_is_not(
+    states: StepFunctions,
+) -> None:
+    """Step Functions forgets an execution after 90 days. It may not know a new one yet."""
+    begun = datetime.now(UTC)
+    run("create_order", "id-1-1", at=(begun - timedelta(seconds=1)).isoformat())
+    assert body(get("1")) == {"order_id": "1", "status": "pending"}
+    run("delete_order", "id-1-1", at=(begun - timedelta(seconds=1)).isoformat())
+    run("create_order", "id-1-2", at=begun.isoformat())
+    with mock.patch.object(saga_clock, "present", return_value=begun + timedelta(days=91)):
+        assert body(get("1")) == {"order_id": "1", "status": "stuck"}
+        assert cancel("1")["statusCode"] == 409
+
+
+def test_a_row_that_no_execution_owns_is_pending(states: StepFunctions) -> None:
+    order_function("create_order")(ORDER, None)
+    with mock.patch.object(saga_clock, "present", return_value=datetime.now(UTC) + timedelta(days=91)):
+        assert body(get("1"))["status"] == "pending"
+
+
 def test_a_failed_order_has_its_reason_even_when_its_execution_is_forgotten(states: StepFunctions) -> None:
     post(ORDER)
     roll_back(states, 1)
@@ -570,29 +591,97 @@ def test_a_client_that_knows_the_outcome_is_sent_no_body(states: StepFunctions) 
     assert (changed["statusCode"], changed["headers"]["ETag"] == tag) == (200, False)
 
 
-def test_a_response_can_be_held_until_the_saga_has_ended(
-    states: StepFunctions, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@dataclass
+class Clock:
+    """A clock that only the code under test moves. ``at`` says what happens once it shows a time."""
+
+    now: float = 0
+    at: dict[float, Callable[[], None]] = field(default_factory=dict)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        for time in [time for time in self.at if time <= self.now]:
+            self.at.pop(time)()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    fake = Clock()
+    monkeypatch.setattr(api, "time", fake)
+    return fake
+
+
+def test_a_response_can_be_held_until_the_saga_has_ended(states: StepFunctions, clock: Clock) -> None:
     post(ORDER)
-    slept: list[float] = []
-
-    def sleep(seconds: float) -> None:
-        slept.append(seconds)
-        if len(slept) == 3:
-            states.end("id-1-1", "SUCCEEDED")
-
-    monkeypatch.setattr("time.sleep", sleep)
+    run("create_order", "id-1-1")
+    clock.at = {2.0: lambda: confirm(api._dynamodb)}
     assert body(get("1", query={"wait": "10"}))["status"] == "confirmed"
-    assert len(slept) == 3
-    assert max(slept) <= api.POLL_SECONDS
+    assert clock.now == 2
 
 
-def test_a_response_is_held_no_longer_than_asked(states: StepFunctions, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_response_is_held_no_longer_than_asked(states: StepFunctions, clock: Clock) -> None:
     post(ORDER)
-    clock = iter([0.0, 0.2, 0.9, 1.1])
-    monkeypatch.setattr("time.monotonic", lambda: next(clock))
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
     assert body(get("1", query={"wait": "1"}))["status"] == "pending"
+    assert clock.now == 1
+
+
+@pytest.mark.parametrize("error", ["OrderFailed", "Lambda.Unknown"])
+def test_an_end_that_no_row_shows_is_seen_within_seconds(states: StepFunctions, clock: Clock, error: str) -> None:
+    post(ORDER)
+    clock.at = {2.0: lambda: states.end("id-1-1", "FAILED", error=error)}
+    assert body(get("1", query={"wait": "20"}))["status"] == ("failed" if error == "OrderFailed" else "stuck")
+    assert clock.now <= 2 + api.DESCRIBE_SECONDS
+
+
+@pytest.mark.parametrize("stage", ["started", "claimed", "tried again"])
+def test_a_held_response_reads_the_row_often_and_asks_step_functions_seldom(
+    states: StepFunctions, clock: Clock, stage: str
+) -> None:
+    """A DescribeExecution counts for a quota of 10 to 15 a second."""
+    post(ORDER)
+    if stage == "claimed":
+        run("create_order", "id-1-1")
+    if stage == "tried again":
+        roll_back(states, 1)
+        post(ORDER)
+    with (
+        mock.patch.object(api._dynamodb, "get_item", wraps=api._dynamodb.get_item) as read,
+        mock.patch.object(states, "describe_execution", wraps=states.describe_execution) as described,
+    ):
+        assert body(get("1", query={"wait": "20"}))["status"] == "pending"
+    assert read.call_count == 41
+    assert described.call_count == 4
+
+
+def test_no_request_begins_after_the_longest_wait_and_the_last_one_ends_before_api_gateway_gives_up(
+    states: StepFunctions, clock: Clock
+) -> None:
+    options: Any = api.CLIENT_CONFIG  # its options are attributes that its stubs do not know
+    attempts = options.retries["total_max_attempts"]
+    # botocore waits up to a second before the second attempt, and twice as long before each further one.
+    longest = attempts * (options.connect_timeout + options.read_timeout) + 2 ** (attempts - 1) - 1
+    began = []
+    read, describe = api._row, states.describe_execution
+
+    def slow_row(*arguments: Any) -> api._Row | None:
+        began.append(clock.now)
+        clock.now += longest if clock.now >= 10 else 0
+        return read(*arguments)
+
+    def slow_describe(**members: Any) -> dict[str, Any]:
+        began.append(clock.now)
+        clock.now += longest if clock.now >= 10 else 0
+        return describe(**members)
+
+    post(ORDER)
+    run("create_order", "id-1-1")
+    with mock.patch.object(api, "_row", slow_row), mock.patch.object(states, "describe_execution", slow_describe):
+        assert body(get("1", query={"wait": str(api.MAX_WAIT)}))["status"] == "pending"
+    assert max(began) <= api.MAX_WAIT
+    assert api.MAX_WAIT + longest < 30
 
 
 @pytest.mark.parametrize("wait", ["21", "-1", "1.5", "x", "", "100", "\u0661"])

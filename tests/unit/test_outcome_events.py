@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import boto3
 import pytest
-from botocore.stub import Stubber
+from botocore.stub import ANY, Stubber
 
 from lambdas.saga_runtime import outcome_events, report_stuck_saga
 from lambdas.saga_runtime.errors import SagaConflict
@@ -32,6 +33,7 @@ def publisher() -> Iterator[ModuleType]:
         patch.setenv("EVENT_BUS", "outcomes")
         patch.setenv("KEY_FIELD", "order_id")
         patch.setenv("EVENTS", json.dumps(EVENTS))
+        patch.setenv("UNDELIVERED_QUEUE_URL", "undelivered")
         yield importlib.import_module("lambdas.saga_runtime.publish_outcome")
 
 
@@ -156,6 +158,39 @@ def test_a_rejected_event_fails_the_batch_so_that_it_is_repeated(publisher: Modu
     bus.add_response("put_events", {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "ThrottlingException"}]})
     with pytest.raises(outcome_events.NotPublishedError, match="rejected 1 events: ThrottlingException"):
         publisher.handler({"Records": [record()]}, None)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"history": {"L": []}},
+        {"history": {"S": "123 st"}},
+        {"status": {"S": "SOLD"}},
+        {"status": {"S": "CONFIRMED"}},
+        {"status": {"X": "123 st"}},
+    ],
+    ids=["no history", "other history", "unknown status", "no time", "unknown type"],
+)
+def test_a_record_that_is_no_event_is_put_into_the_queue_and_holds_no_other_back(
+    publisher: ModuleType, bus: Stubber, change: dict[str, Any]
+) -> None:
+    """The stream would repeat it for hours, and the later records of its shard would wait."""
+    run("create_order")
+    run("delete_order")
+    item = stored_item("1", "ORDER")
+    assert item is not None
+    keys = {"order_id": {"S": "2"}, "entity": {"S": "ORDER"}}
+    bad = {"dynamodb": {"Keys": keys, "NewImage": {**item, **keys, **change}}}
+    time = item["history"]["L"][-1]["M"]["at"]["S"]
+    accept(bus, ("OrderFailed", detail(time, None)), ("OrderFailed", detail(time, None)))
+    with Stubber(publisher._sqs) as queue:
+        queue.add_response("send_message", {}, {"QueueUrl": "undelivered", "MessageBody": ANY})
+        with mock.patch.object(publisher._sqs, "send_message", wraps=publisher._sqs.send_message) as sent:
+            publisher.handler({"Records": [record(), bad, record()]}, None)
+    message = json.loads(sent.call_args.kwargs["MessageBody"])
+    assert message["keys"] == keys
+    assert "123 st" not in str(message)
+    assert set(message) == {"keys", "error"}
 
 
 @pytest.mark.parametrize("input_", [ORDER, {}, []])
