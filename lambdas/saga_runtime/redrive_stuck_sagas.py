@@ -18,7 +18,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import Enum
 from typing import TYPE_CHECKING
 
 import boto3
@@ -26,6 +25,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from lambdas.saga_runtime.observability import count, logger
+from lambdas.saga_runtime.outcome import Outcome, outcome_of
 from lambdas.saga_runtime.redaction import parsed_json
 
 if TYPE_CHECKING:
@@ -56,14 +56,6 @@ _dynamodb: "DynamoDBClient" = boto3.client("dynamodb", config=CLIENT_CONFIG)
 _sqs: "SQSClient" = boto3.client("sqs", config=CLIENT_CONFIG)
 
 
-class State(Enum):
-    """What Step Functions says of a saga."""
-
-    RUNNING = "running"
-    RECOVERED = "recovered"
-    STUCK = "stuck"
-
-
 @dataclass(frozen=True, kw_only=True)
 class StuckSaga:
     """An open entry of the table of stuck sagas, with the present state of its execution."""
@@ -71,19 +63,24 @@ class StuckSaga:
     arn: str
     group: tuple[str | None, str | None]
     reported_at: str
-    state: State
+    outcome: Outcome
     stopped_at: datetime | None
     redrives: int
 
     @property
+    def has_recovered(self) -> bool:
+        """Whether it ended cleanly."""
+        return self.outcome in (Outcome.SUCCEEDED, Outcome.FAILED)
+
+    @property
     def is_exhausted(self) -> bool:
         """Whether the function redrives it no more."""
-        return self.state is State.STUCK and self.redrives >= _LIMIT
+        return self.outcome is Outcome.STUCK and self.redrives >= _LIMIT
 
     @property
     def is_due(self) -> bool:
         """Whether it may be redriven now."""
-        if self.state is not State.STUCK or self.is_exhausted or self.stopped_at is None:
+        if self.outcome is not Outcome.STUCK or self.is_exhausted or self.stopped_at is None:
             return False
         pause = _FIRST_PAUSE * int(FACTOR**self.redrives)
         return datetime.now(UTC) >= self.stopped_at + pause
@@ -98,7 +95,7 @@ def handler(_event: object, context: object) -> dict[str, int]:
     deadline = time.monotonic() + remaining - RESERVE_SECONDS
     sagas = list(_open_sagas())
     redriven = _redrive_groups(sagas, deadline)
-    recovered = [saga for saga in [*sagas, *redriven] if saga.state is State.RECOVERED]
+    recovered = [saga for saga in [*sagas, *redriven] if saga.has_recovered]
     _clear(recovered)
     exhausted = sum(saga.is_exhausted for saga in {saga.arn: saga for saga in [*sagas, *redriven]}.values())
     if exhausted:
@@ -128,18 +125,13 @@ def _described(arn: str, group: tuple[str | None, str | None], reported_at: str)
         # Step Functions keeps an execution for 90 days; people must close its entry.
         logger.warning("unknown", extra={"saga_id": arn})
         return StuckSaga(
-            arn=arn, group=group, reported_at=reported_at, state=State.STUCK, stopped_at=None, redrives=_LIMIT
+            arn=arn, group=group, reported_at=reported_at, outcome=Outcome.STUCK, stopped_at=None, redrives=_LIMIT
         )
-    state = State.STUCK
-    if execution["status"] in ("RUNNING", "PENDING_REDRIVE"):
-        state = State.RUNNING
-    elif execution["status"] == "SUCCEEDED" or execution.get("error") == _CLEAN_ERROR:
-        state = State.RECOVERED
     return StuckSaga(
         arn=arn,
         group=group,
         reported_at=reported_at,
-        state=state,
+        outcome=outcome_of(execution, clean_error=_CLEAN_ERROR),
         stopped_at=execution.get("stopDate"),
         redrives=execution.get("redriveCount", 0),
     )
@@ -153,11 +145,11 @@ def _redrive_groups(sagas: Iterable[StuckSaga], deadline: float) -> list[StuckSa
     due = [
         [saga for saga in members if saga.is_due]
         for members in groups.values()
-        if not any(saga.state is State.RUNNING for saga in members)
+        if not any(saga.outcome is Outcome.RUNNING for saga in members)
     ]
     due = [members for members in due if members]
     ended = _redrive([members[0] for members in due], deadline)
-    proven = {saga.arn for saga in ended if saga.state is State.RECOVERED}
+    proven = {saga.arn for saga in ended if saga.has_recovered}
     for members in due:
         rest = members[1:] if members[0].arn in proven else []
         for start in range(0, len(rest), AT_A_TIME):
@@ -165,7 +157,7 @@ def _redrive_groups(sagas: Iterable[StuckSaga], deadline: float) -> list[StuckSa
                 break
             some = _redrive(rest[start : start + AT_A_TIME], deadline)
             ended += some
-            if any(saga.state is not State.RECOVERED for saga in some):
+            if any(not saga.has_recovered for saga in some):
                 break
     return ended
 
@@ -177,7 +169,7 @@ def _redrive(sagas: Sequence[StuckSaga], deadline: float) -> list[StuckSaga]:
         now = {arn: _described(arn, saga.group, saga.reported_at) for arn, saga in before.items()}
         # DescribeExecution is eventually consistent: it may still show the stop before the redrive.
         is_over = all(
-            one.state is State.RECOVERED or (one.state is State.STUCK and one.stopped_at != before[arn].stopped_at)
+            one.has_recovered or (one.outcome is Outcome.STUCK and one.stopped_at != before[arn].stopped_at)
             for arn, one in now.items()
         )
         if is_over or time.monotonic() >= deadline:

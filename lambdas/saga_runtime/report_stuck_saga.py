@@ -23,6 +23,7 @@ from lambdas.saga_runtime.clock import moment
 from lambdas.saga_runtime.errors import InvalidInput
 from lambdas.saga_runtime.execution_history import path_of, stopped_in
 from lambdas.saga_runtime.observability import NAMESPACE, count, logger
+from lambdas.saga_runtime.outcome import Outcome, outcome_of
 from lambdas.saga_runtime.outcome_events import OutcomeEvent, publish
 from lambdas.saga_runtime.redaction import message_in, parsed_json, redacted
 from lambdas.saga_runtime.steps import MAX_ID
@@ -133,12 +134,12 @@ def _time(milliseconds: int) -> datetime:
 
 def _is_stuck(execution: "DescribeExecutionOutputTypeDef", *, stopped_at: datetime) -> bool:
     """Return whether the execution is stuck. Raises StaleAnswerError if the answer is older than the event."""
-    if execution["status"] in ("RUNNING", "PENDING_REDRIVE"):
+    outcome = outcome_of(execution, clean_error=_CLEAN_ERROR)
+    if outcome is Outcome.RUNNING:
         redriven_at = execution.get("redriveDate")
         if redriven_at is None or redriven_at < stopped_at:
             raise StaleAnswerError("Step Functions does not know yet that the execution has ended")
-        return False
-    return execution["status"] != "SUCCEEDED" and execution.get("error") != _CLEAN_ERROR
+    return outcome is Outcome.STUCK
 
 
 def _events_of(execution: "DescribeExecutionOutputTypeDef") -> list[OutcomeEvent]:

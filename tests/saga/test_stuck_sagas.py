@@ -130,6 +130,15 @@ def test_an_execution_that_ended_cleanly_is_not_reported(machine: Interpreter, m
     assert messages.received() == []
 
 
+def test_an_execution_that_somebody_stopped_is_reported_even_with_the_error_of_a_clean_failure(
+    messages: Messages, stepfunctions: Stubber
+) -> None:
+    """Who stops an execution chooses its error."""
+    stepfunctions.add_response("describe_execution", {**RUNNING, "status": "ABORTED", "error": "OrderFailed"})
+    stepfunctions.add_response("get_execution_history", {"events": history(IN_LINE)})
+    assert report_stuck_saga.handler(event(ARN, "ABORTED"), None) == {"stuck": True}
+
+
 def test_a_sensitive_value_of_the_input_is_never_reported(machine: Interpreter, messages: Messages) -> None:
     def repeat_the_card(state: str, _payload: Any, deliver: Deliver) -> Any:
         if state == "RefundPayment":
