@@ -36,8 +36,10 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
     from mypy_boto3_stepfunctions.type_defs import DescribeExecutionOutputTypeDef
 
-# Four requests end within the function's timeout.
+# Four requests end within the function's timeout: the history is one, if it has at most a page of events.
 CLIENT_CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2})
+# The maximum of GetExecutionHistory (Step Functions API Reference). Its default is 100.
+EVENTS_PER_PAGE = 1000
 _QUEUE_URL = os.environ["QUEUE_URL"]
 _TABLE = os.environ["STUCK_SAGAS_TABLE"]
 _KEY_FIELD = os.environ["KEY_FIELD"]
@@ -160,7 +162,9 @@ def _events_of(execution: "DescribeExecutionOutputTypeDef") -> list[OutcomeEvent
 
 def _stopped_in(arn: str) -> str | None:
     """Return the state that failed, or of several that were under way, the last one entered."""
-    pages = _stepfunctions.get_paginator("get_execution_history").paginate(executionArn=arn, includeExecutionData=False)
+    pages = _stepfunctions.get_paginator("get_execution_history").paginate(
+        executionArn=arn, includeExecutionData=False, PaginationConfig={"PageSize": EVENTS_PER_PAGE}
+    )
     states = stopped_in(path_of(event for page in pages for event in page["events"]))
     return states[-1] if states else None
 

@@ -242,6 +242,14 @@ def test_the_state_is_found_on_any_page_of_the_history(messages: Messages, stepf
     assert message["state"] == "CancelFlight"
 
 
+def test_a_page_of_the_history_has_as_many_events_as_aws_allows(messages: Messages, stepfunctions: Stubber) -> None:
+    """The requests of the function end before its timeout if a history is one page."""
+    stepfunctions.add_response("describe_execution", {**RUNNING, "status": "TIMED_OUT"})
+    request = {"executionArn": ARN, "includeExecutionData": False, "maxResults": 1000}
+    stepfunctions.add_response("get_execution_history", {"events": history(IN_LINE)}, request)
+    assert report_stuck_saga.handler(event(ARN, "TIMED_OUT"), None) == {"stuck": True}
+
+
 @pytest.mark.parametrize("saga", ["trip_booking"], indirect=True)
 @pytest.mark.parametrize("backwards", [False, True])
 @pytest.mark.parametrize("failed", ["CancelFlight", "CancelHotel"])
