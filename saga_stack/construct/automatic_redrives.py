@@ -11,7 +11,7 @@ from saga_stack.construct.functions import LoggedFunction, allow_executions, rol
 from saga_stack.construct.stages import Stage
 from saga_stack.construct.stuck_sagas import StuckSagas
 
-# A call ends before the next one begins.
+# A call ends before the next one begins: Lambda does not repeat a call that failed.
 EVERY = Duration.minutes(15)
 TIMEOUT = Duration.minutes(10)
 
@@ -49,6 +49,7 @@ class AutomaticRedrives(Construct):
             stage=stage,
             key=None,
             timeout=TIMEOUT,
+            retry_attempts=0,
             handler="lambdas.saga_runtime.{}.handler",
             environment={
                 "STUCK_SAGAS_TABLE": stuck.table.table_name,
