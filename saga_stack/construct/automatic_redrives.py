@@ -19,8 +19,8 @@ TIMEOUT = Duration.minutes(10)
 class AutomaticRedrives(Construct):
     """``function`` redrives sagas that failed, as lambdas/saga_runtime/redrive_stuck_sagas.py says.
 
-    Its role may describe and redrive executions of the state machine, and clear the entries and messages of those that
-    recovered.
+    Its role may describe and redrive executions of the state machine, read entries, and clear the entries and messages
+    of those that recovered.
 
     Args:
         stuck: the table and the queue of stuck sagas.
@@ -61,7 +61,7 @@ class AutomaticRedrives(Construct):
         )
         role = role_of(self.function)
         allow_executions(role, state_machine_name, "states:DescribeExecution", "states:RedriveExecution")
-        stuck.table.grant(role, "dynamodb:Scan", "dynamodb:DeleteItem")
+        stuck.table.grant(role, "dynamodb:Scan", "dynamodb:GetItem", "dynamodb:DeleteItem")
         role.add_to_principal_policy(
             iam.PolicyStatement(actions=["sqs:DeleteMessage", "sqs:ReceiveMessage"], resources=[stuck.queue.queue_arn])
         )
