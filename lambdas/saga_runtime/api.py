@@ -46,6 +46,7 @@ from lambdas.saga_runtime.http_messages import (
     path_parameter,
 )
 from lambdas.saga_runtime.observability import logger
+from lambdas.saga_runtime.outcome import Outcome, outcome_of
 from lambdas.saga_runtime.redaction import message_in, parsed_json, redacted
 from lambdas.saga_runtime.steps import Key, Schema, StepSpec
 from lambdas.saga_runtime.validation import Input
@@ -343,12 +344,8 @@ def _as_outcome(first: StepSpec, execution: "Execution") -> dict[str, str | None
 
 
 def _outcome_in(execution: "Execution") -> str:
-    match execution["status"]:
-        case "SUCCEEDED":
-            return CONFIRMED
-        case "RUNNING" | "PENDING_REDRIVE":
-            return PENDING
-    return FAILED if execution.get("error") == _CLEAN_ERROR else STUCK
+    names = {Outcome.RUNNING: PENDING, Outcome.SUCCEEDED: CONFIRMED, Outcome.FAILED: FAILED, Outcome.STUCK: STUCK}
+    return names[outcome_of(execution, clean_error=_CLEAN_ERROR)]
 
 
 def _newest_after(attempt: int, key: Key) -> tuple[int, "Execution | None"]:

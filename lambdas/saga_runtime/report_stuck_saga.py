@@ -23,6 +23,7 @@ from lambdas.saga_runtime.clock import moment
 from lambdas.saga_runtime.errors import InvalidInput
 from lambdas.saga_runtime.execution_history import path_of, stopped_in
 from lambdas.saga_runtime.observability import NAMESPACE, count, logger
+from lambdas.saga_runtime.outcome import Outcome, outcome_of
 from lambdas.saga_runtime.outcome_events import OutcomeEvent, publish
 from lambdas.saga_runtime.redaction import message_in, parsed_json, redacted
 from lambdas.saga_runtime.steps import MAX_ID
@@ -35,8 +36,10 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
     from mypy_boto3_stepfunctions.type_defs import DescribeExecutionOutputTypeDef
 
-# Four requests end within the function's timeout.
+# Four requests end within the function's timeout: the history is one, if it has at most a page of events.
 CLIENT_CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2})
+# The maximum of GetExecutionHistory (Step Functions API Reference). Its default is 100.
+EVENTS_PER_PAGE = 1000
 _QUEUE_URL = os.environ["QUEUE_URL"]
 _TABLE = os.environ["STUCK_SAGAS_TABLE"]
 _KEY_FIELD = os.environ["KEY_FIELD"]
@@ -133,12 +136,12 @@ def _time(milliseconds: int) -> datetime:
 
 def _is_stuck(execution: "DescribeExecutionOutputTypeDef", *, stopped_at: datetime) -> bool:
     """Return whether the execution is stuck. Raises StaleAnswerError if the answer is older than the event."""
-    if execution["status"] in ("RUNNING", "PENDING_REDRIVE"):
+    outcome = outcome_of(execution, clean_error=_CLEAN_ERROR)
+    if outcome is Outcome.RUNNING:
         redriven_at = execution.get("redriveDate")
         if redriven_at is None or redriven_at < stopped_at:
             raise StaleAnswerError("Step Functions does not know yet that the execution has ended")
-        return False
-    return execution["status"] != "SUCCEEDED" and execution.get("error") != _CLEAN_ERROR
+    return outcome is Outcome.STUCK
 
 
 def _events_of(execution: "DescribeExecutionOutputTypeDef") -> list[OutcomeEvent]:
@@ -159,7 +162,9 @@ def _events_of(execution: "DescribeExecutionOutputTypeDef") -> list[OutcomeEvent
 
 def _stopped_in(arn: str) -> str | None:
     """Return the state that failed, or of several that were under way, the last one entered."""
-    pages = _stepfunctions.get_paginator("get_execution_history").paginate(executionArn=arn, includeExecutionData=False)
+    pages = _stepfunctions.get_paginator("get_execution_history").paginate(
+        executionArn=arn, includeExecutionData=False, PaginationConfig={"PageSize": EVENTS_PER_PAGE}
+    )
     states = stopped_in(path_of(event for page in pages for event in page["events"]))
     return states[-1] if states else None
 

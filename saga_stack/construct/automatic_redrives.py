@@ -11,7 +11,7 @@ from saga_stack.construct.functions import LoggedFunction, allow_executions, rol
 from saga_stack.construct.stages import Stage
 from saga_stack.construct.stuck_sagas import StuckSagas
 
-# A call ends before the next one begins.
+# A call ends before the next one begins: Lambda does not repeat a call that failed.
 EVERY = Duration.minutes(15)
 TIMEOUT = Duration.minutes(10)
 
@@ -19,8 +19,8 @@ TIMEOUT = Duration.minutes(10)
 class AutomaticRedrives(Construct):
     """``function`` redrives sagas that failed, as lambdas/saga_runtime/redrive_stuck_sagas.py says.
 
-    Its role may describe and redrive executions of the state machine, and clear the entries and messages of those that
-    recovered.
+    Its role may describe and redrive executions of the state machine, read entries, and clear the entries and messages
+    of those that recovered.
 
     Args:
         stuck: the table and the queue of stuck sagas.
@@ -49,6 +49,7 @@ class AutomaticRedrives(Construct):
             stage=stage,
             key=None,
             timeout=TIMEOUT,
+            retry_attempts=0,
             handler="lambdas.saga_runtime.{}.handler",
             environment={
                 "STUCK_SAGAS_TABLE": stuck.table.table_name,
@@ -60,7 +61,7 @@ class AutomaticRedrives(Construct):
         )
         role = role_of(self.function)
         allow_executions(role, state_machine_name, "states:DescribeExecution", "states:RedriveExecution")
-        stuck.table.grant(role, "dynamodb:Scan", "dynamodb:DeleteItem")
+        stuck.table.grant(role, "dynamodb:Scan", "dynamodb:GetItem", "dynamodb:DeleteItem")
         role.add_to_principal_policy(
             iam.PolicyStatement(actions=["sqs:DeleteMessage", "sqs:ReceiveMessage"], resources=[stuck.queue.queue_arn])
         )

@@ -124,7 +124,7 @@ def test_the_function_that_redrives_may_redrive_executions_of_this_machine_only(
     executions = "arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution:OrderSaga-prod-OrderFulfilment:*"
     assert permissions(template, role_of(function)) == {
         log_of(function): WRITE_LOG,
-        f"<{stuck_table(template)[0]}>": {"dynamodb:Scan", "dynamodb:DeleteItem"},
+        f"<{stuck_table(template)[0]}>": {"dynamodb:Scan", "dynamodb:GetItem", "dynamodb:DeleteItem"},
         executions: {"states:DescribeExecution", "states:RedriveExecution"},
         plain(function["Environment"]["Variables"]["QUEUE_URL"]): {"sqs:ReceiveMessage", "sqs:DeleteMessage"},
         "*": TRACE,

@@ -98,3 +98,13 @@ def test_a_stage_whose_tasks_could_time_out_before_their_functions_is_rejected()
 
 def test_the_longest_wait_of_a_retry_policy_is_the_sum_of_its_longest_waits() -> None:
     assert RetryPolicy(interval=1, backoff_rate=2, max_delay=5, max_attempts=5).longest_wait() == 1 + 2 + 4 + 5 + 5
+
+
+def test_a_call_that_redrives_ends_before_the_next_one_begins(prod: Template) -> None:
+    """Lambda would repeat a call that failed, twice."""
+    function = functions(prod)[REDRIVER]
+    (schedule,) = (rule for rule in of_type(prod, "AWS::Events::Rule").values() if "ScheduleExpression" in rule)
+    assert (schedule["ScheduleExpression"], function["Timeout"]) == ("rate(15 minutes)", 600)
+    repeated = only(prod, "AWS::Lambda::EventInvokeConfig")
+    assert plain(repeated["FunctionName"]) == plain(schedule["Targets"][0]["Arn"])
+    assert repeated["MaximumRetryAttempts"] == 0

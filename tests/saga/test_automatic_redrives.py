@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
@@ -54,14 +53,38 @@ class StepFunctions:
         }
 
 
+@dataclass
+class Queue:
+    """The queue, in memory. A short poll finds nothing, which SQS allows; a message is hidden until the queue is read.
+
+    ``always`` is received whenever nothing else is left, as if others sent without end.
+    """
+
+    messages: dict[str, str] = field(default_factory=dict)
+    hidden: set[str] = field(default_factory=set)
+    always: dict[str, str] | None = None
+
+    def send(self, body: dict[str, str]) -> None:
+        self.messages[str(len(self.messages))] = json.dumps(body)
+
+    def receive_message(self, *, MaxNumberOfMessages: int, WaitTimeSeconds: int = 0, **_: object) -> dict[str, Any]:  # noqa: N803 (boto3's names)
+        visible = [receipt for receipt in self.messages if receipt not in self.hidden and WaitTimeSeconds]
+        found = visible[:MaxNumberOfMessages]
+        self.hidden = self.hidden | set(found) if found else set()
+        others = [self.always] if self.always and not found else []
+        return {"Messages": [{"ReceiptHandle": one, "Body": self.messages[one]} for one in found] + others}
+
+    def delete_message(self, *, ReceiptHandle: str, **_: object) -> None:  # noqa: N803 (boto3's names)
+        del self.messages[ReceiptHandle]
+
+
 class World:
-    """The table and the queue of stuck sagas on moto, with Step Functions in memory."""
+    """The table of stuck sagas on moto, with Step Functions and the queue in memory."""
 
     def __init__(self) -> None:
         self.stepfunctions = StepFunctions()
         self.dynamodb = create_stuck_table()
-        self.sqs = boto3.client("sqs")
-        self.queue = self.sqs.create_queue(QueueName="stuck")["QueueUrl"]
+        self.queue = Queue()
 
     def stuck(
         self, name: str, *, error: str = "RuntimeError", minutes: int = 60, redrives: int = 0, **entry: str
@@ -75,17 +98,33 @@ class World:
             "execution_arn": name, "state": "RefundPayment", "error": error, "status": "FAILED",
             "stopped_at": moment(stopped_at), **entry,
         }  # fmt: skip
-        self.dynamodb.put_item(TableName=STUCK_TABLE, Item={key: {"S": text} for key, text in texts.items()})
-        self.sqs.send_message(QueueUrl=self.queue, MessageBody=json.dumps({"executionArn": name}))
+        item: dict[str, Any] = {key: {"S": text} for key, text in texts.items()}
+        item["redrive_count"] = {"N": str(redrives)}
+        self.dynamodb.put_item(TableName=STUCK_TABLE, Item=item)
+        self.queue.send({"executionArn": name})
+
+    def close(self, name: str) -> None:
+        """Close an entry, as an operator does."""
+        self.dynamodb.update_item(
+            TableName=STUCK_TABLE,
+            Key={"execution_arn": {"S": name}},
+            UpdateExpression="SET closed_at = :now",
+            ExpressionAttributeValues={":now": {"S": "2026-01-31T09:30:00.000Z"}},
+        )
+
+    def forget(self, name: str) -> None:
+        """Remove an entry, as ``ops resume`` does."""
+        self.dynamodb.delete_item(TableName=STUCK_TABLE, Key={"execution_arn": {"S": name}})
+
+    def stop(self, name: str) -> None:
+        """Stop an execution that an operator has redriven. Its entry is not up to date yet."""
+        self.stepfunctions.executions[name]["status"] = "ABORTED"
 
     def entries(self) -> set[str]:
         return {item["execution_arn"]["S"] for item in self.dynamodb.scan(TableName=STUCK_TABLE)["Items"]}
 
     def messages(self) -> set[str]:
-        found: set[str] = set()
-        while got := self.sqs.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10).get("Messages"):
-            found |= {json.loads(message["Body"])["executionArn"] for message in got}
-        return found
+        return {json.loads(body)["executionArn"] for body in self.queue.messages.values()}
 
 
 @pytest.fixture
@@ -94,7 +133,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         made = World()
         monkeypatch.setattr(redrive_stuck_sagas, "_stepfunctions", made.stepfunctions)
         monkeypatch.setattr(redrive_stuck_sagas, "POLL_SECONDS", 0)
-        monkeypatch.setattr(redrive_stuck_sagas, "HIDDEN_SECONDS", 0)
+        monkeypatch.setattr(redrive_stuck_sagas, "_sqs", made.queue)
         yield made
 
 
@@ -107,11 +146,11 @@ def test_sagas_that_failed_recover_without_an_operator(world: World) -> None:
 
 def test_a_saga_that_gets_stuck_again_stops_its_group_alone(world: World) -> None:
     for number in range(5):
-        world.stuck(f"broken-{number}", minutes=100 - number)
+        world.stuck(f"broken-{number}", minutes=100 + number)
         world.stuck(f"fixed-{number}", error="States.Timeout")
     world.stepfunctions.ends = lambda arn: STUCK if arn.startswith("broken") else CLEAN
     assert handler({}, CONTEXT) == {"recovered": 5, "redriven": 6, "exhausted": 0}
-    assert [arn for arn in world.stepfunctions.redriven if arn.startswith("broken")] == ["broken-0"]
+    assert [arn for arn in world.stepfunctions.redriven if arn.startswith("broken")] == ["broken-4"]
     assert world.entries() == {f"broken-{number}" for number in range(5)}
 
 
@@ -136,8 +175,27 @@ def test_a_saga_is_never_redriven_more_often_than_the_limit(world: World, capsys
 def test_a_saga_that_somebody_stopped_or_closed_is_left_alone(world: World) -> None:
     world.stuck("stopped", status="ABORTED")
     world.stuck("closed", closed_at="2026-01-31T09:30:00.000Z")
+    world.stuck("stopped again", redrives=LIMIT)
+    world.stop("stopped again")
     assert handler({}, CONTEXT) == {"recovered": 0, "redriven": 0, "exhausted": 0}
-    assert world.entries() == {"stopped", "closed"}
+    assert world.entries() == world.messages() == {"stopped", "closed", "stopped again"}
+
+
+@pytest.mark.parametrize("act", [World.close, World.forget, World.stop])
+def test_what_an_operator_closes_resumes_or_stops_during_a_call_is_left_alone(
+    world: World, act: Callable[[World, str], None]
+) -> None:
+    """A refund that was made by hand would be requested again."""
+    world.stuck("1", minutes=70)
+    world.stuck("2")
+
+    def ends(arn: str) -> dict[str, Any]:
+        act(world, "2")
+        return CLEAN
+
+    world.stepfunctions.ends = ends
+    assert handler({}, CONTEXT) == {"recovered": 1, "redriven": 1, "exhausted": 0}
+    assert world.stepfunctions.redriven == ["1"]
 
 
 def test_a_group_waits_while_one_of_it_is_running(world: World) -> None:
@@ -156,7 +214,7 @@ def test_a_saga_that_an_operator_resumed_clears_its_entry(world: World) -> None:
 
 def test_a_redrive_that_is_rejected_does_not_stop_the_others(world: World) -> None:
     world.stuck("1", minutes=70)
-    world.stuck("2", error="States.Timeout")
+    world.stuck("2")
     described = dict(world.stepfunctions.executions["1"])
     world.stepfunctions.executions["1"]["status"] = "RUNNING"
     describe = world.stepfunctions.describe_execution
@@ -175,6 +233,59 @@ def test_what_is_still_running_at_the_deadline_is_left_to_the_next_call(world: W
     world.stuck("1")
     world.stuck("2")
     world.stepfunctions.ends = lambda _: {"status": "RUNNING"}
-    context = SimpleNamespace(get_remaining_time_in_millis=lambda: 60_000)
+    context = SimpleNamespace(get_remaining_time_in_millis=lambda: 60_200)
     assert handler({}, context) == {"recovered": 0, "redriven": 1, "exhausted": 0}
     assert world.entries() == {"1", "2"}
+
+
+def test_a_slow_group_does_not_hold_back_another(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(12):
+        world.stuck(f"fixed-{number}")
+    world.stuck("slow", error="States.Timeout", minutes=70)
+    describe = world.stepfunctions.describe_execution
+
+    def described(*, executionArn: str) -> dict[str, Any]:  # noqa: N803 (boto3's name)
+        is_over = executionArn == "slow" and len(world.stepfunctions.redriven) == 13
+        return describe(executionArn=executionArn) | (CLEAN if is_over else {})
+
+    monkeypatch.setattr(world.stepfunctions, "describe_execution", described)
+    world.stepfunctions.ends = lambda arn: {"status": "RUNNING"} if arn == "slow" else CLEAN
+    context = SimpleNamespace(get_remaining_time_in_millis=lambda: 70_000)
+    assert handler({}, context) == {"recovered": 13, "redriven": 13, "exhausted": 0}
+
+
+def test_sagas_that_are_not_due_leave_time_for_those_that_are(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each look at one takes ten seconds here, as if there were thousands, and a call has nine minutes."""
+    for number in range(40):
+        world.stuck(f"exhausted-{number}", redrives=LIMIT, minutes=1000)
+        world.stuck(f"paused-{number}", redrives=1, minutes=30)
+    world.stuck("due", minutes=20)
+    seconds, redriven_at = [0.0], []
+    describe = world.stepfunctions.describe_execution
+
+    def slow(*, executionArn: str) -> dict[str, Any]:  # noqa: N803 (boto3's name)
+        seconds[0] += 10
+        return describe(executionArn=executionArn)
+
+    def ends(_: str) -> dict[str, Any]:
+        redriven_at.append(seconds[0])
+        return CLEAN
+
+    monkeypatch.setattr(world.stepfunctions, "describe_execution", slow)
+    monkeypatch.setattr(redrive_stuck_sagas, "time", SimpleNamespace(monotonic=lambda: seconds[0]))
+    world.stepfunctions.ends = ends
+    assert handler({}, CONTEXT) == {"recovered": 1, "redriven": 1, "exhausted": 40}
+    assert redriven_at[0] <= seconds[0] < 540 / 2 + 30
+
+
+def test_an_entry_stays_until_the_queue_was_read_to_its_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise nothing would remove its message later, and the alarm would stay for 14 days."""
+    world.stuck("1")
+    world.queue.always = {"ReceiptHandle": "other", "Body": "{}"}
+    with monkeypatch.context() as patch:
+        patch.setattr(redrive_stuck_sagas, "HIDDEN_SECONDS", 0.01)
+        assert handler({}, CONTEXT) == {"recovered": 1, "redriven": 1, "exhausted": 0}
+    assert world.entries() == {"1"}
+    world.queue.always = None
+    assert handler({}, CONTEXT) == {"recovered": 1, "redriven": 0, "exhausted": 0}
+    assert world.entries() == world.messages() == set()

@@ -130,6 +130,15 @@ def test_an_execution_that_ended_cleanly_is_not_reported(machine: Interpreter, m
     assert messages.received() == []
 
 
+def test_an_execution_that_somebody_stopped_is_reported_even_with_the_error_of_a_clean_failure(
+    messages: Messages, stepfunctions: Stubber
+) -> None:
+    """Who stops an execution chooses its error."""
+    stepfunctions.add_response("describe_execution", {**RUNNING, "status": "ABORTED", "error": "OrderFailed"})
+    stepfunctions.add_response("get_execution_history", {"events": history(IN_LINE)})
+    assert report_stuck_saga.handler(event(ARN, "ABORTED"), None) == {"stuck": True}
+
+
 def test_a_sensitive_value_of_the_input_is_never_reported(machine: Interpreter, messages: Messages) -> None:
     def repeat_the_card(state: str, _payload: Any, deliver: Deliver) -> Any:
         if state == "RefundPayment":
@@ -231,6 +240,14 @@ def test_the_state_is_found_on_any_page_of_the_history(messages: Messages, stepf
     report_stuck_saga.handler(described(stepfunctions, "FAILED", events[:10], events[10:-1], [events[-1]]), None)
     (message,) = messages.received()
     assert message["state"] == "CancelFlight"
+
+
+def test_a_page_of_the_history_has_as_many_events_as_aws_allows(messages: Messages, stepfunctions: Stubber) -> None:
+    """The requests of the function end before its timeout if a history is one page."""
+    stepfunctions.add_response("describe_execution", {**RUNNING, "status": "TIMED_OUT"})
+    request = {"executionArn": ARN, "includeExecutionData": False, "maxResults": 1000}
+    stepfunctions.add_response("get_execution_history", {"events": history(IN_LINE)}, request)
+    assert report_stuck_saga.handler(event(ARN, "TIMED_OUT"), None) == {"stuck": True}
 
 
 @on_example("trip_booking")

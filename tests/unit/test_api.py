@@ -522,6 +522,15 @@ def test_an_outcome_follows_the_saga(states: StepFunctions, table_rows: "DynamoD
     assert body(get("1")) == {"order_id": "1", "status": "confirmed"}
 
 
+def test_a_saga_that_somebody_stopped_is_stuck_even_with_the_error_of_a_clean_failure(states: StepFunctions) -> None:
+    """Who stops an execution chooses its error. A second attempt would run beside the first one's rows."""
+    post(ORDER)
+    states.end("id-1-1", "ABORTED", error="OrderFailed")
+    assert body(get("1"))["status"] == "stuck"
+    post(ORDER)
+    assert states.names == ["id-1-1"]
+
+
 def test_an_outcome_comes_from_one_consistent_read_without_what_the_step_stores(
     states: StepFunctions,
 ) -> None:
