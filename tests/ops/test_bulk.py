@@ -336,6 +336,7 @@ def test_a_terminal_shows_the_progress(world: World, ops: Ops, monkeypatch: pyte
     [
         (("resume",), "nothing is selected: name executions, or pass --all or a filter"),
         (("resume", "saga-0", "--all"), "executions and a selection: use names, or --all and filters"),
+        (("resume", "-", "saga-0", "--yes"), "- and names: use - alone to read them from standard input, or names"),
         (("resume", "--error", "Other", "--yes"), "no stuck saga matches, of 1 in all: `python -m ops stuck`"),
         (("resume", "--state", "Typo", "--yes"), "unknown state 'Typo': use one of CreateOrder, "),
         (("stuck", "--state", "Typo"), "unknown state 'Typo': use one of CreateOrder, "),
