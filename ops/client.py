@@ -93,7 +93,8 @@ class SagaClient(Orders):
         found = map_concurrently(self._if_known, (one["executionArn"] for one in self._summaries(UNSUCCESSFUL)))
         stuck = [execution for execution in found if execution and execution.outcome is Outcome.STUCK]
         open_ = [execution for execution in stuck if not _is_at(execution.stopped_at, closed.get(execution.arn))]
-        return StuckList(sagas=_newest_first(map_concurrently(self._as_stuck, open_)), closed=len(stuck) - len(open_))
+        sagas = _newest_first(map_concurrently(self._as_stuck, open_))
+        return StuckList(sagas=sagas, closed=len(stuck) - len(open_), is_complete=True)
 
     def stuck_saga(self, execution: str) -> StuckSaga:
         """Return the stuck saga of an execution or an order. Raises UnknownExecution and NotResumable."""
