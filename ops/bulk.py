@@ -61,7 +61,7 @@ class Resumption:
     redriven_at: datetime | None = None
     next_look: float = 0.0
     delay: float = 0.0
-    looks: int = 0
+    stale_looks: int = 0
 
     @property
     def resumed_at(self) -> datetime:
@@ -202,7 +202,6 @@ class BulkResume:
         one.result, one.delay, one.next_look = Result.RUNNING, FIRST_LOOK, time.monotonic() + FIRST_LOOK
 
     def _look(self, one: Resumption) -> None:
-        one.looks += 1
         one.delay = min(2 * one.delay, LONGEST_LOOK)
         one.next_look = time.monotonic() + one.delay
         try:
@@ -213,9 +212,13 @@ class BulkResume:
         if now.outcome in (Outcome.FULFILLED, Outcome.ROLLED_BACK):
             one.result, one.reason = Result.RECOVERED, None
         elif now.outcome is Outcome.STUCK:
-            if now.stopped_at and now.stopped_at >= one.resumed_at:
+            one.stale_looks += 1
+            was_rejected = one.redriven_at is None
+            if was_rejected and not is_redrivable(now):
+                one.result = Result.REJECTED
+            elif now.stopped_at and now.stopped_at >= one.resumed_at:
                 one.result, one.reason = Result.STUCK_AGAIN, now.cause
-            elif one.redriven_at is None and (one.looks >= MAX_STALE_LOOKS or not is_redrivable(now)):
+            elif was_rejected and one.stale_looks >= MAX_STALE_LOOKS:
                 one.result = Result.REJECTED
         # Otherwise it runs, or DescribeExecution still answers with the stop before the redrive.
 
