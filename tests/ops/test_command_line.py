@@ -3,6 +3,7 @@
 import ast
 import io
 import json
+import os
 import re
 import signal
 import socket
@@ -468,6 +469,12 @@ def test_an_error_of_aws_is_reported_in_one_line(
     assert (out, err.count("\n")) == ("", 1)
     assert err.startswith("error: ")
     assert message in err
+
+
+def test_it_needs_no_variable_of_a_function() -> None:
+    command = [sys.executable, "-m", "ops", "console", "--help"]
+    done = subprocess.run(command, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_an_interrupt_ends_it_with_130() -> None:
