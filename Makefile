@@ -82,7 +82,7 @@ library: install ## Install the built library alone from the package index, and 
 	@LIBRARY_FROM_INDEX=true $(BIN)/python -m pytest --quiet tests/infrastructure/test_library.py
 
 chaos: install ## Every pair of faults and every order of deliveries, of all sagas (SAGA= or SAGA_PATH= for the faults of one, SEED= for the random part, ARGS= such as --limit 500)
-	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SAGA),--saga $(SAGA)) $(if $(SAGA_PATH),--path $(SAGA_PATH)) $(ARGS)
+	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SAGA),--saga $(SAGA)) $(if $(SAGA_PATH),--path '$(SAGA_PATH)') $(ARGS)
 ifeq ($(SAGA)$(SAGA_PATH),)
 	@echo "200 orders at 16 at a time on the local cloud, functions killed and crashing at random"
 	@ORDERS=200 $(BIN)/python -m pytest --numprocesses=0 --quiet tests/e2e/test_processes.py -k many_orders

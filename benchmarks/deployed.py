@@ -1,7 +1,6 @@
 """The order saga and the plain one, deployed side by side on one local cloud."""
 
 import contextlib
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -26,8 +25,7 @@ def deployed(progress: Callable[[str], None]) -> Iterator[Sagas]:
     with local_cloud(free_port()) as cloud:
         bootstrap(cloud)
         progress("cdk deploy, both sagas")
-        plain = f"{sys.executable} -m benchmarks.baseline.app"
-        sagas = {"order": deploy(cloud), "plain": deploy(cloud, stage="plain", app=plain)}
+        sagas = {"order": deploy(cloud), "plain": deploy(cloud, stage="plain", app="benchmarks.baseline.app")}
         progress("warming up")
         for deployment in sagas.values():
             orders_a_second(deployment, 32, at_a_time=16)

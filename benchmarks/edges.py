@@ -103,9 +103,9 @@ def run(progress: Callable[[str], None]) -> Part:
     progress("edges, starting the local cloud")
     with local_cloud(free_port()) as cloud:
         bootstrap(cloud)
-        stack = deploy(cloud, context={"api": "true"}).stack.name
+        deployment = deploy(cloud, context={"api": "true"})
         progress(f"edges, {ORDERS} orders")
-        seconds = latencies(cloud, edges_of(cloud, stack))
+        seconds = latencies(cloud, edges_of(deployment))
     total = {service: sum(of[service] for of in bills.values()) for service in bills["event"]}
     rows = [
         [name, *(f"{1000 * dollars:.5f}" for dollars in (sum(of.values()), *of.values()))]

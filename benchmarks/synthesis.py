@@ -1,7 +1,6 @@
 """The CPU time of `cdk synth`, against an app with the same resources written plainly."""
 
 import json
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from statistics import median
 
 from benchmarks.document import Goal, Part, table
 from benchmarks.measuring import BenchmarkError, cpu_seconds, environment, interleaved, ratios, shown
-from local.deployment import CDK, node
+from local.deployment import CDK, app_command, node
 
 ROUNDS = 5
 LIMIT = 1.15
@@ -40,7 +39,7 @@ def run(progress: Callable[[str], None]) -> Part:
 
 def _synthesize(module: str, output: Path) -> float:
     options = ["--quiet", "--no-notices", "--context=complete=true", f"--output={output}"]
-    command: list[str | Path] = [node(), CDK, "synth", f"--app={sys.executable} -m {module}", *options]
+    command: list[str | Path] = [node(), CDK, "synth", f"--app={app_command(module)}", *options]
     silent = {"CDK_DISABLE_CLI_TELEMETRY": "true", "CDK_DISABLE_VERSION_CHECK": "true"}
     return cpu_seconds(command, env=environment() | silent)
 

@@ -6,6 +6,7 @@ Exit status: 0 as expected, 1 an execution did not end as the contract says, 2 i
 import contextlib
 import json
 import os
+import shlex
 import socket
 import sys
 import time
@@ -116,10 +117,9 @@ def _deployed(
     with console.status("cdk bootstrap"):
         bootstrap(cloud)
     progress("cdk deploy: a table, functions, a state machine, two queues; about 10 s")
-    app = f"{sys.executable} -m {demo.app or demo.module}"
     context = {**context, **(provider.context if provider else {})}
     with console.status("cdk deploy"):
-        deployment = deploy(cloud, app=app, name=demo.stack, context=context)
+        deployment = deploy(cloud, app=demo.app or demo.module, name=demo.stack, context=context)
     if provider:
         put_secrets(deployment, provider.secrets)
     return deployment
@@ -196,7 +196,7 @@ def _serve(demo: Demo, port: int, console_port: int | None, *, with_api: bool) -
     progress(f"starting the local cloud on {HOST}:{port}, with IAM policies enforced")
     with demo.serving() as provider, local_cloud(port) as cloud:
         deployment = _deployed(cloud, progress, demo, provider, {"api": "true"} if with_api else {})
-        api_commands = _api_commands(cloud, deployment.stack, demo) if with_api else ""
+        api_commands = _api_commands(deployment, demo) if with_api else ""
         with _web_console(cloud, deployment, demo, console_port, commands=api_commands) as web_console:
             progress("ready")
             console.print(f"\n{_commands(cloud, deployment.stack, demo)}", markup=False)
@@ -253,9 +253,10 @@ def _commands(cloud: LocalCloud, stack: DeployedStack, demo: Demo) -> str:
     exports = "\n".join(f"  export {name}={value}" for name, value in cloud.client_settings.items())
     name = next(iter(demo.scenarios))
     file = demo.folder / f"{name}.json"
-    file = file.relative_to(PROJECT) if file.is_relative_to(PROJECT) else file
+    url = f"file://{file.relative_to(PROJECT) if file.is_relative_to(PROJECT) else file}"
     input_, sensitive = demo.input(name), demo.schema.sensitive
-    key = input_[stack.key]
+    key = str(input_[stack.key])
+    values = {":id": {"S": key}}
     direct = {field: value for field, value in input_.items() if field not in sensitive} | {stack.key: "direct"}
     action = next(iter(demo.specs.values())).action
     # The default of the command line is the order saga's stack.
@@ -266,7 +267,7 @@ def _commands(cloud: LocalCloud, stack: DeployedStack, demo: Demo) -> str:
 Start an execution, and see its end and its path:
   EXECUTION=$(aws stepfunctions start-execution --query executionArn --output text \\
     --state-machine-arn {stack.state_machine_arn} \\
-    --input file://{file})
+    --input {shlex.quote(url)})
   while aws stepfunctions describe-execution --execution-arn $EXECUTION --query status \\
     | grep -q RUNNING; do sleep 1; done
   aws stepfunctions describe-execution --execution-arn $EXECUTION
@@ -275,23 +276,23 @@ Start an execution, and see its end and its path:
 
 Its rows:
   aws dynamodb query --table-name {stack.table} \\
-    --key-condition-expression '{stack.key} = :id' --expression-attribute-values '{{":id": {{"S": "{key}"}}}}'
+    --key-condition-expression '{stack.key} = :id' --expression-attribute-values {shlex.quote(json.dumps(values))}
 
 One function without the state machine:
-  echo '{json.dumps(direct)}' | aws lambda invoke \\
+  echo {shlex.quote(json.dumps(direct))} | aws lambda invoke \\
     --function-name {stack.name}-{action} --payload fileb:///dev/stdin /dev/stdout
 
 The operator's commands:
   python -m ops list{option}
-  python -m ops show {key}{option}"""
+  python -m ops show {shlex.quote(key)}{option}"""
 
 
-def _api_commands(cloud: LocalCloud, stack: DeployedStack, demo: Demo) -> str:
+def _api_commands(deployment: Deployment, demo: Demo) -> str:
     """Return what to type in another terminal for the API and the events."""
     name = next(iter(demo.scenarios))
     file = (demo.folder / f"{name}.json").relative_to(PROJECT)
-    key = str(demo.input(name)[stack.key])
-    return commands_of(edges_of(cloud, stack.name), path=API_PATH, file=str(file), key=key)
+    key = str(demo.input(name)[deployment.stack.key])
+    return commands_of(edges_of(deployment), path=API_PATH, file=str(file), key=key)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A client of the HTTP API of a stack on the local cloud. Its requests are signed as on AWS."""
+"""A client of the HTTP API and the function URLs of a stack on the local cloud."""
 
 import json
 import urllib.error
@@ -12,7 +12,8 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from local.cloud import KEY, LOOPBACK, REGION, LocalCloud
+from local.cloud import KEY, LOOPBACK, REGION
+from local.deployment import Deployment
 
 TIMEOUT_SECONDS = 60
 
@@ -28,11 +29,11 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class ApiClient:
-    """Sends requests to an API.
+    """Sends requests to an API or to a function URL.
 
     Args:
         url: the URL that paths are appended to.
-        credentials: what signs the requests; None sends them unsigned. Default: those of the local cloud.
+        credentials: what signs the requests as on AWS; None sends them unsigned. Default: those of the local cloud.
         region: the region of the API. Default: that of the local cloud.
     """
 
@@ -72,19 +73,20 @@ class Edges:
     queue_url: str
 
 
-def edges_of(cloud: LocalCloud, stack: str) -> Edges:
+def edges_of(deployment: Deployment) -> Edges:
     """Return the edges of a stack on the local cloud that was deployed with ``api=true``."""
-    cloudformation = cloud.session().client("cloudformation", endpoint_url=cloud.endpoint)
-    (found,) = cloudformation.describe_stacks(StackName=stack)["Stacks"]
-    outputs = {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
-    url = local_url(cloud.endpoint, outputs["ApiUrl"])
+    outputs = deployment.outputs()
+    url = local_url(deployment.cloud.endpoint, outputs["ApiUrl"])
     return Edges(api=ApiClient(url=url), queue_url=outputs["OutcomeQueueUrl"])
 
 
-def local_url(endpoint: str, api_url: str) -> str:
-    """Return the URL of an API below the local cloud's own: the host of its URL may not resolve."""
-    id_ = (urlsplit(api_url).hostname or "").partition(".")[0]
-    return f"{endpoint}/_aws/execute-api/{id_}/$default"
+def local_url(endpoint: str, url: str) -> str:
+    """Return where the local cloud serves an API or a function URL: the host in ``url`` is AWS's, or does not resolve.
+
+    The host is ``<id>.execute-api.<region>...`` or ``<id>.lambda-url.<region>...``.
+    """
+    id_, service, *_ = (urlsplit(url).hostname or "").split(".")
+    return f"{endpoint}/_aws/{service}/{id_}/{'$default' if service == 'execute-api' else ''}"
 
 
 def commands_of(edges: Edges, *, path: str, file: str, key: str) -> str:

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
 import sys
 import zipfile
@@ -20,7 +21,7 @@ from local.cloud import ACCOUNT, LOOPBACK, PROJECT, REGION, LocalCloud, last_lin
 from local.errors import LocalError
 from local.processes import running
 from ops.client import SagaClient
-from ops.connection import read_stack
+from ops.connection import outputs_of, read_stack
 from ops.executions import DeployedStack
 
 if TYPE_CHECKING:
@@ -49,6 +50,12 @@ class Deployment:
     stack: DeployedStack
     client: SagaClient
     stepfunctions: "SFNClient"
+
+    def outputs(self) -> dict[str, str]:
+        """Return the outputs of the stack by name."""
+        cloudformation = self.cloud.session().client("cloudformation", endpoint_url=self.cloud.endpoint)
+        (found,) = cloudformation.describe_stacks(StackName=self.stack.name)["Stacks"]
+        return outputs_of(found)
 
 
 def deployment_of(cloud: LocalCloud, stack: str) -> Deployment:
@@ -92,27 +99,29 @@ def deploy(
     Args:
         cloud: the bootstrapped cloud.
         stage: the stage. Default: ``dev``.
-        app: the command of the CDK app. Default: the project's own.
+        app: the module of the CDK app. Default: the project's own app.
         name: the name of the stack without the stage. Default: that of the order saga.
         context: further context of the app. Default: none.
     """
     stack = f"{name}-{stage}"
     options = [f"--context={name}={value}" for name, value in {"stage": stage, **(context or {})}.items()]
     if app:
-        options.append(f"--app={app}")
+        options.append(f"--app={app_command(app)}")
     _cdk(cloud, ["deploy", stack, *options, "--require-approval=never"], cwd=PROJECT)
     _use_the_runtime_client(cloud, stack)
     _allow_plain_http_to_queues(cloud, stack)
     return deployment_of(cloud, stack)
 
 
+def app_command(module: str) -> str:
+    """Return the command that runs the module of a CDK app. The CDK CLI runs it in a shell."""
+    return shlex.join([sys.executable, "-m", module])
+
+
 def put_secrets(deployment: Deployment, values: Mapping[str, str]) -> None:
     """Give the secrets of the stack their values, by the variables of the functions that read them."""
-    session, endpoint = deployment.cloud.session(), deployment.cloud.endpoint
-    cloudformation = session.client("cloudformation", endpoint_url=endpoint)
-    (stack,) = cloudformation.describe_stacks(StackName=deployment.stack.name)["Stacks"]
-    arns = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
-    client = session.client("secretsmanager", endpoint_url=endpoint)
+    arns = deployment.outputs()
+    client = deployment.cloud.session().client("secretsmanager", endpoint_url=deployment.cloud.endpoint)
     for variable, value in values.items():
         client.put_secret_value(SecretId=arns[secret_output(variable)], SecretString=value)
 

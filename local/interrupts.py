@@ -17,9 +17,9 @@ class Interrupted(KeyboardInterrupt):
 
 
 def raise_interrupted() -> None:
-    """Raise Interrupted in the main thread at the first of these signals. An ignored SIGINT stays ignored."""
+    """Raise Interrupted in the main thread at each of these signals. What is ignored, as by nohup, stays ignored."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if number != signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN:
+        if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _raise)
 
 

@@ -16,6 +16,7 @@ import json
 import keyword
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -31,6 +32,7 @@ from lambdas.saga_runtime.names import state_name
 from lambdas.saga_runtime.steps import RESERVED_ATTRIBUTES
 from local.sagas import EXAMPLES, PROJECT, demo_named, example_names
 from ops.arguments import ArgumentParser
+from saga_stack.construct.names import require_names
 from saga_stack.construct.saga import module_of
 from saga_stack.construct.steps import (
     InvalidSagaError,
@@ -50,7 +52,10 @@ PROVIDER = PROJECT / "templates" / "saga_provider"
 MAX_GROUP = 3
 # A compensation in a group receives the cause of each failed step beside the input (tests/unit/test_limits.py).
 MAX_SIZES = {1: 190_000, 2: 100_000, 3: 50_000}
-MAX_NAME = 30  # <stack>-<stage>-<function> has at most 64 characters (AWS Lambda API Reference, CreateFunction)
+# Beside the rules of saga_stack/construct/names.py.
+MAX_NAME = 30
+# The longest name of a stage (saga_stack/construct/stages.py, which imports the CDK).
+LONGEST_STAGE = "prod"
 # Names of the modules that are written.
 IMPORTED = ("action", "compensation", "resolution", "provider", "lambdas", "saga")
 PROVIDER_FIELDS = ("price", "card_no")
@@ -157,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     written = options.path / name
     print(f"Wrote {os.path.relpath(written)}: start with its files saga.py and lambdas/steps.py.\n\nNext:")
     if options.path.resolve() != EXAMPLES.resolve():
-        print(f"  python -m local demo --path {written}")
+        print(f"  python -m local demo --path {shlex.quote(str(written))}")
         return 0
     print(f"  make demo EXAMPLE={name}")
     print(f'  make test ARGS="-k {name}"')
@@ -172,12 +177,15 @@ def new_saga(name: str, steps: str, folder: Path = EXAMPLES) -> NewSaga:
         raise InvalidNewSagaError(f"{folder} is not a folder: choose another --path")
     if (folder / name).exists() or (EXAMPLES / name).exists() or name in ("order", "order_saga"):
         raise InvalidNewSagaError(f"a saga named {name!r} exists already: choose another NAME")
+    stack = f"{state_name(name)}Saga"
     stacks = {"OrderSaga": "order", **{demo_named(known).stack: known for known in example_names()}}
-    if owner := stacks.get(f"{state_name(name)}Saga"):
+    if owner := stacks.get(stack):
         raise InvalidNewSagaError(f"{name!r} would have the same stack as {owner!r}: choose another NAME")
     noun = name.rpartition("_")[2]
     parts = tuple(_part(number, text) for number, text in enumerate(steps.split(), 1))
     require_saga(parts)
+    functions = [function for step in single_steps(parts) for function in functions_of(step)]
+    require_names(f"{stack}-{LONGEST_STAGE}", state_machine=state_name(name), functions=functions)
     calling = {found["action"] for found in _STEP.finditer(steps) if found["provider"]}
     _require_states(parts, failed=f"{state_name(noun)}Failed")
     *parents, _ = module_of(str(folder / "any.py")).split(".")

@@ -36,10 +36,13 @@ def running(
 
 def end_group(process: subprocess.Popen[bytes]) -> None:
     """Ask the process to end, wait a little, then kill what remains of its group."""
-    process.terminate()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(GRACE_SECONDS)
-    # As long as a member runs, the group keeps its id, so no other group can have it.
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    try:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE_SECONDS)
+    finally:
+        # Also after a second Ctrl-C, which ends the wait.
+        # As long as a member runs, the group keeps its id, so no other group can have it.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

@@ -70,12 +70,3 @@ def demo_in(folder: Path) -> Demo:
     os.environ["PYTHONPATH"] = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
     demo: Demo = importlib.import_module(module_of(str(file))).DEMO
     return demo
-
-
-def require_different_stacks(demos: Mapping[str, Demo]) -> None:
-    """Raise ValueError if two demos, by their names, have the same stack."""
-    owners: dict[str, str] = {}
-    for name, demo in demos.items():
-        if owner := owners.get(demo.stack):
-            raise ValueError(f"{owner} and {name} have the same stack {demo.stack}: rename one of their folders")
-        owners[demo.stack] = name

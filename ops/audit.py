@@ -6,7 +6,7 @@ no row afterwards, so the time between two requests causes no finding.
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,7 +19,7 @@ from ops.client import SagaClient
 from ops.documents import moment
 from ops.executions import MAX_PAGE, MAX_REQUESTS
 from ops.invariants import ExpectedRow, history_problems, late_changes, repetitions, saga_problems
-from ops.model import Execution, Outcome
+from ops.model import STATUSES, Execution, Outcome
 from ops.rows import (
     Row,
     Rows,
@@ -31,11 +31,12 @@ from ops.rows import (
     read_row,
     stored_rows,
 )
-from ops.saga_steps import DeployedStep
+from ops.saga_steps import DeployedStep, Kind
 from ops.settle import NEW_FOR, can_be_redriven
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import ScanOutputTypeDef
+    from mypy_boto3_stepfunctions.literals import ExecutionStatusType
     from mypy_boto3_stepfunctions.type_defs import ExecutionListItemTypeDef
 
 # An eventually consistent read of 8 KB is one unit (Amazon DynamoDB Developer Guide, "Read and write operations"). The
@@ -103,11 +104,23 @@ class AuditResult:
 
 @dataclass(frozen=True, kw_only=True)
 class ListedExecution:
-    """An execution in the list of all; ``active_since`` is its start or its last redrive."""
+    """An execution in the list of all.
+
+    Args:
+        outcome: its outcome. A clean failure counts as stuck: neither may own a live row.
+        started_at: its start.
+        active_since: its start or its last redrive.
+        ended_at: its end; None while it runs.
+    """
 
     outcome: Outcome
     started_at: datetime
     active_since: datetime
+    ended_at: datetime | None
+
+    def is_active_since(self, time: datetime) -> bool:
+        """Return whether the execution runs, or has started or ended since then."""
+        return self.outcome is Outcome.RUNNING or max(self.active_since, self.ended_at or self.started_at) >= time
 
 
 def estimate(client: SagaClient) -> Estimate:
@@ -123,7 +136,8 @@ class Audit:
         client: the client of the stack.
         steps: the steps of its saga.
         limit: how long a saga may run.
-        since: ignore orders that no saga has touched since then. Default: none.
+        since: ignore orders that were not changed since then, and whose sagas neither started nor ended since and do
+            not run. Default: none.
         segments: how many segments of the table are read at a time.
     """
 
@@ -137,7 +151,9 @@ class Audit:
         segments: int = 4,
     ) -> None:
         self._client = client
-        self._expected = [ExpectedRow.of(step.spec) for step in steps if step.spec]
+        self._expected = [
+            ExpectedRow.of(step.spec, is_retriable=step.kind is Kind.RETRIABLE) for step in steps if step.spec
+        ]
         self._limit = limit
         self._since = since
         self._segments = segments
@@ -148,7 +164,7 @@ class Audit:
         listed = dict(self._listed())
         orders, rows_read = 0, 0
         owner_ids, suspects = set[str](), set[str]()
-        for order_id, rows in self._scanned(progress):
+        for order_id, rows in self._scanned(progress, listed):
             orders += 1
             rows_read += len(rows)
             owner_ids.update(str(row.get("saga_id")) for row in rows.values())
@@ -170,19 +186,32 @@ class Audit:
         )
 
     def _listed(self) -> Iterator[tuple[str, ListedExecution]]:
-        """Yield all executions by ARN, with one request for a thousand."""
+        """Yield all executions by ARN, a thousand with one request; with ``since``, those that were active since then.
+
+        The newest start comes first, but a saga that waits ends long after its start. So only one list is not read to
+        its end, that of those that succeeded: their rows say when they were confirmed.
+        """
+        since = self._since
+        if since is None:
+            yield from itertools.chain.from_iterable(self._pages())
+            return
+        # Those that run come first: one that ends meanwhile is listed again.
+        for status in STATUSES:
+            for page in self._pages(statusFilter=status):
+                active = [one for one in page if one[1].is_active_since(since)]
+                yield from active
+                if status == "SUCCEEDED" and page and not active:
+                    break
+
+    def _pages(self, **status: "ExecutionStatusType") -> Iterator[list[tuple[str, ListedExecution]]]:
+        filtered: Any = status
         pages = self._client.stepfunctions.get_paginator("list_executions").paginate(
-            stateMachineArn=self._client.stack.state_machine_arn, PaginationConfig={"PageSize": MAX_PAGE}
+            stateMachineArn=self._client.stack.state_machine_arn, PaginationConfig={"PageSize": MAX_PAGE}, **filtered
         )
         for page in pages:
-            listed = [(item["executionArn"], _listed(item)) for item in page["executions"]]
-            recent = [one for one in listed if self._since is None or one[1].active_since >= self._since]
-            yield from recent
-            if listed and not recent:
-                # The newest come first.
-                return
+            yield [(item["executionArn"], _listed(item)) for item in page["executions"]]
 
-    def _scanned(self, progress: Callable[[int], object]) -> Iterator[tuple[str, Rows]]:
+    def _scanned(self, progress: Callable[[int], object], active: Container[object]) -> Iterator[tuple[str, Rows]]:
         """Yield the rows of each order. If they are not returned together, the order is yielded in parts."""
         pool = ThreadPoolExecutor(self._segments)
         try:
@@ -200,7 +229,7 @@ class Audit:
                         # The next page may have more rows of the last order.
                         begun[segment] = groups.pop() if groups else []
                     yield from (
-                        (_order_id(group[0]), by_entity) for group in groups if (by_entity := self._kept(group))
+                        (_order_id(group[0]), by_entity) for group in groups if (by_entity := self._kept(group, active))
                     )
         finally:
             # After an error or Ctrl-C, do not start the rest.
@@ -216,11 +245,12 @@ class Audit:
             **({"ExclusiveStartKey": after} if after else {}),
         )
 
-    def _kept(self, rows: Iterable[Row]) -> Rows:
-        """Return the rows by entity; none if no saga has touched them since the audit's begin."""
+    def _kept(self, rows: Iterable[Row], active: Container[object]) -> Rows:
+        """Return the rows by entity; none if they were not changed since then, and their owners were not active."""
         by_entity = {row["entity"]: row for row in rows}
         since = moment(self._since) or ""
-        return by_entity if any(str(row.get("fence", since)) >= since for row in by_entity.values()) else {}
+        is_kept = any(row.get("saga_id") in active or _changed_at(row, since) >= since for row in by_entity.values())
+        return by_entity if is_kept else {}
 
     def _outcome_listed(self, saga: SagaIdentity, listed: Mapping[str, ListedExecution]) -> Outcome | None:
         found = listed.get(saga.id)
@@ -262,8 +292,10 @@ class Audit:
             )
         for saga, outcome in outcomes.items():
             own = {entity: row if owner(row) == saga else {**row, "saga_id": None} for entity, row in rows.items()}
-            for problem in saga_problems(self._expected, saga.id, outcome, own):
-                yield _saga_finding(order_id, saga, outcome, problem, executions.get(saga))
+            execution = executions.get(saga)
+            is_redrivable = execution is None or can_be_redriven(execution)
+            for problem in saga_problems(self._expected, saga.id, outcome, own, is_redrivable=is_redrivable):
+                yield _saga_finding(order_id, saga, outcome, problem, execution)
 
     def _row_problems(self, rows: Rows) -> Iterator[str]:
         expected = {row.entity: row for row in self._expected}
@@ -332,11 +364,17 @@ def _listed(item: "ExecutionListItemTypeDef") -> ListedExecution:
     outcomes = {"RUNNING": Outcome.RUNNING, "PENDING_REDRIVE": Outcome.RUNNING, "SUCCEEDED": Outcome.FULFILLED}
     started_at = item["startDate"]
     return ListedExecution(
-        # A clean failure counts as stuck here: neither may own a live row.
         outcome=outcomes.get(item["status"], Outcome.STUCK),
         started_at=started_at,
         active_since=max(started_at, item.get("redriveDate", started_at)),
+        ended_at=item.get("stopDate"),
     )
+
+
+def _changed_at(row: Row, default: str) -> str:
+    """Return when a saga changed the row last, or the default if the row does not say."""
+    times = (row.get("fence", default), row.get("confirmation_requested_at", ""))
+    return max(str(time) for time in (*times, *(entry["at"] for entry in row.get("history", ()))))
 
 
 def _order_id(row: Row) -> str:

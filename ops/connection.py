@@ -13,6 +13,7 @@ from ops.executions import DeployedStack
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_cloudformation.type_defs import StackTypeDef
     from mypy_boto3_dynamodb import DynamoDBClient
 
 # The first request shows whether the service responds: fail early.
@@ -63,7 +64,7 @@ def read_stack(cloudformation: "CloudFormationClient", dynamodb: "DynamoDBClient
             f"no stack {name} in {region}: name another with --stage or --stack, "
             "another region with --region, another account with --profile"
         ) from None
-    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+    outputs = outputs_of(stack)
     try:
         return DeployedStack(
             name=name,
@@ -80,6 +81,11 @@ def read_stack(cloudformation: "CloudFormationClient", dynamodb: "DynamoDBClient
             f"the stack {name} in {region} ({stack['StackStatus']}) has no output {missing.args[0]}: "
             "it is not a saga's, its deployment has not finished, or it must be deployed again"
         ) from None
+
+
+def outputs_of(stack: "StackTypeDef") -> dict[str, str]:
+    """Return the outputs of a described stack by name."""
+    return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
 
 
 def _partition_key(dynamodb: "DynamoDBClient", table: str) -> str:

@@ -26,6 +26,7 @@ class ExpectedRow:
         rejected: the status after an answer that rejects the work; None if the step does not wait for one.
         compensated: the status after the compensation.
         confirmed: the last of the live statuses if it is written after the point of no return, else None.
+        is_retriable: whether its action follows the point of no return, so that the row can come after a confirmation.
     """
 
     action: str
@@ -35,9 +36,10 @@ class ExpectedRow:
     compensating: str | None = None
     rejected: str | None = None
     confirmed: str | None = None
+    is_retriable: bool = False
 
     @classmethod
-    def of(cls, step: StepSpec) -> "ExpectedRow":
+    def of(cls, step: StepSpec, *, is_retriable: bool = False) -> "ExpectedRow":
         """Return the row of a step."""
         return cls(
             action=step.name,
@@ -47,6 +49,7 @@ class ExpectedRow:
             rejected=step.rejected,
             compensated=step.compensated,
             confirmed=step.confirmed,
+            is_retriable=is_retriable,
         )
 
     @property
@@ -83,7 +86,14 @@ def incomplete_rows(expected: Iterable[ExpectedRow], saga_id: str, rows: Rows) -
     return sorted(row.entity for row in expected if not row.is_complete(saga_id, rows))
 
 
-def saga_problems(expected: Sequence[ExpectedRow], saga_id: str, outcome: Outcome | None, rows: Rows) -> Iterable[str]:
+def saga_problems(
+    expected: Sequence[ExpectedRow],
+    saga_id: str,
+    outcome: Outcome | None,
+    rows: Rows,
+    *,
+    is_redrivable: bool = True,
+) -> Iterable[str]:
     """Yield how the rows contradict the outcome of a saga: only a running or confirmed saga owns live rows.
 
     Args:
@@ -91,6 +101,8 @@ def saga_problems(expected: Sequence[ExpectedRow], saga_id: str, outcome: Outcom
         saga_id: the saga.
         outcome: its outcome; None if Step Functions does not know it.
         rows: the rows of the order.
+        is_redrivable: whether a stuck saga can be redriven. If not, and all its rows are complete, nothing is left to
+            do. Default: true.
     """
     owned, missing = owned_rows(expected, saga_id, rows), incomplete_rows(expected, saga_id, rows)
     match outcome:
@@ -98,13 +110,13 @@ def saga_problems(expected: Sequence[ExpectedRow], saga_id: str, outcome: Outcom
             yield f"it succeeded, but {_described(missing, saga_id, rows)}"
         case Outcome.ROLLED_BACK if owned:
             yield f"it failed cleanly, but {_described(owned, saga_id, rows)}"
-        case Outcome.STUCK if owned:
+        case Outcome.STUCK if owned and (missing or is_redrivable):
             yield f"it is stuck, and {_described(owned, saga_id, rows)}"
         case None if owned and missing:
             yield f"Step Functions does not know it, but {_described(owned, saga_id, rows)}"
         case Outcome.RUNNING:
             is_confirmed = any(row.confirmed and row.has(row.confirmed, saga_id, rows) for row in expected)
-            absent = sorted({row.entity for row in expected} - set(owned))
+            absent = sorted({row.entity for row in expected if not row.is_retriable} - set(owned))
             if is_confirmed and absent:
                 yield f"it confirms the order, but {_described(absent, saga_id, rows)}"
 

@@ -3,16 +3,15 @@
 Their documents:
 
 ``cancel``  {"execution_arn", "order_id", "cancelled", "rejected": [STATE], "outcome"}; ``outcome`` as in documents.py
-``settle``  {"saga": {"id", "started_at"}, "order_id", "called": [STATE], "left": [STATE]}; ``left`` is what remains
+``settle``  {"saga": {"id", "started_at"}, "order_id", "called": [STATE], "left": [STATE], "open_rows": [ENTITY]}
+            ``left`` are the functions to call again, ``open_rows`` the rows that are not settled
 ``audit``   {"estimate": {"rows", "read_units", "dollars"}, "orders", "rows", "executions", "read_units",
             "findings": [FINDING], "closed": [FINDING]}
 FINDING     {"kind", "order_id", "saga_id", "problem", "remedy"}; ``kind`` as in ops/audit.py
 """
 
 import argparse
-import functools
 import json
-import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
@@ -25,7 +24,7 @@ from rich.progress import Progress
 from rich.text import Text
 
 from lambdas.saga_runtime.cancellation import Cancellation
-from ops.arguments import ArgumentParser
+from ops.arguments import ArgumentParser, execution_name, number
 from ops.audit import Audit, AuditResult, Estimate, estimate
 from ops.cancel import cancel, cancellable, wait_for_end
 from ops.client import SagaClient
@@ -34,21 +33,24 @@ from ops.documents import Document, moment
 from ops.errors import OpsError
 from ops.model import Execution, Outcome
 from ops.output import print_result
-from ops.saga_steps import add_steps_argument, read_steps
+from ops.saga_steps import add_steps_argument, longest_wait, read_steps
+from ops.selection import read_time
 from ops.settle import Settlement, Settler
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
+DEFAULT_MINUTES = 60
 MAX_MINUTES = 525_600
 MAX_SEGMENTS = 64
-_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
 def add_cancel(commands: "_SubParsersAction[ArgumentParser]", common: ArgumentParser) -> None:
     """Add ``cancel``, which rolls a running saga back."""
     cancel = commands.add_parser("cancel", parents=[common], help="roll a running saga back, if it is not too late")
-    cancel.add_argument("order", metavar="ORDER", help="the order's id, or the execution's name or ARN")
+    cancel.add_argument(
+        "order", type=execution_name, metavar="ORDER", help="the order's id, or the execution's name or ARN"
+    )
     cancel.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     add_steps_argument(cancel)
     cancel.set_defaults(run=_cancel)
@@ -95,7 +97,9 @@ def _cancel_lines(cancellation: Cancellation, ended: Execution, *, noun: str) ->
 def add_settle(commands: "_SubParsersAction[ArgumentParser]", common: ArgumentParser) -> None:
     """Add ``settle``, which compensates what a saga left that can no longer be resumed."""
     settle = commands.add_parser("settle", parents=[common], help="compensate a saga that can no longer be resumed")
-    settle.add_argument("execution", metavar="EXECUTION", help="the execution's name or ARN, or the order's id")
+    settle.add_argument(
+        "execution", type=execution_name, metavar="EXECUTION", help="the execution's name or ARN, or the order's id"
+    )
     settle.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     settle.add_argument("--input", type=Path, metavar="FILE", help="the input of an execution that is gone, as JSON")
     add_steps_argument(settle)
@@ -117,9 +121,10 @@ def _settle(client: SagaClient, options: argparse.Namespace) -> int:
         "order_id": plan.order_id,
         "called": [call.state for call in plan.calls],
         "left": [call.state for call in left.calls],
+        "open_rows": list(left.open_rows),
     }
     print_result(options, document, _settled_lines(plan, left, noun=client.stack.noun))
-    return 1 if left.calls else 0
+    return 0 if left.is_settled else 1
 
 
 def read_input(file: Path, key: str) -> dict[str, object]:
@@ -143,8 +148,12 @@ def _plan_lines(plan: Settlement, *, noun: str) -> Iterator[Text]:
 
 def _settled_lines(plan: Settlement, left: Settlement, *, noun: str) -> Iterator[Text]:
     called = ", ".join(call.state for call in plan.calls)
-    if left.calls:
-        yield Text(printable(f"{noun} {plan.order_id} is not settled after {called}: settle it again"), "bold red")
+    if not left.is_settled:
+        rows = ", ".join(f"{entity} is {left.rows.get(entity, 'not live')}" for entity in left.open_rows)
+        again = "settle it again, after its answer if a step waits for one"
+        remedy = again if left.calls else "no function completes it: compare the rows with a backup"
+        after = f" after {called}" if called else ""
+        yield Text(printable(f"{noun} {plan.order_id} is not settled{after}, {rows}: {remedy}"), "bold red")
     elif called:
         yield Text(printable(f"settled {noun} {plan.order_id}: {called}"), "bold")
     else:
@@ -169,13 +178,21 @@ def add_audit(commands: "_SubParsersAction[ArgumentParser]", common: ArgumentPar
     """Add ``audit``, which checks the invariants of all orders."""
     audit = commands.add_parser("audit", parents=[common], help="check all rows: is anything half done?")
     audit.add_argument(
-        "--limit", type=_minutes, default=60, metavar="MINUTES", help="how long a saga may run (default: %(default)s)"
+        "--limit",
+        type=number("limit", highest=MAX_MINUTES),
+        metavar="MINUTES",
+        help=f"how long a saga may run (default: {DEFAULT_MINUTES}, and as long as its steps may wait for answers)",
     )
     audit.add_argument(
-        "--since", type=since, metavar="WHEN", help="only what a saga has touched since: 36h, 7d or 2026-01-31T09:30Z"
+        "--since",
+        type=past_time,
+        help="only orders that changed, or whose saga was active, since: 36h, 7d or 2026-01-31T09:30Z",
     )
     audit.add_argument(
-        "--segments", type=_segments, default=4, help="parts of the table to read at a time (default: %(default)s)"
+        "--segments",
+        type=number("number of segments", highest=MAX_SEGMENTS),
+        default=4,
+        help="parts of the table to read at a time (default: %(default)s)",
     )
     add_steps_argument(audit)
     audit.set_defaults(run=_audit)
@@ -183,10 +200,11 @@ def add_audit(commands: "_SubParsersAction[ArgumentParser]", common: ArgumentPar
 
 def _audit(client: SagaClient, options: argparse.Namespace) -> int:
     steps = read_steps(client, options.steps)
+    default = timedelta(minutes=DEFAULT_MINUTES) + longest_wait(steps)
     audit = Audit(
         client,
         steps,
-        limit=timedelta(minutes=options.limit),
+        limit=timedelta(minutes=options.limit) if options.limit else default,
         since=options.since,
         segments=options.segments,
     )
@@ -245,25 +263,8 @@ def _counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def since(text: str) -> datetime:
-    """Read a past time: minutes, hours or days ago, or ISO 8601, in UTC without a zone. An argparse type."""
-    try:
-        if ago := re.fullmatch(r"([0-9]{1,6})([mhd])", text):
-            return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-        at = datetime.fromisoformat(text)
-        at = at if at.tzinfo else at.replace(tzinfo=UTC)
-        if at <= datetime.now(UTC):
-            return at
-    except (ValueError, OverflowError):
-        pass
-    raise argparse.ArgumentTypeError(f"invalid time {text!r}: use a past one such as 36h, 7d or 2026-01-31T09:30Z")
-
-
-def _number(text: str, *, noun: str, most: int) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= most:
-        raise argparse.ArgumentTypeError(f"invalid {noun} {text!r}: must be 1 to {most}")
-    return int(text)
-
-
-_minutes = functools.partial(_number, noun="limit", most=MAX_MINUTES)
-_segments = functools.partial(_number, noun="number of segments", most=MAX_SEGMENTS)
+def past_time(text: str) -> datetime:
+    """Read a past time as ``read_time`` does. An argparse type."""
+    if (at := read_time(text)) > datetime.now(UTC):
+        raise argparse.ArgumentTypeError(f"invalid time {text!r}: must be in the past")
+    return at

@@ -5,8 +5,9 @@ of the project that defines the steps.
 """
 
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -15,6 +16,7 @@ from ops.arguments import ArgumentParser
 from ops.client import SagaClient
 from ops.definition import Definition, branches_of, read_definition
 from ops.errors import OpsError
+from ops.waits import wait_of
 
 DEFAULT_MODULE = "lambdas.order_steps"
 
@@ -45,6 +47,7 @@ class DeployedStep:
         action: its action.
         compensation: its compensation, or its resolution if it is a pivot; None if it is retriable.
         spec: its row; None if it is retriable and has no row of its own.
+        waits_for: how long its action waits for an answer at most; zero if it does not wait.
     """
 
     part: int
@@ -52,6 +55,15 @@ class DeployedStep:
     action: Function
     compensation: Function | None
     spec: StepSpec | None
+    waits_for: timedelta
+
+
+def longest_wait(steps: Iterable[DeployedStep]) -> timedelta:
+    """Return how long a saga can wait for answers; the steps of a group wait at the same time."""
+    parts: dict[int, timedelta] = {}
+    for step in steps:
+        parts[step.part] = max(step.waits_for, parts.get(step.part, timedelta(0)))
+    return sum(parts.values(), timedelta(0))
 
 
 def add_steps_argument(parser: ArgumentParser) -> None:
@@ -122,7 +134,14 @@ def _steps(definition: Definition, actions: Mapping[str, StepSpec]) -> Iterator[
         for kind, action, compensation in _tasks(states, name, decision):
             if function := _function(action, states):
                 undo = _function(compensation, states) if compensation else None
-                yield DeployedStep(part=part, kind=kind, action=function, compensation=undo, spec=actions.get(action))
+                yield DeployedStep(
+                    part=part,
+                    kind=kind,
+                    action=function,
+                    compensation=undo,
+                    spec=actions.get(action),
+                    waits_for=wait_of(states[action]),
+                )
         name = decision["Default"] if decision else following
         part += 1
 

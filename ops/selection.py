@@ -11,8 +11,8 @@ from ops.display import printable
 from ops.errors import OpsError
 from ops.model import Execution, StuckSaga
 
-_AGO = re.compile(r"([0-9]{1,6})(min|h|d)")
-_UNITS = {"min": "minutes", "h": "hours", "d": "days"}
+_AGO = re.compile(r"([0-9]{1,6})(min|m|h|d)")
+_UNITS = {"min": "minutes", "m": "minutes", "h": "hours", "d": "days"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,16 +86,17 @@ def require_state(definition: Callable[[], str], selection: Selection) -> None:
 
 
 def read_time(text: str) -> datetime:
-    """Read a time, or how long ago it was; one without a zone is UTC, as in every output.
+    """Read a time, or how long ago it was; one without a zone is UTC, as in every output. Return it in UTC.
 
     Raises argparse.ArgumentTypeError with the whole message.
     """
-    if ago := _AGO.fullmatch(text):
-        return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+    # A time whose year in UTC is not from 1 to 9999 raises OverflowError.
     try:
+        if ago := _AGO.fullmatch(text):
+            return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
         time = datetime.fromisoformat(text)
-    except ValueError:
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(
             f"invalid time {text!r}: use one such as 2026-01-31T09:30Z, 30min, 2h or 3d"
         ) from None
-    return time if time.tzinfo else time.replace(tzinfo=UTC)

@@ -1,8 +1,8 @@
 """Settles a saga that can no longer be redriven: calls the functions that its execution would have called.
 
 It calls the deployed compensations of the saga's live rows, last step first, with the saga's own identity. A saga whose
-pivot happened is completed instead: its retriable steps are called. All of them are idempotent, so settling can be
-repeated.
+pivot happened, or whose retriable steps have begun, is completed instead: these steps are called. All functions are
+idempotent, so settling can be repeated. A retriable step that waits is complete only after its answer.
 """
 
 import json
@@ -36,6 +36,7 @@ class Settlement:
         completes: whether the calls complete the order; False if they compensate it.
         calls: the functions.
         rows: the rows that the saga owns, by entity, each with its status.
+        open_rows: the entities of the rows that are still to be completed or compensated; none if it is settled.
     """
 
     order_id: str
@@ -43,6 +44,12 @@ class Settlement:
     completes: bool
     calls: tuple[Function, ...]
     rows: Mapping[str, str]
+    open_rows: tuple[str, ...]
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the saga is complete or owns no live row."""
+        return not self.open_rows
 
 
 class Settler:
@@ -74,21 +81,24 @@ class Settler:
         """Return what is to be done now."""
         rows = self._rows()
         owned = owned_rows(self._expected, self._saga.id, rows)
-        complete = not incomplete_rows(self._expected, self._saga.id, rows)
+        incomplete = incomplete_rows(self._expected, self._saga.id, rows)
         completes = any(
-            step.kind is Kind.PIVOT or _is_confirming(rows[step.spec.entity], step.spec)
+            step.kind is not Kind.COMPENSATABLE or _is_confirming(rows[step.spec.entity], step.spec)
             for step in self._steps
             if step.spec and step.spec.entity in owned
         )
         calls: Iterator[Function] = iter(())
-        if owned and not complete:
+        open_rows: list[str] = []
+        if owned and incomplete:
             calls = self._completions() if completes else self._compensations(rows)
+            open_rows = incomplete if completes else owned
         return Settlement(
             order_id=self._order_id,
             saga=self._saga,
             completes=completes,
             calls=tuple(calls),
             rows={entity: str(rows[entity]["status"]) for entity in owned},
+            open_rows=tuple(open_rows),
         )
 
     def run(self, plan: Settlement) -> None:

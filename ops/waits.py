@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
+from typing import Any
 
 from lambdas.saga_runtime.barrier import SagaIdentity
 from ops.definition import Definition
@@ -25,6 +26,12 @@ def waits_of(definition: Definition, run: SagaRun, rows: Iterable[StoredRow], *,
     return tuple(_waits(definition, run, execution, {row.request: row for row in rows if row.request}, stack))
 
 
+def wait_of(state: Mapping[str, Any]) -> timedelta:
+    """Return how long a state waits for an answer at most; zero if it does not wait."""
+    waits = state.get("Resource", "").endswith(WAITS)
+    return timedelta(seconds=state["TimeoutSeconds"] if waits else 0)
+
+
 def _waits(
     definition: Definition, run: SagaRun, execution: Execution, rows: Mapping[str, StoredRow], stack: str
 ) -> Iterator[Wait]:
@@ -34,7 +41,7 @@ def _waits(
         state = definition.states[step.state]
         row = rows.get(saga.request_id(execution.order_id or "", step.state))
         # Without its row, the action has not made its request yet.
-        if step.end is None and row and state.get("Resource", "").endswith(WAITS):
+        if step.end is None and row and (timeout := wait_of(state)):
             function = state["Parameters"]["FunctionName"].rpartition(":")[2]
             started = step.attempts[-1].started_at if step.attempts else step.entered_at
             heartbeat = state.get("HeartbeatSeconds")
@@ -43,6 +50,6 @@ def _waits(
                 step=function.removeprefix(f"{stack}-"),
                 row=row,
                 since=step.entered_at,
-                until=started + timedelta(seconds=state["TimeoutSeconds"]),
+                until=started + timeout,
                 heartbeat=timedelta(seconds=heartbeat) if heartbeat else None,
             )

@@ -33,6 +33,9 @@ os.environ |= {
 # A shell that runs the tests in the background has them ignore Ctrl-C; the programs under test must not inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+# nohup has them ignore SIGHUP. With a handler they still do, but programs under test do not inherit it.
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 # moto mocks the clients that are made after its import; the functions make theirs when they are imported.
 import moto  # noqa: E402, F401

@@ -134,8 +134,8 @@ def received(run: Run, *, expected: int) -> dict[str, set[str]]:
 def run_load(cloud: LocalCloud, *, count: int, at_a_time: int) -> int:
     """Run the orders, print what was measured, and return the exit status."""
     bootstrap(cloud)
-    deployment = deploy(cloud, stage="api", app=f"{sys.executable} -m tests.e2e.api_app")
-    edges = edges_of(cloud, deployment.stack.name)
+    deployment = deploy(cloud, stage="api", app="tests.e2e.api_app")
+    edges = edges_of(deployment)
     run = Run(deployment, edges.api, edges.queue_url, list(orders_of(count)))
     block(run)
     began = time.monotonic()

@@ -13,7 +13,7 @@ from aws_cdk import Stack
 
 from local.demo import Demo
 from local.order_demo import ORDER_DEMO
-from local.sagas import demo_in, example, example_names, require_different_stacks
+from local.sagas import demo_in, example, example_names
 from saga_stack.construct.stack import FolderSagaStack
 from saga_stack.order_saga import OrderSagaStack
 from tests.fixtures import synthesized
@@ -54,6 +54,16 @@ def saga_in(folder: Path) -> SagaUnderTest:
     return SagaUnderTest(name=saga.folder.name, stack=functools.partial(FolderSagaStack, saga=saga), demo=demo)
 
 
+def require_different_stacks(sagas: Mapping[str, SagaUnderTest]) -> None:
+    """Raise ValueError if two sagas have the same stack. Synthesis finds this among the folders of one folder only."""
+    owners: dict[str, str] = {}
+    for name, saga in sagas.items():
+        stack = saga.demo.stack
+        if owner := owners.get(stack):
+            raise ValueError(f"{owner} and {name} have the same stack {stack}: rename one of their folders")
+        owners[stack] = name
+
+
 # The order saga, every one that has a folder in examples/, and the one in the folder that SAGA_UNDER_TEST names.
 SAGAS = {
     "order": SagaUnderTest(name="order", stack=OrderSagaStack, demo=ORDER_DEMO),
@@ -61,7 +71,7 @@ SAGAS = {
 }
 if path := os.environ.get("SAGA_UNDER_TEST"):
     SAGAS |= {saga.name: saga for saga in [saga_in(Path(path))]}
-require_different_stacks({name: saga.demo for name, saga in SAGAS.items()})
+require_different_stacks(SAGAS)
 # The fixture `saga`, and those made of it, run a test on the order saga alone unless the test asks for others.
 each_saga = pytest.mark.parametrize("saga", SAGAS, indirect=True)
 SCENARIOS = [(saga.name, scenario) for saga in SAGAS.values() for scenario in saga.demo.scenarios]

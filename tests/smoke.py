@@ -25,7 +25,7 @@ from local.api import Answer, ApiClient, local_url
 from local.order_demo import ORDER_DEMO
 from ops.arguments import ArgumentParser
 from ops.client import SagaClient
-from ops.connection import Target, connect
+from ops.connection import Target, connect, outputs_of
 from ops.errors import OpsError, explained
 from ops.model import Execution, Outcome
 
@@ -148,7 +148,7 @@ def stop_and_redrive(smoke: Smoke, stepfunctions: Any) -> None:
 def use_api(smoke: Smoke, session: boto3.Session, cloudformation: Any) -> None:
     """Use the HTTP API, if the stack has one: an order that is sent twice is fulfilled once, and too late to cancel."""
     (stack,) = cloudformation.describe_stacks(StackName=smoke.client.stack.name)["Stacks"]
-    url = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}.get("ApiUrl")
+    url = outputs_of(stack).get("ApiUrl")
     if url is None:
         print("skip    HTTP API\n        deployed without -c api=true")
         return

@@ -2,15 +2,13 @@
 
 import json
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from urllib.parse import urlsplit
 
 from examples.parcel_pickup.lambdas.parcel_steps import SCHEMA, STEPS
 from examples.parcel_pickup.lambdas.signatures import signature
 from lambdas.saga_runtime.names import secret_output
+from local.api import ApiClient, local_url
 from local.deployment import Deployment
 
 PICKUP = STEPS["PICKUP"]
@@ -56,31 +54,17 @@ def _request(deployment: Deployment, parcel_id: str) -> dict[str, object]:
 
 def _send(deployment: Deployment, answer: Mapping[str, object]) -> str:
     """Send a signed answer; return the status of the response and what it says."""
-    outputs = _outputs(deployment)
     secrets = deployment.cloud.session().client("secretsmanager", endpoint_url=deployment.cloud.endpoint)
-    secret = secrets.get_secret_value(SecretId=outputs[secret_output("WEBHOOK_SECRET")])["SecretString"]
+    arn = deployment.outputs()[secret_output("WEBHOOK_SECRET")]
+    secret = secrets.get_secret_value(SecretId=arn)["SecretString"]
     body, timestamp = json.dumps(answer).encode(), str(int(time.time()))
-    request = urllib.request.Request(  # noqa: S310 (loopback)
-        _local_url(deployment, outputs["AnswerUrl"]),
-        data=body,
-        headers={"webhook-timestamp": timestamp, "webhook-signature": signature(secret, timestamp, body)},
-    )
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(request, timeout=60) as response:
-            return f"{response.status} {json.loads(response.read())['status']}"
-    except urllib.error.HTTPError as error:
-        with error:
-            return f"{error.code} {json.loads(error.read()).get('error', 'the function failed')}"
+    headers = {"webhook-timestamp": timestamp, "webhook-signature": signature(secret, timestamp, body)}
+    response = receiver_of(deployment).send("POST", "", body, headers)
+    said = response.body or {}
+    return f"{response.status} {said.get('status') or said.get('error', 'the function failed')}"
 
 
-def _outputs(deployment: Deployment) -> Mapping[str, str]:
-    cloudformation = deployment.cloud.session().client("cloudformation", endpoint_url=deployment.cloud.endpoint)
-    (stack,) = cloudformation.describe_stacks(StackName=deployment.stack.name)["Stacks"]
-    return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
-
-
-def _local_url(deployment: Deployment, url: str) -> str:
-    """Return where the local cloud serves a function URL: AWS's name for it leads to AWS."""
-    id_ = (urlsplit(url).hostname or "").split(".")[0]
-    return f"{deployment.cloud.endpoint}/_aws/lambda-url/{id_}/"
+def receiver_of(deployment: Deployment) -> ApiClient:
+    """Return a client of the function URL that the carrier sends its answers to."""
+    url = local_url(deployment.cloud.endpoint, deployment.outputs()["AnswerUrl"])
+    return ApiClient(url=url, credentials=None)

@@ -6,8 +6,10 @@ because its response was lost, arrive at the same execution. Nothing else is sto
 could leave behind.
 
 The attempt is one more than the number of sagas that have claimed the row of the first step, which is read
-consistently. An attempt that failed before it claimed the row is not counted; its name is used up, and the next one is
-taken.
+consistently. An attempt that failed before it claimed the row is not counted, but its name is used. So if Step
+Functions rejects the name, the next attempt follows the newest one that it knows, and only if that one has failed.
+Therefore the attempts have no gap, and all but the newest are over. This is why the newest one can be found by long
+steps: what a step passes over is over, and what a read does not show yet cannot be started again.
 
 A saga that was started by other means is treated alike, because the row names its execution.
 """
@@ -18,7 +20,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 from urllib.parse import quote
@@ -61,8 +63,6 @@ CLIENT_CONFIG = Config(connect_timeout=1, read_timeout=3, retries={"mode": "stan
 # The longest that a client may have a response delayed, in seconds.
 MAX_WAIT = 20
 POLL_SECONDS = 0.5
-# How many attempts in a row may have failed before they claimed the row.
-MAX_UNCLAIMED = 10
 
 PENDING, CONFIRMED, FAILED, STUCK = "pending", "confirmed", "failed", "stuck"
 # The end of the path of a request to cancel.
@@ -154,7 +154,7 @@ class SagaApi:
         """Return how far the saga is. Raises ProblemError if none was started."""
         row = _row(self._first, key)
         if row is None or row.status == self._first.compensated:
-            execution = _newest_of(row, key)
+            _, execution = _newest_after(_claims(row), key)
         else:
             execution = None if row.status == self._first.confirmed else _described(row.owner.id)
         if row is None and execution is None:
@@ -273,20 +273,22 @@ def _start_once(first: StepSpec, key: Key, input_: Input) -> None:
         return
     # In one form: Step Functions accepts a name again while it runs, with the very same input.
     text = json.dumps(input_, sort_keys=True)
-    for name in _names(row, key):
+    # Every attempt up to this one is over: it has failed, or has compensated the row that it claimed.
+    attempt = _claims(row)
+    while True:
+        name = execution_name(key[1], attempt + 1)
         try:
             _stepfunctions.start_execution(stateMachineArn=_STATE_MACHINE_ARN, name=name, input=text)
         except _stepfunctions.exceptions.ExecutionAlreadyExists:
-            execution = _described(f"{_EXECUTIONS}:{name}")
-            if execution is None:
-                raise UnavailableError("the execution has just been started: repeat the request") from None
-            if _outcome_in(execution) != FAILED:
-                _require_same(first, execution, input_)
-                return
+            attempt, execution = _newest_after(attempt, key)
         else:
             logger.info("started", extra={"execution": name})
             return
-    raise UnavailableError("the last attempts failed before they began: repeat the request")
+        if execution is None:
+            raise UnavailableError("the execution has just been started: repeat the request")
+        if _outcome_in(execution) != FAILED:
+            _require_same(first, execution, input_)
+            return
 
 
 def _require_same(first: StepSpec, execution: "Execution | None", input_: Input) -> None:
@@ -314,21 +316,29 @@ def _outcome_in(execution: "Execution") -> str:
     return FAILED if execution.get("error") == _CLEAN_ERROR else STUCK
 
 
-def _newest_of(row: _Row | None, key: Key) -> "Execution | None":
-    """Return the newest attempt that has not claimed the row, or not yet."""
-    newest = None
-    for name in _names(row, key):
-        execution = _described(f"{_EXECUTIONS}:{name}")
-        if execution is None:
-            return newest
-        newest = execution
-    return newest
+def _newest_after(attempt: int, key: Key) -> tuple[int, "Execution | None"]:
+    """Return the newest attempt after this one that Step Functions knows; the same one and None if it knows none.
+
+    The steps double until an attempt is unknown; then each halves the rest. So 1,000 attempts take about 20 requests.
+    """
+    newest, execution = attempt, None
+    step, unknown = 1, None
+    while unknown is None or unknown - newest > 1:
+        number = attempt + step if unknown is None else (newest + unknown) // 2
+        found = _described(f"{_EXECUTIONS}:{execution_name(key[1], number)}")
+        if found is None:
+            unknown = number
+        elif _outcome_in(found) != FAILED:
+            # No later one was started.
+            return number, found
+        else:
+            newest, execution, step = number, found, step * 2
+    return newest, execution
 
 
-def _names(row: _Row | None, key: Key) -> Iterator[str]:
-    """Return the names of the executions that may follow those that have claimed the row."""
-    claims = row.claims if row is not None else 0
-    return (execution_name(key[1], claims + number) for number in range(1, MAX_UNCLAIMED + 1))
+def _claims(row: _Row | None) -> int:
+    """Return how many sagas have claimed the row."""
+    return row.claims if row is not None else 0
 
 
 def _described(arn: str) -> "Execution | None":

@@ -25,7 +25,7 @@ from boto3.dynamodb.types import TypeSerializer
 
 from lambdas.saga_runtime import clock
 from lambdas.saga_runtime.errors import SagaConflict, StepCompensated
-from lambdas.saga_runtime.steps import Attributes, Key, StepSpec
+from lambdas.saga_runtime.steps import Key, StepSpec, Stored
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -44,9 +44,9 @@ COMPENSATED = "#status = :compensated"
 # A late action that claims a row after its own compensation has passed: the compensation has raised the fence.
 FENCE_IS_OLDER = "fence < :fence"
 # A change to the row of another saga. AWS allows the name of an execution again after 90 days, with the same ARN, so
-# only the ARN together with the start time names a saga.
-OWN = "saga_id = :saga_id AND saga_started_at = :saga_started_at"
-FOREIGN = "(saga_id <> :saga_id OR saga_started_at <> :saga_started_at)"
+# only the ARN together with the start time names a saga. A start time in a whole second has two forms (clock.py).
+OWN = "saga_id = :saga_id AND (saga_started_at = :saga_started_at OR saga_started_at = :same_start)"
+FOREIGN = "(saga_id <> :saga_id OR (saga_started_at <> :saga_started_at AND saga_started_at <> :same_start))"
 # A second entry in the history for a repeated call.
 NOT_COMPENSATED = "#status <> :compensated"
 NOT_COMPENSATING = "#status <> :compensating"
@@ -61,28 +61,34 @@ BEFORE_COMPENSATION = f"{NOT_COMPENSATED} AND {NOT_COMPENSATING}"
 # Every change of the status also records who made it, and when.
 _OWNER = "#status = :status, saga_id = :saga_id, saga_started_at = :saga_started_at"
 _CHANGE = f"SET {_OWNER}, history = list_append(if_not_exists(history, :no_entries), :entry)"
-# A new owner starts a new history and keeps only the previous one. So the row stays small however often an input is
-# tried again, and a compensation always fits.
+# A new owner starts a new history and keeps only the previous one, and nothing that only the previous one means
+# (``StepSpec.of_one_saga``). So the row stays small however often an input is tried again, and a compensation always
+# fits.
 _CLAIM = (
     f"SET {_OWNER}, fence = :fence, history = :entry, previous_history = if_not_exists(history, :no_entries), "
     "attempts = if_not_exists(attempts, :zero) + :one"
 )
+# The last request of the previous owner: an answer to it is late, not early.
+_CLAIM_AND_REQUEST = f"{_CLAIM}, previous_request = if_not_exists(idempotency_key, :empty)"
 # The status stays, and so does the history.
 _KEEP = "SET #status = #status"
 # The call that a confirmation makes has a key of its own, and its age counts from here.
 _BEGIN_CONFIRMATION = f"{_KEEP}, confirmation_requested_at = if_not_exists(confirmation_requested_at, :now)"
 # A task has a new token after a retry or a redrive. The one before is kept: a late delivery of an earlier attempt could
 # otherwise remove the token of the task that waits.
-_TOKEN = f"{_KEEP}, previous_task_token = if_not_exists(task_token, :no_token)"
+_TOKEN = f"{_KEEP}, previous_task_token = if_not_exists(task_token, :empty)"
 # The fence never goes down: a newer saga may have raised it while this one owned the row.
 _COMPENSATE = f"{_CHANGE}, fence = if_not_exists(fence, :fence)"
 # Who raised it, and why: the saga has no row here, and other systems learn from this write that it was rolled back.
 _FENCE = "SET #fence = :fence, fenced_by = :entry"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class SagaIdentity:
     """A saga: the ARN of its execution together with the execution's start time.
+
+    Two identities are equal, and have the same idempotency keys, however their start times are written: with zero
+    milliseconds or without them.
 
     Args:
         id: the ARN.
@@ -97,9 +103,21 @@ class SagaIdentity:
         """The start time in the form of clock.py, so that fences can be compared."""
         return clock.normalized(self.started_at)
 
+    @property
+    def _start(self) -> str:
+        return clock.with_milliseconds(self.started_at)
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether both are the same saga."""
+        return isinstance(other, SagaIdentity) and (self.id, self._start) == (other.id, other._start)
+
+    def __hash__(self) -> int:
+        """Return the same number for equal identities."""
+        return hash((self.id, self._start))
+
     def request_id(self, key: str, state: str) -> str:
         """Return the idempotency key of a step, by the partition key's value and the state of its action."""
-        return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{self.id}/{self.started_at}/{key}/{state}"))
+        return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{self.id}/{self._start}/{key}/{state}"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,10 +165,10 @@ class Row:
 
     def owns(self, item: Item) -> bool:
         """Return whether this saga owns the stored item."""
-        return (item.get("saga_id"), item.get("saga_started_at")) == (self.saga.id, self.saga.started_at)
+        return self.saga == SagaIdentity(id=item.get("saga_id", ""), started_at=item.get("saga_started_at", ""))
 
 
-def act(row: Row, attributes: Attributes) -> None:
+def act(row: Row, attributes: Stored) -> None:
     """Claim the row as live for this saga and store the attributes. Idempotent.
 
     Raises StepCompensated if this saga has compensated the step, and SagaConflict if another saga owns the row or a
@@ -159,20 +177,20 @@ def act(row: Row, attributes: Attributes) -> None:
     _claim(row, row.step.live, attributes)
 
 
-def begin_action(row: Row, attributes: Attributes) -> Item | None:
+def begin_action(row: Row, attributes: Stored) -> Item | None:
     """Claim the row as in progress. Return it if the provider must be called, else None. Raises as ``act`` does."""
     item = _claim(row, _required(row.step.in_progress), attributes).item
     return item if item["status"] == row.step.in_progress else None
 
 
-def end_action(row: Row, attributes: Attributes) -> None:
+def end_action(row: Row, attributes: Stored) -> None:
     """Make the row live and store what the provider returned. Idempotent. Raises as ``act`` does."""
     rejected_by = _update(row, _CHANGE, f"{OWN} AND {IN_PROGRESS}", status=row.step.live, stores=attributes).rejected_by
     if rejected_by is not None:
-        require_own_and_live(row, rejected_by)
+        require_own_and_not_compensated(row, rejected_by)
 
 
-def begin_waiting(row: Row, attributes: Attributes, token: str | None) -> Item:
+def begin_waiting(row: Row, attributes: Stored, token: str | None) -> Item:
     """Claim the row as in progress, with the token of the task that waits; return the row. Raises as ``act`` does.
 
     If the row is in progress already, the token replaces the one that it has. If it has its answer, nothing changes.
@@ -189,11 +207,11 @@ def begin_waiting(row: Row, attributes: Attributes, token: str | None) -> Item:
         write = _update(row, _TOKEN, f"{OWN} AND {IN_PROGRESS}", stores=waiting, returns_item=True)
         if not write.was_made:
             # An answer or the compensation came between the two writes.
-            require_own_and_live(row, write.item)
+            require_own_and_not_compensated(row, write.item)
     return write.item
 
 
-def store(row: Row, attributes: Attributes, *, compensates: bool = False) -> None:
+def store(row: Row, attributes: Stored, *, compensates: bool = False) -> None:
     """Store what the provider returned, if anything. The status stays.
 
     Raises SagaConflict if another saga owns the row, and StepCompensated if its compensation has begun, or has ended.
@@ -206,10 +224,10 @@ def store(row: Row, attributes: Attributes, *, compensates: bool = False) -> Non
     phase = COMPENSATING if compensates else BEFORE_COMPENSATION
     rejected_by = _update(row, _KEEP, f"{OWN} AND {phase}", stores=attributes).rejected_by if attributes else None
     if rejected_by is not None:
-        require_own_and_live(row, rejected_by)
+        require_own_and_not_compensated(row, rejected_by)
 
 
-def answer(row: Row, status: str, attributes: Attributes) -> None:
+def answer(row: Row, status: str, attributes: Stored) -> None:
     """Give the row in progress the status of its answer, and store the attributes. The first answer counts. Idempotent.
 
     Raises as ``act`` does, and SagaConflict if the row has another answer.
@@ -217,7 +235,7 @@ def answer(row: Row, status: str, attributes: Attributes) -> None:
     rejected_by = _update(row, _CHANGE, f"{OWN} AND {IN_PROGRESS}", status=status, stores=attributes).rejected_by
     if rejected_by is None:
         return
-    require_own_and_live(row, rejected_by)
+    require_own_and_not_compensated(row, rejected_by)
     # A live row may have been confirmed since.
     same = (row.step.live, row.step.confirmed) if status == row.step.live else (status,)
     if rejected_by["status"] not in same:
@@ -250,7 +268,7 @@ def begin_compensation(row: Row) -> Item | None:
     return item if row.owns(item) and item["status"] == compensating else None
 
 
-def end_compensation(row: Row, attributes: Attributes) -> None:
+def end_compensation(row: Row, attributes: Stored) -> None:
     """Compensate the row and store what the provider returned. Idempotent."""
     _update(row, _CHANGE, f"{OWN} AND {COMPENSATING}", status=row.step.compensated, stores=attributes)
 
@@ -274,7 +292,7 @@ def begin_confirmation(row: Row) -> Item | None:
     return None
 
 
-def confirm(row: Row, attributes: Attributes = MappingProxyType({})) -> None:
+def confirm(row: Row, attributes: Stored = MappingProxyType({})) -> None:
     """Give the live row its last status, and store what the provider returned, if it was called. Idempotent.
 
     Raises SagaConflict if this saga does not own the row as live.
@@ -289,24 +307,24 @@ def _require_confirmed(row: Row, item: Item) -> None:
         raise SagaConflict(f"this saga does not own {row.step.entity}: nothing was confirmed")
 
 
-def _claim(row: Row, status: str, attributes: Attributes) -> Write:
+def _claim(row: Row, status: str, attributes: Stored) -> Write:
     """Claim a free row. The item of the write is this saga's, whether this call claimed it or an earlier one."""
     write = _update(
         row,
-        _CLAIM,
+        _CLAIM_AND_REQUEST if row.step.in_progress else _CLAIM,
         f"{MISSING} OR ({COMPENSATED} AND {FENCE_IS_OLDER})",
         status=status,
         stores=attributes,
         # What the previous owner's provider returned must not be taken for this saga's.
-        removes=(*row.step.references, "confirmation_requested_at") if row.step.in_progress else (),
+        removes=[name for name in row.step.of_one_saga if name not in attributes],
         returns_item=row.step.in_progress is not None,
     )
     if not write.was_made:
-        require_own_and_live(row, write.item)
+        require_own_and_not_compensated(row, write.item)
     return write
 
 
-def require_own_and_live(row: Row, item: Item) -> None:
+def require_own_and_not_compensated(row: Row, item: Item) -> None:
     """Raise StepCompensated or SagaConflict unless this saga owns the item and has not begun to compensate it."""
     if not row.owns(item):
         raise SagaConflict(
@@ -344,7 +362,7 @@ def _update(
     condition: str,
     *,
     status: str | None = None,
-    stores: Attributes = MappingProxyType({}),
+    stores: Stored = MappingProxyType({}),
     removes: Sequence[str] = (),
     returns_item: bool = False,
 ) -> Write:
@@ -363,13 +381,14 @@ def _update(
     texts = {
         ":saga_id": saga.id,
         ":saga_started_at": saga.started_at,
+        ":same_start": clock.other_form(saga.started_at),
         ":fence": saga.fence,
         ":status": status,
         ":live": step.live,
         ":compensated": step.compensated,
         ":in_progress": step.in_progress,
         ":compensating": step.compensating or step.compensated,
-        ":no_token": "",
+        ":empty": "",
         ":now": now,
     }
     values: dict[str, AttributeValueTypeDef] = {name: {"S": text} for name, text in texts.items() if text is not None}

@@ -26,11 +26,11 @@ import boto3
 
 from lambdas.saga_runtime import barrier
 from lambdas.saga_runtime.barrier import Row, SagaIdentity
-from lambdas.saga_runtime.errors import AnswerTooEarly, InvalidInput, SagaConflict, StepRejected
+from lambdas.saga_runtime.errors import AnswerTooEarly, InvalidInput, SagaConflict, StepCompensated, StepRejected
 from lambdas.saga_runtime.observability import logger
 from lambdas.saga_runtime.own_table import CLIENT_CONFIG, OWN_TABLE
-from lambdas.saga_runtime.provider_calls import ProviderCall, idempotency_key, request_of, requested
-from lambdas.saga_runtime.steps import Attributes, Key, StepSpec
+from lambdas.saga_runtime.provider_calls import ProviderCall, idempotency_key, request_of, requested, response
+from lambdas.saga_runtime.steps import ACTION_RESPONSE, Attributes, Key, StepSpec
 from lambdas.saga_runtime.validation import Input, json_type, line
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def begin(row: Row, input_: Input, call: ProviderCall | None, token: str | None)
     status = item["status"]
     if status == row.step.in_progress:
         if call is not None:
-            barrier.store(row, row.step.require_storable(call(request_of(row, input_, item))))
+            barrier.store(row, response(row, ACTION_RESPONSE, call(request_of(row, input_, item))))
     elif status == row.step.rejected:
         raise StepRejected(f"an answer rejected {row.step.entity}")
     elif token is not None:
@@ -120,6 +120,8 @@ def receiver(*steps: StepSpec) -> Receiver:
             raise ValueError(f"{step.entity} needs the status `in_progress` to wait for an answer")
 
     def receive(value: object) -> dict[str, str]:
+        # Drop the keys of the answer before: the caller may log why this one is rejected.
+        logger.clear_state()
         answer = _validated(by_action, value)
         row = _row(answer)
         step = answer.step
@@ -146,6 +148,8 @@ def _row(answer: Answer) -> Row:
     if hmac.compare_digest(idempotency_key(row).encode(), answer.request.encode()):
         return row
     if item["status"] == step.compensated:
+        if hmac.compare_digest(item.get("previous_request", "").encode(), answer.request.encode()):
+            raise StepCompensated(f"an earlier saga compensated {step.entity}: the answer comes too late")
         raise AnswerTooEarly(f"{step.entity} has no such request yet: send the answer again later")
     raise SagaConflict(f"{step.entity} has another request: the answer is for another saga, nothing was changed")
 
@@ -165,7 +169,7 @@ def _end(row: Row, status: str, attributes: Attributes) -> str:
 
 def _renew(row: Row) -> str:
     item = barrier.read(row.table, row.step, row.key)
-    barrier.require_own_and_live(row, item)
+    barrier.require_own_and_not_compensated(row, item)
     for token in _tokens(item) if item["status"] == row.step.in_progress else ():
         _send(row, functools.partial(_heartbeat, token))
     return item["status"]

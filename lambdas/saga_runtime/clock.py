@@ -1,5 +1,6 @@
 """Times as the rows store them: ISO 8601 text in UTC with milliseconds and ``Z``, so text order is time order."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 # How far the clocks of Step Functions and Lambda may differ.
@@ -22,11 +23,25 @@ def age(time: str) -> timedelta:
 
 
 def normalized(time: str) -> str:
-    """Return the same time in the form of this module. AWS sends this form already; emulators differ.
+    """Return the same time in the form of this module. Emulators send other forms, and so may AWS (``other_form``).
 
     Raises ValueError if the text is not an ISO 8601 time with a zone.
     """
     return moment(_with_zone(time))
+
+
+def with_milliseconds(time: str) -> str:
+    """Return the same time in the form of this module if it only lacks its zero milliseconds, else the text itself."""
+    return re.sub(r"(?<=:[0-9]{2})Z$", ".000Z", time)
+
+
+def other_form(time: str) -> str:
+    """Return the same time without its zero milliseconds, or with them; the text itself if it has other ones.
+
+    The documentation of Step Functions does not say whether a start time in a whole second has them.
+    """
+    form = with_milliseconds(time)
+    return form if form != time else re.sub(r"\.000Z$", "Z", time)
 
 
 def require_past(time: str) -> None:

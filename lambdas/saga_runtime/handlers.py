@@ -1,4 +1,7 @@
-"""Makes the Lambda functions of a step. All have one shape: read the request, write once, answer.
+"""Makes the Lambda functions of a step. All have one shape: read the request, change the row, answer.
+
+A function of a plain step changes the row by one write. That of a step that calls a provider (provider_calls.py) or
+waits for an answer (callbacks.py) makes more writes, each of them conditional.
 
 A function takes the bare input, when it is called directly, or what the state machine sends::
 

@@ -65,6 +65,8 @@ def function_of(answer: Answer) -> Function:
     """Make a Lambda function that turns ProblemError and botocore's errors into problem documents."""
 
     def handle(event: Event, _context: object) -> Response:
+        # Drop the keys of the request before.
+        logger.clear_state()
         try:
             response = answer(event)
         except ProblemError as problem:

@@ -2,10 +2,12 @@
 
 import functools
 import os
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
 
+from lambdas.saga_runtime import clock
 from lambdas.saga_runtime.own_table import CLIENT_CONFIG
 
 
@@ -19,15 +21,21 @@ class OwnSecret:
     def __init__(self, variable: str) -> None:
         self._variable = variable
         self._value: str | None = None
+        self._read_at = datetime.min.replace(tzinfo=UTC)
 
-    def value(self) -> str:
-        """Return the value, which is read once. Raises botocore's errors."""
-        return self._value or self.renewed()
+    def value(self, *, max_age: timedelta = timedelta.max) -> str:
+        """Return the value, which is read once, or again if that was more than ``max_age`` ago.
+
+        Raises botocore's errors.
+        """
+        if self._value is None or clock.present() - self._read_at > max_age:
+            return self.renewed()
+        return self._value
 
     def renewed(self) -> str:
         """Read the value again, because it may have been rotated, and return it. Raises botocore's errors."""
         value: str = _client().get_secret_value(SecretId=os.environ[self._variable])["SecretString"]
-        self._value = value
+        self._value, self._read_at = value, clock.present()
         return value
 
 

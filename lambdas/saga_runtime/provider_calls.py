@@ -32,7 +32,14 @@ from lambdas.saga_runtime import barrier, clock
 from lambdas.saga_runtime.barrier import Item, Row
 from lambdas.saga_runtime.errors import KeyExpired
 from lambdas.saga_runtime.observability import logger
-from lambdas.saga_runtime.steps import KEY_MARGIN, Attributes
+from lambdas.saga_runtime.steps import (
+    ACTION_RESPONSE,
+    COMPENSATION_RESPONSE,
+    CONFIRMATION_RESPONSE,
+    KEY_MARGIN,
+    Attributes,
+    Stored,
+)
 from lambdas.saga_runtime.validation import Input
 
 
@@ -85,9 +92,9 @@ class ProviderRequest:
         barrier.store(self.row, self.row.step.require_references(attributes), compensates=self.compensates)
 
 
-# Calls the provider; the row stores what it returns. It must give up well before the function's timeout. After an error
-# that is not a business error, the outcome is unknown and the call is made again. No error may repeat a sensitive
-# value.
+# Calls the provider; the row stores what it returns in a map of its own (steps.py). It must give up well before the
+# function's timeout. After an error that is not a business error, the outcome is unknown and the call is made again. No
+# error may repeat a sensitive value.
 ProviderCall: TypeAlias = Callable[[ProviderRequest], Attributes]
 
 
@@ -122,19 +129,24 @@ def request_of(row: Row, input_: Input, item: Item, *, compensates: bool = False
     )
 
 
+def response(row: Row, name: str, returned: Attributes) -> Stored:
+    """Return the attribute that stores what a call returned; none if it returned nothing. Raises ValueError."""
+    return {name: row.step.require_storable(returned)} if returned else {}
+
+
 def act(row: Row, input_: Input, call: ProviderCall) -> None:
     """Have the provider perform the step, once. Raises as ``barrier.act`` does, and what the call raises."""
     item = barrier.begin_action(row, requested(row, input_))
     if item is not None:
-        barrier.end_action(row, row.step.require_storable(call(request_of(row, input_, item))))
+        barrier.end_action(row, response(row, ACTION_RESPONSE, call(request_of(row, input_, item))))
 
 
 def compensate(row: Row, input_: Input, call: ProviderCall) -> None:
     """Have the provider compensate the step, if the step may have called it. Raises what the call raises."""
     item = barrier.begin_compensation(row)
     if item is not None:
-        response = call(request_of(row, input_, item, compensates=True))
-        barrier.end_compensation(row, _storable(row, response))
+        returned = call(request_of(row, input_, item, compensates=True))
+        barrier.end_compensation(row, _response_if_storable(row, returned))
 
 
 def confirm(row: Row, input_: Input, call: ProviderCall) -> None:
@@ -149,17 +161,17 @@ def confirm(row: Row, input_: Input, call: ProviderCall) -> None:
             requested_at=item["confirmation_requested_at"],
             compensates=False,
         )
-        barrier.confirm(row, row.step.require_storable(call(request)))
+        barrier.confirm(row, response(row, CONFIRMATION_RESPONSE, call(request)))
 
 
 def _references(row: Row, item: Item) -> Mapping[str, str]:
     return {name: item[name] for name in row.step.references if name in item}
 
 
-def _storable(row: Row, attributes: Attributes) -> Attributes:
+def _response_if_storable(row: Row, returned: Attributes) -> Stored:
     """Return what the row can store of a response to a compensation: no response may prevent the last write."""
     try:
-        return row.step.require_storable(attributes)
+        return response(row, COMPENSATION_RESPONSE, returned)
     except ValueError:
         logger.exception("the response of the provider is not stored")
         return {}

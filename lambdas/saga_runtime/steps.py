@@ -15,6 +15,8 @@ from lambdas.saga_runtime.validation import Input, Rule, Value, json_type, line
 
 # What a row stores beside the barrier's own attributes.
 Attributes: TypeAlias = Mapping[str, Value]
+# The same, with what a call of the provider returned as a map.
+Stored: TypeAlias = Mapping[str, Value | Attributes]
 # The partition key of a row: the attribute's name and its value.
 Key: TypeAlias = tuple[str, str]
 
@@ -31,6 +33,21 @@ MAX_ANSWER = 10_000
 # A key is not used in the last part of its lifetime: clocks differ (clock.py), and a function that has checked the key
 # runs for up to 15 minutes, with a request that is under way for some more.
 KEY_MARGIN = timedelta(minutes=30)
+# What a call of the provider returned, by the function that made it. Each is a map, so that its names need not be known
+# to remove it, and cannot be those of other attributes.
+ACTION_RESPONSE = "action_response"
+CONFIRMATION_RESPONSE = "confirmation_response"
+COMPENSATION_RESPONSE = "compensation_response"
+# What only one saga means, of a step that calls a provider or waits: a later one that claims the row removes it.
+_OF_ONE_SAGA = (
+    "task_token",
+    "previous_task_token",
+    "rejection",
+    "confirmation_requested_at",
+    ACTION_RESPONSE,
+    CONFIRMATION_RESPONSE,
+    COMPENSATION_RESPONSE,
+)
 # The attributes that the write barrier, provider_calls.py, callbacks.py and a completion write.
 RESERVED_ATTRIBUTES = frozenset(
     {
@@ -43,13 +60,11 @@ RESERVED_ATTRIBUTES = frozenset(
         "history",
         "previous_history",
         "attempts",
-        "task_token",
-        "previous_task_token",
-        "rejection",
         "idempotency_key",
+        "previous_request",
         "requested_at",
-        "confirmation_requested_at",
         "confirmed_at",
+        *_OF_ONE_SAGA,
     }
 )
 
@@ -142,7 +157,7 @@ class StepSpec:
         compensating: the status while the compensation calls the provider. Default: none.
         stores: the attributes of the row, each with the rule that makes it from the input. Default: none.
         answer_stores: the attributes that an accepting answer adds, each with the rule that makes it from the details
-            of the answer. Default: none.
+            of the answer. They never outlast the saga that owns the row. Default: none.
         references: the attributes that contain the provider's own names of what it did, such as the id of a payment.
             The calls of the step store them and receive them. They never outlast the saga that owns the row.
             Default: none.
@@ -179,6 +194,11 @@ class StepSpec:
         """The name of the action's state."""
         return state_name(self.action)
 
+    @property
+    def of_one_saga(self) -> tuple[str, ...]:
+        """The attributes that a later saga removes when it claims the row, beside those that it replaces."""
+        return (*_OF_ONE_SAGA, *self.answer_stores, *self.references) if self.in_progress else ()
+
     def attributes(self, input_: Input) -> Attributes:
         """Return what the row stores of a valid input. Raises InvalidInput, also if it is too large for the row."""
         attributes = {name: rule(input_) for name, rule in self.stores.items()}
@@ -202,8 +222,7 @@ class StepSpec:
         return attributes
 
     def require_storable(self, attributes: Attributes) -> Attributes:
-        """Return what a provider returned if the row can store it, else raise ValueError."""
-        _require_free_names(self, attributes)
+        """Return what a provider returned if the row has room for it, else raise ValueError."""
         if (size := _size(attributes)) > MAX_STORED:
             raise ValueError(f"{self.entity} cannot store {size:,} bytes of a response: at most {MAX_STORED:,}")
         return attributes

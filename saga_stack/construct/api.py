@@ -1,7 +1,7 @@
 """The HTTP API of a saga: other systems start it, read its outcome and cancel it. docs/api.md has its contract."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from aws_cdk import CfnOutput, Duration, Stack
@@ -15,7 +15,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from saga_stack.construct.encryption import allow_key_for_table
+from saga_stack.construct.encryption import allow_key_for_reading
 from saga_stack.construct.functions import (
     LoggedFunction,
     allow_executions,
@@ -89,7 +89,7 @@ class SagaApi(Construct):
     """The HTTP API ``<stack>-api``: ``POST /path``, ``GET /path/{id}`` and ``POST /path/{id}/cancel``.
 
     Its output is ApiUrl. Every route needs an IAM signature, or a token if the settings name an issuer. No route allows
-    CORS.
+    CORS. ``functions`` has its functions by name.
 
     Args:
         settings: the path, the functions, and who may call the API how often.
@@ -121,11 +121,9 @@ class SagaApi(Construct):
         key: kms.IKey | None,
     ) -> None:
         super().__init__(scope, id_)
-        self._table = table
         self._key = key
-        self._state_machine_name = state_machine_name
-        starter, reader, canceller = (
-            LoggedFunction(
+        self.functions: Mapping[str, lambda_.Function] = {
+            name: LoggedFunction(
                 self,
                 name=name,
                 handler=settings.handler,
@@ -142,9 +140,13 @@ class SagaApi(Construct):
                 },
             )
             for name in (settings.start, settings.outcome, settings.cancel)
-        )
-        for function in (starter, reader, canceller):
-            self._allow_reading(function)
+        }
+        starter, reader, canceller = self.functions.values()
+        for function in self.functions.values():
+            allow_to_read(function, table)
+            allow_executions(role_of(function), state_machine_name, "states:DescribeExecution")
+        for function in (starter, reader):
+            allow_key_for_reading(role_of(function), key)
         # It writes tombstones, as a compensation does.
         allow_update(role_of(canceller), table, key)
         if receiver:
@@ -198,12 +200,6 @@ class SagaApi(Construct):
                 format=json.dumps({name: f"$context.{name}" for name in LOGGED}),
             ),
         )
-
-    def _allow_reading(self, function: lambda_.IFunction) -> None:
-        """Allow to read an item of the table and to describe executions of the state machine."""
-        allow_to_read(function, self._table)
-        allow_key_for_table(role_of(function), self._key)
-        allow_executions(role_of(function), self._state_machine_name, "states:DescribeExecution")
 
 
 def _authorizer(jwt: Jwt | None) -> apigateway.IHttpRouteAuthorizer:

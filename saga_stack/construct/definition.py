@@ -39,6 +39,8 @@ from saga_stack.construct.steps import (
     undo_state,
 )
 
+# The last state of a saga without a write of its own at the end.
+COMPLETED = "Completed"
 _FAILURE = ("step", "error", "reason")
 # Never retried: a retry would wait as long again.
 _NO_ANSWER = (sfn.Errors.TIMEOUT, sfn.Errors.HEARTBEAT_TIMEOUT)
@@ -75,7 +77,7 @@ class SagaDefinition(Construct):
         failed: str,
         stage: Stage,
     ) -> None:
-        require_saga(steps)
+        require_saga(steps, ends=(failed, completion.node.id if completion else COMPLETED))
         if failed in REJECTIONS:
             # A rolled-back saga would look like one that is stuck because a compensation was rejected.
             raise InvalidSagaError(f"{failed} is the name of an exception: give the Fail state another name")
@@ -179,7 +181,7 @@ class SagaDefinition(Construct):
 
     def _add_completion(self, completion: sfn.TaskStateBase | None) -> None:
         if completion is None:
-            self._append(sfn.Succeed(self, "Completed", output_path=self._answer))
+            self._append(sfn.Succeed(self, COMPLETED, output_path=self._answer))
             return
         _retry(completion, self._stage.compensation_retry)
         self._append(completion)

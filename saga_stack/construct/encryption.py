@@ -22,6 +22,8 @@ USE = (
     "kms:ReEncryptFrom",
     "kms:ReEncryptTo",
 )
+# What reading a table or its stream takes, as in the CDK's grants for reading.
+READ = ("kms:Decrypt", "kms:DescribeKey")
 
 
 class EncryptionKey(Construct):
@@ -71,6 +73,11 @@ class EncryptionKey(Construct):
 def allow_key_for_table(role: iam.IRole, key: kms.IKey | None) -> None:
     """Allow the role to use the key, if there is one, through DynamoDB only."""
     _allow_key(role, key, "dynamodb", USE)
+
+
+def allow_key_for_reading(role: iam.IRole, key: kms.IKey | None) -> None:
+    """Allow the role to decrypt with the key, if there is one, through DynamoDB only."""
+    _allow_key(role, key, "dynamodb", READ)
 
 
 def allow_key_for_secret(role: iam.IRole, key: kms.IKey | None) -> None:

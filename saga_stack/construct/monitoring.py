@@ -15,12 +15,16 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from lambdas.saga_runtime.names import state_name
+from saga_stack.construct.api import SagaApi
 from saga_stack.construct.automatic_redrives import EVERY, AutomaticRedrives
+from saga_stack.construct.outcome_events import OutcomeEvents
 from saga_stack.construct.stages import Stage
 from saga_stack.construct.steps import Retriable, StepOrGroup, functions_of, longest_wait, single_steps
 from saga_stack.construct.stuck_sagas import StuckSagas
 
 PERIOD = Duration.minutes(5)
+# How late the event of an outcome may be.
+LATE_AFTER = Duration.minutes(5)
 # Why a step was compensated (saga_runtime/handlers.py), by the title of its graph.
 KINDS = {"Steps that rejected their input": "rejected", "Steps that failed": "fault", "Steps rolled back": "rollback"}
 
@@ -37,6 +41,8 @@ class Monitoring(Construct):
         table: the table.
         stuck: the queues of stuck sagas, and the function that reports them.
         redrives: the function that redrives sagas; None if the stage has none.
+        api: the HTTP API; None if the saga has none.
+        outcomes: the events of the saga; None if it has none.
     """
 
     def __init__(
@@ -52,6 +58,8 @@ class Monitoring(Construct):
         table: dynamodb.Table,
         stuck: StuckSagas,
         redrives: AutomaticRedrives | None,
+        api: SagaApi | None,
+        outcomes: OutcomeEvents | None,
     ) -> None:
         super().__init__(scope, id_)
         self._stack = Stack.of(self).stack_name
@@ -60,7 +68,7 @@ class Monitoring(Construct):
             step.action: functions_of(step)[-1] for step in single_steps(steps) if not isinstance(step, Retriable)
         }
         self._retriables = [step.action for step in single_steps(steps) if isinstance(step, Retriable)]
-        self._functions = functions
+        self._functions = {**functions, **(api.functions if api else {})}
         self._receiver = receiver
         self._machine = state_machine
         self._table = table
@@ -76,6 +84,10 @@ class Monitoring(Construct):
             self._add_redrive_alarms(redrives.function)
         self._add_function_alarms()
         self._add_table_alarms()
+        if api is not None:
+            self._add_api_alarms(api)
+        if outcomes is not None:
+            self._add_outcome_alarms(outcomes)
         self._add_dashboard()
 
     def _allow_alarms_to_publish(self) -> None:
@@ -99,11 +111,18 @@ class Monitoring(Construct):
         )
 
     def _alarm(
-        self, name: str, metric: cloudwatch.IMetric, description: str, *, above: float = 0, periods: int = 1
+        self,
+        name: str,
+        metric: cloudwatch.IMetric,
+        description: str,
+        *,
+        above: float = 0,
+        periods: int = 1,
+        scope: Construct | None = None,
     ) -> None:
         """Add the alarm ``<stack>-<name>``: it fires in the last period, or in ``periods`` of the last three."""
         alarm = cloudwatch.Alarm(
-            self,
+            scope or self,
             name,
             alarm_name=f"{self._stack}-{name}",
             alarm_description=description,
@@ -215,6 +234,38 @@ class Monitoring(Construct):
             _filled(self._table_metric("SystemErrors", Operation="UpdateItem")),
             "DynamoDB fails; the sagas retry",
             periods=2,
+        )
+
+    def _add_api_alarms(self, api: SagaApi) -> None:
+        self._alarm(
+            "ApiErrors",
+            api.api.metric_server_error(period=PERIOD, statistic="Sum"),
+            "The HTTP API responds 5xx; its clients repeat their requests",
+            periods=2,
+        )
+        for name, function in api.functions.items():
+            self._alarm(
+                f"Errors-{name}",
+                function.metric_errors(period=PERIOD, statistic="Sum"),
+                f"{name} fails; its clients get 5xx",
+                periods=2,
+            )
+
+    def _add_outcome_alarms(self, outcomes: OutcomeEvents) -> None:
+        # Under `outcomes`: CloudFormation would make an alarm with another logical id before it deletes the one that
+        # has its name.
+        self._alarm(
+            "UndeliveredOutcomes",
+            _visible(outcomes.undelivered, Duration.minutes(1)),
+            "Outcomes were not published: docs/api.md says where they are",
+            scope=outcomes,
+        )
+        self._alarm(
+            "LateOutcomes",
+            outcomes.publisher.metric("IteratorAge", statistic="Maximum", period=PERIOD),
+            "publish_outcome fails or falls behind; its events are late, not lost",
+            above=LATE_AFTER.to_milliseconds(),
+            scope=outcomes,
         )
 
     def _count(self, name: str, label: str | None = None, **dimensions: str) -> cloudwatch.Metric:

@@ -9,26 +9,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from aws_cdk import CfnOutput, Duration, Stack
-from aws_cdk import aws_cloudwatch as cloudwatch
-from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_sns as sns
 from constructs import Construct
 
-from saga_stack.construct.encryption import allow_key_for_table
+from saga_stack.construct.encryption import allow_key_for_reading
 from saga_stack.construct.functions import LoggedFunction, role_of
 from saga_stack.construct.nag import acknowledge
 from saga_stack.construct.stages import Stage
+from saga_stack.construct.steps import InvalidSagaError
 from saga_stack.construct.stuck_sagas import StuckSagas, saga_queue
 
 # After this time a batch that cannot be published is given up; until then it delays the later events of its shard.
 GIVE_UP_AFTER = Duration.hours(6)
-LATE_AFTER = Duration.minutes(5)
+# Lambda's default quota for a mapping (Lambda Developer Guide, "Control which events Lambda sends to your function").
+MAX_FILTERS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +53,8 @@ class EventSettings:
     """The events that a saga publishes.
 
     Args:
-        outcomes: the statuses that end a saga.
+        outcomes: the statuses that end a saga. Lambda allows five filters, of which a rollback takes one and any other
+            outcome two.
         stuck_event: the name of the event that reports a stuck saga.
     """
 
@@ -65,14 +65,14 @@ class EventSettings:
 class OutcomeEvents(Construct):
     """The event bus ``<stack>-outcomes``, and the function that publishes to it. Its output is EventBusName.
 
-    ``undelivered`` receives where the stream has the records that could not be published, never the records.
+    ``undelivered`` receives where the stream has the records that could not be published, never the records. Raises
+    InvalidSagaError if the outcomes need more filters than Lambda allows.
 
     Args:
         settings: the events.
         partition_key: the field that identifies an input.
         table: the table, with a stream.
         stuck: the reporter of stuck sagas.
-        topic: where the alarms publish to.
         code: the asset.
         stage: how long the log is kept.
         key: the key of the log and of the table; None for keys that AWS manages.
@@ -87,13 +87,11 @@ class OutcomeEvents(Construct):
         partition_key: str,
         table: dynamodb.ITable,
         stuck: StuckSagas,
-        topic: sns.ITopic,
         code: lambda_.Code,
         stage: Stage,
         key: kms.IKey | None,
     ) -> None:
         super().__init__(scope, id_)
-        self._topic = topic
         self.bus = events.EventBus(self, "Bus", event_bus_name=f"{Stack.of(self).stack_name}-outcomes")
         self.undelivered = saga_queue(self, "Undelivered")
         acknowledge(
@@ -121,7 +119,6 @@ class OutcomeEvents(Construct):
         for name, value in {**variables, "STUCK_EVENT": settings.stuck_event}.items():
             stuck.reporter.add_environment(name, value)
         self._allow_publishing(stuck.reporter)
-        self._add_alarms()
         CfnOutput(self, "EventBusName", value=self.bus.event_bus_name).override_logical_id("EventBusName")
 
     def _allow_publishing(self, function: lambda_.IFunction) -> None:
@@ -133,6 +130,12 @@ class OutcomeEvents(Construct):
         """Call the publisher for every row that reaches one of the statuses."""
         stream = table.table_stream_arn
         assert stream is not None  # noqa: S101 (SagaStack makes the table with a stream)
+        patterns = [pattern for outcome in outcomes for pattern in _patterns(outcome)]
+        if len(patterns) > MAX_FILTERS:
+            raise InvalidSagaError(
+                f"the outcomes {', '.join(outcome.event for outcome in outcomes)} need {len(patterns)} filters: Lambda "
+                f"allows {MAX_FILTERS}, of which a rollback takes one and any other outcome two; publish fewer"
+            )
         role = role_of(self.publisher)
         for permitted, resource in {
             ("dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"): stream,
@@ -141,7 +144,7 @@ class OutcomeEvents(Construct):
             ("sqs:SendMessage",): self.undelivered.queue_arn,
         }.items():
             role.add_to_principal_policy(iam.PolicyStatement(actions=list(permitted), resources=[resource]))
-        allow_key_for_table(role, key)
+        allow_key_for_reading(role, key)
         lambda_.CfnEventSourceMapping(
             self,
             "Stream",
@@ -157,42 +160,10 @@ class OutcomeEvents(Construct):
             ),
             filter_criteria=lambda_.CfnEventSourceMapping.FilterCriteriaProperty(
                 filters=[
-                    lambda_.CfnEventSourceMapping.FilterProperty(pattern=json.dumps(pattern))
-                    for outcome in outcomes
-                    for pattern in _patterns(outcome)
+                    lambda_.CfnEventSourceMapping.FilterProperty(pattern=json.dumps(pattern)) for pattern in patterns
                 ]
             ),
         ).node.add_dependency(role)
-
-    def _add_alarms(self) -> None:
-        self._alarm(
-            "UndeliveredOutcomes",
-            self.undelivered.metric_approximate_number_of_messages_visible(
-                period=Duration.minutes(1), statistic="Maximum"
-            ),
-            "Outcomes were not published: docs/api.md says where they are",
-        )
-        self._alarm(
-            "LateOutcomes",
-            self.publisher.metric("IteratorAge", statistic="Maximum", period=Duration.minutes(5)),
-            "publish_outcome fails or falls behind; its events are late, not lost",
-            above=LATE_AFTER.to_milliseconds(),
-        )
-
-    def _alarm(self, name: str, metric: cloudwatch.IMetric, description: str, *, above: float = 0) -> None:
-        alarm = cloudwatch.Alarm(
-            self,
-            name,
-            alarm_name=f"{Stack.of(self).stack_name}-{name}",
-            alarm_description=description,
-            metric=metric,
-            threshold=above,
-            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
-            evaluation_periods=1,
-            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
-        )
-        alarm.add_alarm_action(actions.SnsAction(self._topic))
-        alarm.add_ok_action(actions.SnsAction(self._topic))
 
 
 class ExampleSubscriber(Construct):

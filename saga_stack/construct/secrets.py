@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from aws_cdk import CfnOutput, Stack
+from aws_cdk import CfnOutput, RemovalPolicy, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
@@ -24,10 +24,18 @@ class FunctionSecret(Construct):
         variable: the environment variable that receives its ARN, such as ``PROVIDER_KEY``.
         readers: the functions.
         key: the key that encrypts it; None for the one that AWS manages.
+        removal_policy: what happens to it when the stack is deleted.
     """
 
     def __init__(
-        self, scope: Construct, id_: str, *, variable: str, readers: Sequence[lambda_.Function], key: kms.IKey | None
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        variable: str,
+        readers: Sequence[lambda_.Function],
+        key: kms.IKey | None,
+        removal_policy: RemovalPolicy,
     ) -> None:
         super().__init__(scope, id_)
         secret = secretsmanager.Secret(
@@ -35,6 +43,7 @@ class FunctionSecret(Construct):
             "Secret",
             description=f"{variable} of {Stack.of(self).stack_name}",
             encryption_key=key,
+            removal_policy=removal_policy,
             generate_secret_string=secretsmanager.SecretStringGenerator(exclude_punctuation=True, password_length=64),
         )
         acknowledge(

@@ -1,4 +1,4 @@
-"""The stack of a saga, read top down: table, functions, state machine, stuck sagas, monitoring."""
+"""The stack of a saga, read top down: table, functions, state machine, stuck sagas, API, events, monitoring."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +19,7 @@ from saga_stack.construct.definition import SagaDefinition
 from saga_stack.construct.encryption import EncryptionKey
 from saga_stack.construct.functions import SagaFunctions, allow_to_end_tasks, allow_to_read
 from saga_stack.construct.monitoring import Monitoring
+from saga_stack.construct.names import require_names
 from saga_stack.construct.outcome_events import EventSettings, ExampleSubscriber, OutcomeEvents
 from saga_stack.construct.saga import Saga
 from saga_stack.construct.secrets import FunctionSecret
@@ -36,8 +37,9 @@ from saga_stack.construct.steps import (
 from saga_stack.construct.stuck_sagas import StuckSagas
 from saga_stack.construct.table import SagaTable
 
-# The function that receives answers makes up to four requests, each of which ends within 7 s (CLIENT_CONFIG).
-RECEIVER_TIMEOUT = Duration.seconds(40)
+# The function that receives answers makes up to six requests: it reads its secret, reads the row, writes it, reads it
+# again, and ends the task by the newest token and the one before. Each ends within 7 s (CLIENT_CONFIG).
+RECEIVER_TIMEOUT = Duration.seconds(60)
 
 
 class Completion(Protocol):
@@ -110,6 +112,13 @@ class SagaStack(Stack):
         all_names = [name for step in single_steps(steps) for name in functions_of(step)]
         if receiver:
             all_names.append(receiver)
+        require_names(
+            self.stack_name,
+            state_machine=state_machine,
+            functions=all_names,
+            secrets=secrets,
+            others=(api.start, api.outcome, api.cancel) if api else (),
+        )
         self.handlers: Mapping[str, str] = {name: handler.format(name) for name in all_names}
         code = packaging.code(self.source)
 
@@ -139,7 +148,14 @@ class SagaStack(Stack):
         self.functions: Mapping[str, lambda_.Function] = functions.by_name
         for variable, names in secrets.items():
             readers = [self._reader(name, variable) for name in names]
-            FunctionSecret(self, state_name(variable), variable=variable, readers=readers, key=key)
+            FunctionSecret(
+                self,
+                state_name(variable),
+                variable=variable,
+                readers=readers,
+                key=key,
+                removal_policy=stage.removal_policy,
+            )
         timeout = sfn.Timeout.duration(Duration.seconds(stage.task_timeout))
         definition = SagaDefinition(
             self,
@@ -185,20 +201,9 @@ class SagaStack(Stack):
                 code=code,
                 stage=stage,
             )
-        monitoring = Monitoring(
-            self,
-            "Monitoring",
-            stage=stage,
-            steps=steps,
-            functions=functions.by_name,
-            receiver=receiver,
-            state_machine=machine,
-            table=table,
-            stuck=stuck,
-            redrives=redrives,
-        )
+        saga_api = outcomes = None
         if api:
-            SagaApi(
+            saga_api = SagaApi(
                 self,
                 "Api",
                 settings=api,
@@ -220,12 +225,25 @@ class SagaStack(Stack):
                 partition_key=partition_key,
                 table=table,
                 stuck=stuck,
-                topic=monitoring.topic,
                 code=code,
                 stage=stage,
                 key=key,
             )
             ExampleSubscriber(self, "ExampleSubscriber", bus=outcomes.bus)
+        Monitoring(
+            self,
+            "Monitoring",
+            stage=stage,
+            steps=steps,
+            functions=functions.by_name,
+            receiver=receiver,
+            state_machine=machine,
+            table=table,
+            stuck=stuck,
+            redrives=redrives,
+            api=saga_api,
+            outcomes=outcomes,
+        )
 
         CfnOutput(self, "StateMachineArn", value=machine.state_machine_arn)
         CfnOutput(self, "TableName", value=table.table_name)

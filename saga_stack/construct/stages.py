@@ -18,7 +18,7 @@ class Stage:
     """What differs from stage to stage. Raises ValueError if the timeouts do not fit.
 
     Args:
-        removal_policy: what happens to table, logs and key when the stack is deleted.
+        removal_policy: what happens to tables, logs, secrets and key when the stack is deleted.
         log_retention: how long logs are kept.
         protected: whether the table and the stack are protected against deletion.
         customer_managed_key: whether the table and the logs are encrypted with a key of this account.
@@ -32,7 +32,7 @@ class Stage:
         action_retry: how an action is retried. Default: 4 retries within 15 seconds.
         automatic_redrives: how often a saga that failed is redriven without an operator. Default: 0, never.
         first_redrive_after: the pause before the first automatic redrive, in seconds; three times as long before each
-            further one. Default: 900, so that five redrives take a day and a half.
+            further one. Default: 900, so that five redrives take about 30 hours.
         compensation_retry: how a compensation and a retriable step are retried. Default: 35 retries within 30 minutes.
     """
 

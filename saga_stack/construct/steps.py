@@ -4,7 +4,7 @@ Compensatable steps come first, then at most one pivot, then retriable steps (C.
 2018, chapter 4; H. Garcia-Molina and K. Salem, Sagas, SIGMOD 1987).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TypeAlias
@@ -239,8 +239,13 @@ def committed_state(pivot: Pivot) -> str:
     return state_name(f"{pivot.action}_committed")
 
 
-def require_saga(steps: Sequence[StepOrGroup]) -> None:
-    """Raise InvalidSagaError unless the steps are compensatable ones, then at most one pivot, then retriable ones."""
+def require_saga(steps: Sequence[StepOrGroup], *, ends: Sequence[str] = ()) -> None:
+    """Raise InvalidSagaError unless the steps are compensatable ones, then at most one pivot, then retriable ones.
+
+    Args:
+        steps: the steps in order.
+        ends: the names of the states that the saga ends with. Default: not known.
+    """
     if not steps:
         raise InvalidSagaError("a saga needs at least one step")
     point_of_no_return: Pivot | Retriable | None = None
@@ -257,7 +262,7 @@ def require_saga(steps: Sequence[StepOrGroup]) -> None:
                 )
             if not isinstance(step, Step):
                 point_of_no_return = point_of_no_return or step
-    _require_different_names(steps)
+    _require_different_names((*ends, *_state_names(steps)))
 
 
 def _require_complete(step: SingleStep) -> None:
@@ -292,9 +297,9 @@ def _require_group(group: Parallel) -> None:
             )
 
 
-def _require_different_names(steps: Sequence[StepOrGroup]) -> None:
+def _require_different_names(states: Iterable[str]) -> None:
     seen: set[str] = set()
-    for name in _state_names(steps):
+    for name in states:
         if name in seen:
             raise InvalidSagaError(
                 f"two states are named {name}: give every function and every group a name of its own, "

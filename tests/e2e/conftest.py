@@ -1,7 +1,6 @@
 """One local cloud for all tests of a process, with two stacks: the project's, and one whose functions have faults."""
 
 import json
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -51,7 +50,7 @@ class Faults:
 
 @pytest.fixture(scope="session")
 def faulty_stack(cloud: LocalCloud) -> Faults:
-    deployment = deploy(cloud, stage="faults", app=f"{sys.executable} -m tests.e2e.app")
+    deployment = deploy(cloud, stage="faults", app="tests.e2e.app")
     return with_faults(deployment, (*FUNCTIONS, REPORTER))
 
 

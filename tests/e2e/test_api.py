@@ -3,7 +3,6 @@
 import contextlib
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +31,7 @@ JSON = {"Content-Type": "application/json"}
 @pytest.fixture(scope="module")
 def stack(cloud: LocalCloud) -> Deployment:
     """Deploy the order saga with its API and its events."""
-    return deploy(cloud, stage="api", app=f"{sys.executable} -m tests.e2e.api_app")
+    return deploy(cloud, stage="api", app="tests.e2e.api_app")
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +40,8 @@ def faults_of_api(stack: Deployment) -> Faults:
 
 
 @pytest.fixture(scope="module")
-def edges(cloud: LocalCloud, stack: Deployment) -> Edges:
-    return edges_of(cloud, stack.stack.name)
+def edges(stack: Deployment) -> Edges:
+    return edges_of(stack)
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from lambdas.saga_runtime.own_table import CLIENT_CONFIG
 from saga_stack.order_saga import STEPS
 
 Template = dict[str, Any]
@@ -47,6 +48,16 @@ def stuck_table(template: Template) -> tuple[str, dict[str, Any]]:
     """Return the logical id and the properties of the table of stuck sagas."""
     (found,) = (item for item in of_type(template, "AWS::DynamoDB::Table").items() if len(item[1]["KeySchema"]) == 1)
     return found
+
+
+def longest_request() -> int:
+    """Return how long a request of a function to AWS may take, in seconds."""
+    config: Any = CLIENT_CONFIG  # its options are attributes that its stubs do not know
+    attempts = config.retries["total_max_attempts"]
+    # botocore's standard mode waits at most 1 s before the second attempt, 2 s before the third, and so on.
+    waits = sum(2**n for n in range(attempts - 1))
+    longest: int = attempts * (config.connect_timeout + config.read_timeout) + waits
+    return longest
 
 
 def as_list(value: Any) -> list[Any]:

@@ -1,18 +1,23 @@
 """The HTTP API and the event bus: what they add to the stack, and what their functions may do."""
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aws_cdk import App
 from aws_cdk.assertions import Template as SynthesizedTemplate
 
+from saga_stack.construct.outcome_events import EventSettings, Outcome
+from saga_stack.construct.stack import SagaStack
 from saga_stack.construct.stages import STAGES
-from saga_stack.construct.steps import InvalidSagaError
+from saga_stack.construct.steps import InvalidSagaError, Step
 from saga_stack.order_saga import OrderSagaStack
 from tests.fixtures import synthesized
 from tests.infrastructure.templates import Template, functions, of_type, only, plain, resources, saga_table
 from tests.infrastructure.test_least_privilege import (
+    READ_KEY,
     TRACE,
     USE_KEY,
     WRITE_LOG,
@@ -23,6 +28,7 @@ from tests.infrastructure.test_least_privilege import (
     with_key,
 )
 
+API_FUNCTIONS = ("start_order", "get_order", "cancel_order")
 JWT = {"jwt_issuer": "https://issuer.example.com", "jwt_audience": "orders"}
 
 
@@ -49,11 +55,11 @@ def stage_of(api: Template) -> str:
 
 def test_the_api_adds_to_the_stack_and_changes_only_what_it_must(api: Template) -> None:
     without = synthesized(stage_of(api))
-    # The reporter publishes to the bus, the table has a stream, the key encrypts one more log.
+    # The reporter publishes to the bus, the table has a stream, the dashboard more alarms, the key one more log.
     changed = {
         resource["Type"] for name, resource in without["Resources"].items() if resource != api["Resources"].get(name)
     }
-    expected = {"AWS::DynamoDB::Table", "AWS::Lambda::Function", "AWS::IAM::Policy"}
+    expected = {"AWS::DynamoDB::Table", "AWS::Lambda::Function", "AWS::IAM::Policy", "AWS::CloudWatch::Dashboard"}
     assert changed == (expected | {"AWS::KMS::Key"} if stage_of(api) == "prod" else expected)
     assert {name: output for name, output in api["Outputs"].items() if name in without["Outputs"]} == without["Outputs"]
     assert set(api["Outputs"]) - set(without["Outputs"]) == {"ApiUrl", "EventBusName", "OutcomeQueueUrl"}
@@ -103,7 +109,7 @@ def test_the_key_encrypts_the_log_of_the_api() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["start_order", "get_order", "cancel_order"])
+@pytest.mark.parametrize("name", API_FUNCTIONS)
 def test_a_function_of_the_api_may_read_one_may_start_and_one_may_write_rows(api: Template, name: str) -> None:
     function = functions(api)[name]
     executions = (
@@ -118,7 +124,8 @@ def test_a_function_of_the_api_may_read_one_may_start_and_one_may_write_rows(api
     }
     if name == "start_order":
         expected[one(api, "AWS::StepFunctions::StateMachine")] = {"states:StartExecution"}
-    assert permissions(api, role_of(function)) == with_key(api, expected, USE_KEY)
+    used = USE_KEY if name == "cancel_order" else READ_KEY
+    assert permissions(api, role_of(function)) == with_key(api, expected, used)
 
 
 def test_the_publisher_may_read_the_stream_and_put_events_on_the_bus(api: Template) -> None:
@@ -133,7 +140,7 @@ def test_the_publisher_may_read_the_stream_and_put_events_on_the_bus(api: Templa
         log_of(function): WRITE_LOG,
         "*": TRACE | {"dynamodb:ListStreams"},
     }
-    assert permissions(api, role_of(function)) == with_key(api, expected, USE_KEY)
+    assert permissions(api, role_of(function)) == with_key(api, expected, READ_KEY)
     # Of the table only its stream: `plain` does not say which of its ARNs is meant.
     reading = [one for one in statements(api)[role_of(function)] if "dynamodb:GetRecords" in one["Action"]]
     assert [statement["Resource"]["Fn::GetAtt"][1] for statement in reading] == ["StreamArn"]
@@ -194,17 +201,92 @@ def test_only_a_change_to_a_final_status_of_the_order_reaches_the_publisher(
 ) -> None:
     mapping = only(api, "AWS::Lambda::EventSourceMapping")
     filters = [json.loads(one["Pattern"]) for one in mapping["FilterCriteria"]["Filters"]]
-    assert len(filters) <= 5  # the quota of Lambda
     assert is_selected(filters, change) == is_outcome
 
 
-def test_what_cannot_be_published_or_is_late_raises_an_alarm(api: Template) -> None:
-    alarms = of_type(api, "AWS::CloudWatch::Alarm")
-    names = {alarm["AlarmName"].split("-")[2]: alarm for alarm in alarms.values()}
+def with_outcomes(*outcomes: Outcome) -> Template:
+    """Return the template of a saga that publishes these outcomes."""
+    app = App(context={"aws:cdk:bundling-stacks": []})
+    stack = SagaStack(
+        app,
+        "RoomSaga-dev",
+        stage=STAGES["dev"],
+        description="Reserves a room",
+        steps=(Step(action="book_room", compensation="free_room"),),
+        state_machine="Booking",
+        partition_key="room_id",
+        failed="RoomFailed",
+        events=EventSettings(outcomes=outcomes, stuck_event="RoomStuck"),
+    )
+    return dict(SynthesizedTemplate.from_stack(stack).to_json())
+
+
+FREED = Outcome(entity="ROOM", status="FREED", event="RoomFreed", is_rollback=True)
+BOOKED, PAID, LEFT = (
+    Outcome(entity="ROOM", status=status, event=f"Room{status.title()}") for status in ("BOOKED", "PAID", "LEFT")
+)
+
+
+def test_outcomes_that_need_more_filters_than_lambda_allows_are_rejected() -> None:
+    mapping = only(with_outcomes(FREED, BOOKED, PAID), "AWS::Lambda::EventSourceMapping")
+    assert len(mapping["FilterCriteria"]["Filters"]) == 5
+    message = "^the outcomes RoomBooked, RoomPaid, RoomLeft need 6 filters: Lambda allows 5, "
+    with pytest.raises(InvalidSagaError, match=message):
+        with_outcomes(BOOKED, PAID, LEFT)
+
+
+def alarms(template: Template) -> dict[str, dict[str, Any]]:
+    """Return the alarms by name, without the name of the stack."""
+    found = of_type(template, "AWS::CloudWatch::Alarm").values()
+    return {alarm["AlarmName"].split("-", 2)[2]: alarm for alarm in found}
+
+
+def function_ids(template: Template) -> dict[str, str]:
+    """Return the logical ids of the functions by name, without the name of the stack."""
+    found = of_type(template, "AWS::Lambda::Function").items()
+    return {function["FunctionName"].split("-")[-1]: logical_id for logical_id, function in found}
+
+
+def added_alarms(api: Template) -> dict[str, dict[str, Any]]:
+    """Return the alarms that the API and the events add."""
+    without = alarms(synthesized(stage_of(api)))
+    return {name: alarm for name, alarm in alarms(api).items() if name not in without}
+
+
+def test_alarms_watch_the_api_its_functions_and_the_events(api: Template) -> None:
     topic = one(api, "AWS::SNS::Topic")
-    for name in ("UndeliveredOutcomes", "LateOutcomes"):
-        assert [plain(action) for action in names[name]["AlarmActions"]] == [topic]
-        assert [plain(action) for action in names[name]["OKActions"]] == [topic]
+    watched = {}
+    for name, alarm in added_alarms(api).items():
+        assert [plain(action) for action in alarm["AlarmActions"]] == [topic]
+        assert [plain(action) for action in alarm["OKActions"]] == [topic]
+        (dimension,) = alarm["Dimensions"]
+        watched[name] = (alarm["Namespace"], alarm["MetricName"], plain(dimension["Value"]))
+    ids = function_ids(api)
+    (mapping,) = of_type(api, "AWS::Lambda::EventSourceMapping").values()
+    undelivered = plain(mapping["DestinationConfig"]["OnFailure"]["Destination"])
+    assert watched == {
+        "ApiErrors": ("AWS/ApiGateway", "5xx", one(api, "AWS::ApiGatewayV2::Api")),
+        **{
+            f"{metric}-{name}": ("AWS/Lambda", metric, f"<{ids[name]}>")
+            for name in API_FUNCTIONS
+            for metric in ("Errors", "Throttles")
+        },
+        "UndeliveredOutcomes": ("AWS/SQS", "ApproximateNumberOfMessagesVisible", undelivered),
+        "LateOutcomes": ("AWS/Lambda", "IteratorAge", f"<{ids['publish_outcome']}>"),
+    }
+
+
+def test_the_dashboard_shows_the_alarms_and_the_functions_of_the_api(api: Template) -> None:
+    body = json.dumps(only(api, "AWS::CloudWatch::Dashboard")["DashboardBody"])
+    shown = [*resources(api, "AWS::CloudWatch::Alarm"), *(function_ids(api)[name] for name in API_FUNCTIONS)]
+    assert [logical_id for logical_id in shown if logical_id not in body] == []
+
+
+def test_the_page_of_the_api_explains_each_of_its_alarms(api: Template) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+    section = page.split("\n## Alarms\n")[1]
+    heads = [line.partition(":")[0] for line in section.splitlines() if line.startswith("- ")]
+    assert {name for head in heads for name in re.findall("`([^`]+)`", head)} == set(added_alarms(api))
 
 
 def test_the_reporter_publishes_to_the_bus(api: Template) -> None:

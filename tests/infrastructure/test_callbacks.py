@@ -28,7 +28,7 @@ from saga_stack.construct.steps import (
     longest_wait,
 )
 from tests.fixtures import definition_in, synthesized
-from tests.infrastructure.templates import as_list, functions, of_type, plain
+from tests.infrastructure.templates import as_list, functions, longest_request, of_type, plain
 from tests.saga.waiting_saga import MoveSagaStack
 
 HOUR = timedelta(hours=1)
@@ -172,6 +172,11 @@ def test_the_alarm_for_slow_sagas_leaves_time_for_the_answers() -> None:
         if one["AlarmName"].endswith("SlowExecutions")
     )
     assert alarm["Threshold"] == (STAGES["dev"].slow_after + 5 * 86_400) * 1000
+
+
+def test_the_receiver_outlasts_all_requests_of_an_answer(parcel: dict[str, Any]) -> None:
+    # Its secret; the row read, written and read again; the task ended by two tokens.
+    assert 6 * longest_request() < functions(parcel)["receive_answer"]["Timeout"]
 
 
 def test_an_alarm_watches_the_receiver(parcel: dict[str, Any]) -> None:

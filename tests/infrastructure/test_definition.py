@@ -7,11 +7,10 @@ import pytest
 from lambdas import order_steps
 from lambdas.saga_runtime.errors import BUSINESS_ERRORS
 from lambdas.saga_runtime.names import state_name
-from lambdas.saga_runtime.own_table import CLIENT_CONFIG
 from saga_stack.construct.stages import STAGES
 from saga_stack.order_saga import STEPS
 from tests.fixtures import definition_in, synthesized
-from tests.infrastructure.templates import FUNCTIONS, functions
+from tests.infrastructure.templates import FUNCTIONS, functions, longest_request
 from tests.shape import shape_of
 
 ACTIONS = tuple(state_name(step.action) for step in STEPS)
@@ -72,14 +71,9 @@ def test_a_state_that_must_succeed_is_retried_for_minutes_and_an_action_is_not(d
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_call_ends_before_its_function_and_the_function_before_its_task(stage: str) -> None:
     template = synthesized(stage)
-    client: Any = CLIENT_CONFIG  # its options are attributes that its stubs do not know
-    attempts = client.retries["total_max_attempts"]
-    # botocore's standard mode waits at most 1 s before the second attempt, 2 s before the third, and so on.
-    waits = sum(2**n for n in range(attempts - 1))
-    call = attempts * (client.connect_timeout + client.read_timeout) + waits
     called = [function for name, function in functions(template).items() if name in FUNCTIONS]
     tasks = [state for state in definition_in(template)["States"].values() if state["Type"] == "Task"]
-    assert call < min(function["Timeout"] for function in called)
+    assert longest_request() < min(function["Timeout"] for function in called)
     assert max(function["Timeout"] for function in called) < min(task["TimeoutSeconds"] for task in tasks)
 
 

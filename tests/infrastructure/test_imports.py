@@ -11,7 +11,7 @@ PROJECT = Path(__file__).parents[2]
 PACKAGES = ("app", "benchmarks", "examples", "lambdas", "local", "ops", "saga_stack", "tests")
 EXAMPLES = sorted(path.parent.name for path in (PROJECT / "examples").glob("*/app.py"))
 # What the demo of an example may use.
-DEMOS = ("local.demo", "local.deployment", "local.sagas")
+DEMOS = ("local.api", "local.demo", "local.deployment", "local.sagas")
 CONSTRUCT, RUNTIME = "saga_stack.construct", "lambdas.saga_runtime"
 
 
@@ -39,6 +39,7 @@ def project_imports(path: Path) -> Iterator[str]:
         ("lambdas/saga_runtime", (RUNTIME,)),
         ("lambdas", ("lambdas",)),
         ("saga_stack", ("saga_stack", "lambdas")),
+        ("ops", ("ops", RUNTIME)),
         *((f"examples/{name}", (CONSTRUCT, RUNTIME, f"examples.{name}", *DEMOS)) for name in EXAMPLES),
     ],
 )

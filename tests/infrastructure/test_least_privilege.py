@@ -48,6 +48,7 @@ USE_KEY = {
     "kms:ReEncryptFrom",
     "kms:ReEncryptTo",
 }
+READ_KEY = {"kms:Decrypt", "kms:DescribeKey"}
 each_stage = pytest.mark.parametrize("stage", STAGES)
 
 

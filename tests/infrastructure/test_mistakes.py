@@ -148,6 +148,37 @@ def message_of_synthesis(
             "sale/saga.py: secrets has STRIPE_KEY for capture_card, which is not a function: name one of the steps",
         ),
         (
+            *(SAGA, "STRIPE_KEY", "TABLE"),
+            "sale/saga.py: the secret TABLE would have the id Table, like another part of the stack: ",
+        ),
+        (
+            *(SAGA, "STRIPE_KEY", "STATE_MACHINE"),
+            "sale/saga.py: the secret STATE_MACHINE would have the id StateMachineArn, like another part of ",
+        ),
+        (
+            *(SAGA, "STRIPE_KEY", "SALE"),
+            "sale/saga.py: the state machine would have the id Sale, like another part of the stack: ",
+        ),
+        (
+            *(SAGA, '"void_ticket"', '"report_stuck_saga"'),
+            "sale/saga.py: report_stuck_saga is also a function that the library adds: choose another name",
+        ),
+        *(
+            (
+                *(SAGA, '"void_ticket"', f'"{function}"'),
+                f"sale/saga.py: two states are named {state}: give every function and every group a name of its own",
+            )
+            for function, state in (("completed", "Completed"), ("sale_failed", "SaleFailed"))
+        ),
+        (
+            *(SAGA, '"void_ticket"', f'"void_{"x" * 52}"'),
+            f"sale/saga.py: the function SaleSaga-dev-void_{'x' * 52} has 70 characters: AWS allows 64, so choose a ",
+        ),
+        (
+            *(SAGA, "file=__file__,", f'file=__file__, name="{"X" * 80}",'),
+            "characters: AWS allows 64, so choose a shorter name",
+        ),
+        (
             *("sale/scenarios/5-failed-ticket.json", "}", ""),
             "sale/scenarios/5-failed-ticket.json: this is not JSON: Expecting ",
         ),

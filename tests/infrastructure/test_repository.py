@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -134,6 +135,13 @@ def test_make_rejects_an_example_that_does_not_exist(target: str) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "invalid EXAMPLE 'nosuch': use one of " in done.stderr
+
+
+def test_make_quotes_the_folder_of_a_saga() -> None:
+    command = ["make", "--dry-run", "--old-file=install", "chaos", "SAGA_PATH=my sagas/sale"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    (called,) = (line for line in done.stdout.splitlines() if "tests.chaos" in line)
+    assert shlex.split(called)[-2:] == ["--path", "my sagas/sale"]
 
 
 def test_the_documents_of_installed_packages_are_not_the_projects(

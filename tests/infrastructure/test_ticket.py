@@ -8,11 +8,10 @@ from aws_cdk.assertions import Template
 
 from examples.ticket_sale.lambdas.stripe_client import DEADLINE_SECONDS
 from examples.ticket_sale.saga import STEPS
-from lambdas.saga_runtime.own_table import CLIENT_CONFIG
 from saga_stack.construct.stages import STAGES
 from saga_stack.construct.steps import functions_of
 from tests.fixtures import definition_in
-from tests.infrastructure.templates import as_list, of_type
+from tests.infrastructure.templates import as_list, longest_request, of_type, resources
 from tests.infrastructure.templates import functions as by_name
 from tests.sagas import SAGAS
 
@@ -40,10 +39,7 @@ def test_the_functions_know_the_provider_of_the_context() -> None:
 
 
 def test_the_writes_the_key_and_the_call_end_before_the_function_and_the_function_before_its_task() -> None:
-    config: Any = CLIENT_CONFIG  # its options are attributes that its stubs do not know
-    attempts = config.retries["total_max_attempts"]
-    # botocore waits up to a second between two attempts.
-    request = attempts * (config.connect_timeout + config.read_timeout) + attempts - 1
+    request = longest_request()
     template = dict(SAGAS["ticket_sale"].template())
     states = definition_in(template)["States"]
     for name, state in zip(CALLING, ("AuthorizeCard", "CancelAuthorization", "CapturePayment"), strict=True):
@@ -82,6 +78,14 @@ def test_the_key_of_the_stage_encrypts_the_api_key_and_only_its_readers_decrypt_
         if "secretsmanager" in str(statement.get("Condition"))
     }
     assert readers == set(CALLING)
+
+
+def test_prod_retains_the_api_key_and_dev_leaves_nothing_behind() -> None:
+    policies = []
+    for stage in ("dev", "prod"):
+        (secret,) = resources(dict(SAGAS["ticket_sale"].template(stage)), "AWS::SecretsManager::Secret").values()
+        policies.append((secret["DeletionPolicy"], secret["UpdateReplacePolicy"]))
+    assert policies == [("Delete", "Delete"), ("RetainExceptOnCreate", "Retain")]
 
 
 def test_a_function_that_calls_no_provider_has_no_further_permission() -> None:

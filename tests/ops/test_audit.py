@@ -2,14 +2,19 @@
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from lambdas.saga_runtime.clock import moment
+from ops import audit as ops_audit
 from ops.__main__ import main
+from ops.saga_steps import DeployedStep, read_steps
 from tests.fixtures import store_item, stored_item
 from tests.ops.conftest import CARD, World
+from tests.saga.interpreter import Execution
 from tests.sagas import each_saga
 
 TRIP_STEPS = "examples.trip_booking.lambdas.trip_steps"
@@ -70,6 +75,26 @@ def test_a_stuck_saga_with_live_rows_is_found(world: World, audit: Audit) -> Non
     assert finding["remedy"].endswith(f"python -m ops resume {stuck.arn.rsplit(':', 1)[-1]}")
 
 
+def test_a_saga_that_is_too_old_to_resume_is_to_be_settled(world: World, audit: Audit) -> None:
+    stuck = world.run_into_a_stop("1")
+    world.describe_with({"stopDate": datetime.now(UTC) - timedelta(days=15)})
+    (finding,) = audit()[1]["findings"]
+    assert (finding["kind"], finding["remedy"]) == ("live", f"python -m ops settle {stuck.arn.rsplit(':', 1)[-1]}")
+
+
+@pytest.mark.parametrize(("days", "kinds"), [(1, ["stuck"]), (15, [])])
+def test_a_complete_saga_is_a_finding_only_while_it_can_be_resumed(
+    world: World, audit: Audit, days: int, kinds: list[str]
+) -> None:
+    """Its last write was made, but its response was lost. Later, nothing is left to settle."""
+    confirmed = world.run("1")
+    listed = {"executionArn": confirmed.arn, "status": "FAILED", "startDate": datetime.now(UTC)}
+    world.answer("ListExecutions", {"executions": [listed]})
+    stopped = datetime.now(UTC) - timedelta(days=days)
+    world.describe_with({"status": "FAILED", "redriveStatus": "REDRIVABLE", "stopDate": stopped})
+    assert [finding["kind"] for finding in audit()[1]["findings"]] == kinds
+
+
 def set_to(name: str, value: Mapping[str, Any]) -> Callable[[Item], object]:
     return lambda item: item.__setitem__(name, value)
 
@@ -111,6 +136,7 @@ def add_late_action(item: Item) -> None:
         ("PAYMENT", add_entry("CHARGED"), "row", "PAYMENT was 2 times CHARGED"),
         ("PAYMENT", add_late_action, "row", "PAYMENT was CHARGED after REFUNDED"),
         ("PAYMENT", add_entry("CHARGED", "arn:other"), "row", "was made CHARGED by arn:other"),
+        ("PAYMENT", set_to("history", {"L": []}), "row", "PAYMENT is CHARGED, its history ends with missing"),
     ],
 )
 def test_damage_to_a_confirmed_order_is_found(
@@ -138,6 +164,54 @@ def test_an_order_whose_rows_were_deleted_is_found(world: World, audit: Audit) -
     (finding,) = document["findings"]
     assert (finding["kind"], finding["saga_id"]) == ("incomplete", confirmed.arn)
     assert finding["problem"] == "it succeeded, but ORDER is missing, PAYMENT is missing, SHIPMENT is missing"
+
+
+def let_run(world: World, execution: Execution, *, since: datetime) -> None:
+    """Let Step Functions answer that an execution runs, as the only one."""
+    world.answer(
+        "ListExecutions",
+        {"executions": [{"executionArn": execution.arn, "status": "RUNNING", "startDate": since}]},
+    )
+    world.describe_with({"status": "RUNNING"})
+
+
+@pytest.mark.parametrize(
+    ("damage", "problem"),
+    [
+        (lambda: remove("PAYMENT"), "PAYMENT is missing"),
+        (lambda: change("PAYMENT", set_to("saga_id", {"S": "arn:other"})), "PAYMENT is another saga's"),
+    ],
+)
+def test_a_saga_that_confirms_an_order_without_all_rows_is_found(
+    world: World, audit: Audit, damage: Callable[[], object], problem: str
+) -> None:
+    confirmed = world.run("1")
+    let_run(world, confirmed, since=datetime.now(UTC))
+    assert audit()[1]["findings"] == []
+    damage()
+    found = [finding for finding in audit()[1]["findings"] if finding["saga_id"] == confirmed.arn]
+    assert [(finding["kind"], finding["problem"]) for finding in found] == [
+        ("incomplete", f"it confirms the order, but {problem}")
+    ]
+
+
+@pytest.mark.parametrize("saga", ["parcel_pickup"], indirect=True)
+@pytest.mark.parametrize(("entity", "kinds"), [("LABEL", []), ("PICKUP", ["incomplete"])])
+def test_only_a_retriable_step_may_write_its_row_after_a_confirmation(
+    world: World, entity: str, kinds: list[str]
+) -> None:
+    let_run(world, world.run("1"), since=datetime.now(UTC))
+    remove(entity)
+
+    def with_confirmation(step: DeployedStep) -> DeployedStep:
+        """Let the goods be confirmed, of a saga that confirms them before it prints the label."""
+        if step.spec is None or step.spec.entity != "GOODS":
+            return step
+        return replace(step, spec=replace(step.spec, live="CLAIMED", confirmed=step.spec.live))
+
+    steps = [with_confirmation(step) for step in read_steps(world.client, world.machine.demo.specs_module.__name__)]
+    result = ops_audit.Audit(world.client, steps, limit=timedelta(days=1)).run(progress=lambda _rows: None)
+    assert [finding.kind for finding in result.findings] == kinds
 
 
 def test_a_live_row_of_a_saga_that_was_rolled_back_is_found(world: World, audit: Audit) -> None:
@@ -198,14 +272,31 @@ def test_a_live_row_of_a_direct_call_is_found(world: World, audit: Audit) -> Non
 def test_a_saga_that_runs_for_longer_than_the_limit_is_found(
     world: World, audit: Audit, limit: str, kinds: list[str]
 ) -> None:
-    stuck = world.run_into_a_stop("1")
-    active = {"status": "RUNNING", "startDate": datetime.now(UTC) - timedelta(minutes=30)}
-    name = stuck.arn.rsplit(":", 1)[-1]
-    listed = {"executionArn": stuck.arn, "stateMachineArn": world.machine.arn, "name": name, **active}
-    world.answer("ListExecutions", {"executions": [listed]})
-    world.describe_with({"status": "RUNNING"})
+    let_run(world, world.run_into_a_stop("1"), since=datetime.now(UTC) - timedelta(minutes=30))
     _, document = audit("--limit", limit)
     assert [finding["kind"] for finding in document["findings"]] == kinds
+
+
+@pytest.mark.parametrize("saga", ["parcel_pickup"], indirect=True)
+@pytest.mark.parametrize(
+    ("hours", "arguments", "kinds"),
+    [(2, (), []), (48.5, (), []), (49.5, (), ["slow"]), (2, ("--limit", "60"), ["slow"])],
+)
+def test_the_time_in_which_an_answer_may_come_is_not_slow(
+    *, world: World, audit: Audit, hours: float, arguments: tuple[str, ...], kinds: list[str]
+) -> None:
+    """A pickup may be confirmed within two days."""
+    started = datetime.now(UTC) - timedelta(hours=hours)
+
+    def look() -> list[str]:
+        def start_earlier(parsed: dict[str, Any], **_: Any) -> None:
+            for one in parsed["executions"]:
+                one["startDate"] = started
+
+        world.stepfunctions.meta.events.register("after-call.stepfunctions.ListExecutions", start_earlier)
+        return [finding["kind"] for finding in audit(*arguments)[1]["findings"]]
+
+    assert world.run_waiting(look)[1] == kinds
 
 
 def test_a_redrive_begins_a_new_time_limit(world: World, audit: Audit) -> None:
@@ -234,13 +325,46 @@ def test_what_was_read_too_early_is_no_finding(world: World, audit: Audit) -> No
     )
 
 
-def test_since_ignores_orders_that_no_saga_has_touched_since(world: World, audit: Audit) -> None:
-    world.run_into_a_stop("1")
-    for entity in ("ORDER", "PAYMENT", "SHIPMENT"):
-        change(entity, set_to("fence", {"S": "2026-01-01T00:00:00.000Z"}))
-    world.run_into_a_stop("2")
-    assert [finding["order_id"] for finding in audit("--since", "2h")[1]["findings"]] == ["2"]
-    assert [finding["order_id"] for finding in audit()[1]["findings"]] == ["1", "2"]
+LONG_AGO, RECENTLY = (datetime.now(UTC) - timedelta(hours=hours) for hours in (48, 1))
+
+
+def move_in_time(world: World, stuck: Execution, *, changed: datetime, ended: datetime) -> None:
+    """Let a saga have started long ago, its rows have changed, and its execution have ended at these times."""
+
+    def move_row(item: Item) -> None:
+        item["fence"] = item["saga_started_at"] = {"S": moment(LONG_AGO)}
+        for entry in item["history"]["L"]:
+            entry["M"]["at"] = {"S": moment(changed)}
+
+    def move_execution(parsed: dict[str, Any], **_: Any) -> None:
+        for one in (parsed, *parsed.get("executions", ())):
+            if one.get("executionArn") == stuck.arn:
+                one |= {"startDate": LONG_AGO, "stopDate": ended}
+
+    for entity in world.machine.rows(stuck.input["order_id"]):
+        change(entity, move_row, stuck.input["order_id"])
+    for operation in ("ListExecutions", "DescribeExecution"):
+        world.stepfunctions.meta.events.register(f"after-call.stepfunctions.{operation}", move_execution)
+
+
+@pytest.mark.parametrize(
+    ("changed", "ended", "found"),
+    [(LONG_AGO, LONG_AGO, []), (RECENTLY, LONG_AGO, ["1"]), (LONG_AGO, RECENTLY, ["1"])],
+)
+def test_since_ignores_orders_without_a_change_or_the_end_of_a_saga_since(
+    *, world: World, audit: Audit, monkeypatch: pytest.MonkeyPatch, changed: datetime, ended: datetime, found: list[str]
+) -> None:
+    move_in_time(world, world.run_into_a_stop("1"), changed=changed, ended=ended)
+    for order_id in ("2", "3"):
+        move_in_time(world, world.run_into_a_stop(order_id), changed=LONG_AGO, ended=LONG_AGO)
+    monkeypatch.setattr(ops_audit, "MAX_PAGE", 1)
+    assert [finding["order_id"] for finding in audit("--since", "36h")[1]["findings"]] == found
+    assert [finding["order_id"] for finding in audit()[1]["findings"]] == ["1", "2", "3"]
+
+
+def test_since_ignores_no_saga_that_still_runs(world: World, audit: Audit) -> None:
+    let_run(world, world.run_into_a_stop("1"), since=LONG_AGO)
+    assert [finding["kind"] for finding in audit("--since", "36h")[1]["findings"]] == ["slow"]
 
 
 def test_findings_and_estimate_are_shown_to_people(world: World, capsys: pytest.CaptureFixture[str]) -> None:
@@ -274,8 +398,8 @@ def test_a_saga_that_an_operator_has_closed_is_not_counted(
     [
         (("--limit", "0"), "argument --limit: invalid limit '0': must be 1 to 525600"),
         (("--segments", "x"), "argument --segments: invalid number of segments 'x': must be 1 to 64"),
-        (("--since", "2999-01-01"), "argument --since: invalid time '2999-01-01': use a past one such as 36h, 7d or "),
-        (("--since", "yesterday"), "argument --since: invalid time 'yesterday': use a past one such as 36h, 7d or "),
+        (("--since", "2999-01-01"), "argument --since: invalid time '2999-01-01': must be in the past"),
+        (("--since", "yesterday"), "argument --since: invalid time 'yesterday': use one such as 2026-01-31T09:30Z, "),
         (("--steps", "nothing.here"), "invalid steps 'nothing.here': name a module whose STEPS are StepSpecs, such as"),
         (("--steps", "json"), "invalid steps 'json': name a module whose STEPS are StepSpecs, such as"),
         (("--steps", TRIP_STEPS), f"the steps in {TRIP_STEPS} are not those of OrderSaga-dev: name"),

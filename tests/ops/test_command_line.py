@@ -241,6 +241,12 @@ def test_list_has_filters(world: World, ops: Ops) -> None:
     assert len(names("--since", "1h")) == 3
 
 
+@pytest.mark.parametrize("command", ["list", "stuck", "audit"])
+def test_every_command_reads_the_same_times(world: World, ops: Ops, command: str) -> None:
+    for time in ("30m", "30min", "2h", "3d", "0001-01-01", "2026-01-31T09:30Z", "2026-01-31T09:30+14:00"):
+        assert ops(command, "--since", time).status == 0, time
+
+
 def test_of_990_rolled_back_the_10_stuck_are_found_without_describing_the_others(world: World, ops: Ops) -> None:
     for number in range(20):
         world.run_into_a_failure(str(number))
@@ -418,6 +424,11 @@ def test_no_arn_is_cut_or_wrapped_in_a_narrow_terminal(world: World, ops: Ops, m
             ("stuck", "--since=yesterday"),
             "invalid time 'yesterday': use one such as 2026-01-31T09:30Z, 30min, 2h or 3d",
         ),
+        (("stuck", "--since=999999d"), "invalid time '999999d': use one such as"),
+        (("list", "--until=0001-01-01T00:00+14:00"), "invalid time '0001-01-01T00:00+14:00': use one such as"),
+        (("audit", "--since=0001-01-01T00:00+14:00"), "invalid time '0001-01-01T00:00+14:00': use one such as"),
+        (("cancel", ""), "invalid execution ''"),
+        (("settle", " "), "invalid execution ' '"),
         (("list", "--outcome=lost"), "invalid outcome 'lost': use one of running, fulfilled, rolled-back, stuck"),
         (("close", "mine"), "required: --reason"),
         (("close", "mine", "--reason", " "), "invalid reason: must have 1 to 1,000 characters"),

@@ -13,10 +13,14 @@ import pytest
 from ops.__main__ import main
 from tests.ops.conftest import CARD, World
 from tests.ops.test_audit import change, remove, set_to
+from tests.saga import waiting_saga
+from tests.saga.faults import ACCEPTANCE
 from tests.saga.interpreter import Execution, TaskFailed, deliver_at_once
 from tests.saga.trial import ledger_violations
-from tests.sagas import each_saga
+from tests.sagas import SagaUnderTest, each_saga
 
+# Its last step, SignReceipt, is retriable and waits for an answer.
+MOVE = SagaUnderTest(name="move", stack=waiting_saga.MoveSagaStack, demo=waiting_saga.DEMO)
 OLD = datetime.now(UTC) - timedelta(days=15)
 Ops = Callable[..., tuple[int, str, str]]
 
@@ -121,6 +125,7 @@ def test_a_saga_whose_pivot_happened_is_completed(world: World, ops: Ops) -> Non
     assert (status, json.loads(out)["called"]) == (0, ["ConfirmFlight", "ConfirmHotel"])
     assert {row["status"] for row in world.machine.rows("1").values()} == {"CONFIRMED", "CHARGED"}
     assert ops("settle", name_of(stuck), "--yes")[1] == "nothing to settle: trip 1 is complete or has no live row\n"
+    assert ops("audit")[0] == 0
 
 
 @pytest.mark.parametrize("saga", ["ticket_sale"], indirect=True)
@@ -142,6 +147,45 @@ def test_a_saga_that_may_have_captured_the_payment_is_completed(world: World, op
     assert (status, json.loads(out)["called"]) == (0, ["CapturePayment"])
     statuses = {row["status"] for row in world.machine.rows("1").values()}
     assert statuses == {"RESERVED", "CAPTURED", "ISSUED"}
+
+
+@pytest.mark.parametrize("saga", [MOVE])
+def test_a_saga_whose_retriable_step_has_begun_is_completed_by_its_answer(world: World, ops: Ops) -> None:
+    """To compensate it would leave the receipt live, and a later answer would be accepted."""
+    requests: list[Any] = []
+
+    def send(state: str, payload: Any) -> None:
+        if state == "SignReceipt":
+            requests.append(payload)
+        else:
+            world.machine.answer_in_time(state, payload)
+
+    world.machine.sender = send
+    stuck = world.machine.run(waiting_saga.MOVE)
+    assert stuck.states[-1] == "SignReceipt"
+    make_old(world)
+    before = world.machine.rows("1")
+    status, out, _ = ops("settle", "1", "--yes")
+    assert (status, out.partition(": ")[0]) == (1, "move 1 is not settled after SignReceipt, RECEIPT is SENT")
+    document = json.loads(ops("settle", "1", "--yes", "--json")[1])
+    assert (document["left"], document["open_rows"]) == (["SignReceipt"], ["RECEIPT"])
+    assert {name: row["status"] for name, row in world.machine.rows("1").items()} == {
+        name: row["status"] for name, row in before.items()
+    }
+    world.machine.answer("SignReceipt", requests[0], ACCEPTANCE)
+    assert ops("settle", "1", "--yes")[:2] == (0, "nothing to settle: move 1 is complete or has no live row\n")
+    assert ops("audit")[0] == 0
+
+
+def test_a_saga_that_no_function_can_complete_is_not_called_settled(world: World, ops: Ops) -> None:
+    world.run("1")
+    world.describe_with({"status": "FAILED", "stopDate": OLD})
+    remove("PAYMENT")
+    status, out, _ = ops("settle", "1", "--yes")
+    assert (status, out) == (
+        1,
+        "order 1 is not settled, PAYMENT is not live: no function completes it: compare the rows with a backup\n",
+    )
 
 
 def test_a_direct_call_is_settled(world: World, ops: Ops) -> None:

@@ -1,11 +1,14 @@
 """The functions of the HTTP API: which orders they start, and what they say of them."""
 
 import base64
+import contextlib
 import json
-from collections.abc import Iterator
+import random
+import sys
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 from urllib.parse import unquote
@@ -15,7 +18,9 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from lambdas import order_api
 from lambdas.saga_runtime import api
+from lambdas.saga_runtime.barrier import SagaIdentity
 from lambdas.saga_runtime.errors import SagaConflict, StepCompensated
+from lambdas.saga_runtime.observability import logger
 from tests.fixtures import create_table, local_aws, order_function, stored_item, stored_rows
 
 if TYPE_CHECKING:
@@ -55,13 +60,11 @@ class StepFunctions:
         if not self.is_reachable:
             raise EndpointConnectionError(endpoint_url="https://states")
         assert stateMachineArn == MACHINE
-        new = {
-            "status": "RUNNING",
-            "input": input,
-            "startDate": datetime(2026, 1, 1, 0, len(self.executions), tzinfo=UTC),
-        }
+        start = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=len(self.executions))
+        new = {"status": "RUNNING", "input": input, "startDate": start}
         found = self.executions.setdefault(f"{EXECUTION}:{name}", new)
-        if found is not new and not (self.accepts_repetitions and found == new):
+        is_repetition = found["status"] == "RUNNING" and found["input"] == input
+        if found is not new and not (self.accepts_repetitions and is_repetition):
             raise error("ExecutionAlreadyExists", ExecutionAlreadyExistsError)
         return {"executionArn": f"{EXECUTION}:{name}"}
 
@@ -164,11 +167,17 @@ def test_a_repeated_request_starts_nothing_and_returns_the_same_at_every_stage_o
 
 
 @each_cloud
-def test_fifty_requests_at_once_start_one_execution(states: StepFunctions) -> None:
+@pytest.mark.parametrize("failed", [0, 1, 12])
+def test_fifty_requests_at_once_start_one_execution_however_many_attempts_have_failed(
+    states: StepFunctions, failed: int
+) -> None:
+    for attempt in range(1, failed + 1):
+        post(ORDER)
+        fail_unclaimed(states, attempt)
     with ThreadPoolExecutor(50) as pool:
         responses = list(pool.map(lambda _: post(ORDER), range(50)))
     assert {response["statusCode"] for response in responses} == {202}
-    assert states.names == ["id-1-1"]
+    assert states.names == [f"id-1-{attempt}" for attempt in range(1, failed + 2)]
 
 
 @each_cloud
@@ -204,12 +213,148 @@ def test_a_rolled_back_order_can_be_tried_again_and_each_attempt_has_a_name(stat
     assert states.names == ["id-1-1", "id-1-2", "id-1-3"]
 
 
-def test_an_order_can_be_tried_again_without_limit(states: StepFunctions) -> None:
-    for attempt in range(1, api.MAX_UNCLAIMED + 3):
+def fail_unclaimed(states: StepFunctions, attempt: int) -> None:
+    """End the attempt as when CreateOrder times out before it claims the order: only a fence or a tombstone is left."""
+    at = f"2026-01-01T00:00:{attempt:02}.000Z"
+    run("delete_order", f"id-1-{attempt}", at=at, failure={**FAILURE, "step": "CreateOrder"})
+    states.end(f"id-1-{attempt}", "FAILED", f"CreateOrder failed: attempt {attempt}", "OrderFailed")
+
+
+def fail_in_turn(states: StepFunctions, attempt: int) -> None:
+    """End every fifth attempt after it has claimed the order, the others before."""
+    (roll_back if attempt % 5 == 0 else fail_unclaimed)(states, attempt)
+
+
+@each_cloud
+@pytest.mark.parametrize("fail", [roll_back, fail_unclaimed, fail_in_turn])
+def test_an_order_can_be_tried_again_without_limit(
+    states: StepFunctions, fail: Callable[[StepFunctions, int], None]
+) -> None:
+    for attempt in range(1, 24):
+        assert post(ORDER)["statusCode"] == 202
+        assert post({**ORDER, "total": 7})["statusCode"] == 409
+        assert body(get("1"))["status"] == "pending"
+        fail(states, attempt)
+        assert body(get("1"))["status"] == "failed"
+        assert states.names == [f"id-1-{number}" for number in range(1, attempt + 1)]
+    assert cancel("1")["statusCode"] == 200
+
+
+def test_the_outcome_of_an_order_is_that_of_its_newest_attempt_however_many_failed_before(
+    states: StepFunctions,
+) -> None:
+    for attempt in range(1, 24):
         post(ORDER)
-        roll_back(states, attempt)
+        fail_unclaimed(states, attempt)
+        assert body(get("1"))["reason"] == f"CreateOrder failed: attempt {attempt}"
+    post(ORDER)
+    states.end("id-1-24", "ABORTED")
+    assert body(get("1"))["status"] == "stuck"
     assert post(ORDER)["statusCode"] == 202
-    assert states.names[-1] == f"id-1-{api.MAX_UNCLAIMED + 3}"
+    assert states.names[-1] == "id-1-24", "a stuck saga is resumed, not started again"
+
+
+@each_cloud
+def test_the_newest_of_a_thousand_attempts_is_found_by_few_requests(states: StepFunctions) -> None:
+    for attempt in range(1, 1001):
+        states.start_execution(stateMachineArn=MACHINE, name=f"id-1-{attempt}", input=json.dumps(ORDER))
+        states.end(f"id-1-{attempt}", "FAILED", error="OrderFailed")
+    with mock.patch.object(states, "describe_execution", wraps=states.describe_execution) as described:
+        assert post(ORDER)["statusCode"] == 202
+    assert states.names[-1] == "id-1-1001"
+    assert described.call_count <= 21
+
+
+class Interleaved(StepFunctions):
+    """Before and after each call, whatever else may happen at that time. A read may be out of date.
+
+    Every start asserts that all other attempts have failed, or have claimed and compensated the order.
+    """
+
+    def __init__(self, seed: int, *, accepts_repetitions: bool) -> None:
+        super().__init__(accepts_repetitions=accepts_repetitions)
+        self.chance = random.Random(seed)
+        self.depth = 0
+        self.row: api._Row | None = None
+        self.compensated: set[str] = set()
+
+    def start_execution(self, **members: Any) -> dict[str, str]:
+        self.meanwhile()
+        before = self.names
+        others = {arn for arn, execution in self.executions.items() if execution["status"] != "FAILED"}
+        answer = super().start_execution(**members)
+        if self.names != before:
+            assert others <= self.compensated
+            assert self.names == [f"id-1-{number}" for number in range(1, len(before) + 2)]
+        self.meanwhile()
+        return answer
+
+    def describe_execution(self, **members: Any) -> dict[str, Any]:
+        earlier = {arn: dict(execution) for arn, execution in self.executions.items()}
+        self.meanwhile()
+        known = StepFunctions(executions=earlier if self.chance.random() < 0.3 else self.executions)
+        return known.describe_execution(**members)
+
+    def meanwhile(self) -> None:
+        """Let another request come, the newest saga make a step, or this request crash."""
+        if self.depth < 2:
+            self.depth += 1
+            try:
+                self.chance.choice([self.nothing, self.request, self.step, self.step, self.crash])()
+            finally:
+                self.depth -= 1
+
+    def nothing(self) -> None:
+        """Let nothing happen."""
+
+    def request(self) -> None:
+        """Send the order, another one with its id, or read its outcome."""
+        if self.chance.random() < 0.3:
+            get("1")
+        else:
+            post({**ORDER, "total": self.chance.choice([100, 100, 7])})
+
+    def step(self) -> None:
+        """Have the newest saga claim the order, compensate it, or fail, with or without a tombstone."""
+        arn = next(reversed(self.executions), None)
+        if arn is None or self.executions[arn]["status"] != "RUNNING":
+            return
+        owner, claims = SagaIdentity(id=arn, started_at=""), self.row.claims if self.row else 0
+        if self.row is not None and (self.row.owner, self.row.status) == (owner, "PENDING"):
+            self.row = replace(self.row, status="DELETED")
+            self.compensated.add(arn)
+        elif self.row is not None and self.row.owner == owner:
+            self.fail(arn)
+        elif self.chance.random() < 0.2:
+            self.row = api._Row(status="PENDING", owner=owner, claims=claims + 1, reason=None)
+        elif self.row is None and self.chance.random() < 0.5:
+            self.row = api._Row(status="DELETED", owner=owner, claims=0, reason=None)
+        else:
+            self.fail(arn)
+
+    def fail(self, arn: str) -> None:
+        self.end(arn.rpartition(":")[2], "FAILED", "CreateOrder failed", "OrderFailed")
+
+    def crash(self) -> None:
+        raise EndpointConnectionError(endpoint_url="https://states")
+
+
+@pytest.mark.parametrize("accepts_repetitions", [True, False], ids=["AWS", "local cloud"])
+def test_an_attempt_starts_only_after_all_others_whatever_requests_crash_or_come_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+    accepts_repetitions: bool,  # noqa: FBT001 (a parameter of the test)
+) -> None:
+    most = 0
+    for seed in range(12):
+        states = Interleaved(seed, accepts_repetitions=accepts_repetitions)
+        monkeypatch.setattr(api, "_stepfunctions", states)
+        monkeypatch.setattr(api, "_row", lambda _first, _key, states=states: states.row)
+        for _ in range(40):
+            for move in (states.request, states.step):
+                with contextlib.suppress(EndpointConnectionError):
+                    move()
+        most = max(most, len(states.names) - (states.row.claims if states.row else 0))
+    assert most > 10, "otherwise the search took no long step"
 
 
 @each_cloud
@@ -347,6 +492,20 @@ def test_a_service_that_does_not_answer_makes_the_client_repeat_the_request(
     response = post(ORDER)
     assert (response["statusCode"], response["headers"]["Retry-After"]) == (503, "2")
     assert "states" not in response["body"]
+
+
+def test_a_log_line_never_has_the_id_of_an_earlier_request(
+    states: StepFunctions, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logger.registered_handler, "stream", sys.stdout)
+    post(ORDER)
+    send("{")
+    get("2")
+    cancel("1")
+    cancel("2/x")
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    found = [(line["status"], line.get("order_id")) for line in lines if line["message"] == "answered"]
+    assert found == [(202, "1"), (400, None), (404, None), (202, "1"), (404, "2/x")]
 
 
 def test_an_outcome_follows_the_saga(states: StepFunctions, table_rows: "DynamoDBClient") -> None:

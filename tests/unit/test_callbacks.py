@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,7 @@ from lambdas.saga_runtime.barrier import Row, SagaIdentity
 from lambdas.saga_runtime.callbacks import receiver
 from lambdas.saga_runtime.errors import AnswerTooEarly, InvalidInput, SagaConflict, StepCompensated, StepRejected
 from lambdas.saga_runtime.handlers import action, compensation
+from lambdas.saga_runtime.observability import logger
 from lambdas.saga_runtime.own_table import OWN_TABLE
 from lambdas.saga_runtime.provider_calls import ProviderRequest, idempotency_key
 from lambdas.saga_runtime.steps import Attributes
@@ -108,6 +110,20 @@ def test_a_rejection_is_stored_and_fails_the_task_with_a_business_error(tasks: T
     assert cancel()["status"] == "CANCELLED"
 
 
+def test_what_a_sender_logs_of_an_invalid_answer_has_no_keys_of_an_earlier_one(
+    tasks: Tasks, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logger.registered_handler, "stream", sys.stdout)
+    request(tasks)
+    answer()
+    with pytest.raises(InvalidInput):
+        answer(step="other")
+    logger.warning("rejected")
+    answered, rejected = (json.loads(line) for line in capsys.readouterr().out.splitlines()[-2:])
+    assert (answered["parcel_id"], answered["saga_id"], answered["step"]) == ("1", "s", "RequestPickup")
+    assert {"parcel_id", "saga_id", "step"}.isdisjoint(rejected)
+
+
 @pytest.mark.parametrize("result", ["accepted", "rejected"])
 def test_a_repeated_answer_changes_nothing(tasks: Tasks, result: str) -> None:
     request(tasks)
@@ -159,6 +175,18 @@ def test_an_answer_before_a_second_attempt_is_written_is_to_be_sent_again(tasks:
     assert answer(saga_id="second", at=LATER)["status"] == "ACCEPTED"
 
 
+def test_an_answer_after_a_second_attempt_was_compensated_too_is_late(tasks: Tasks) -> None:
+    """Its sender must not send it again for ever, as it does with an early one."""
+    request(tasks)
+    cancel()
+    request(tasks, "token-2", "second", LATER)
+    cancel("second", LATER)
+    with pytest.raises(StepCompensated):
+        answer()
+    with pytest.raises(StepCompensated):
+        answer(saga_id="second", at=LATER)
+
+
 def test_an_answer_for_another_saga_is_rejected_and_changes_nothing(tasks: Tasks) -> None:
     request(tasks)
     cancel()
@@ -169,6 +197,19 @@ def test_an_answer_for_another_saga_is_rejected_and_changes_nothing(tasks: Tasks
             answer(result)
     assert row() == stored
     assert not tasks.outcomes
+
+
+@pytest.mark.parametrize(("result", "left"), [("accepted", "driver"), ("rejected", "rejection")])
+def test_a_later_saga_keeps_neither_the_answer_to_an_earlier_one_nor_its_tokens(
+    tasks: Tasks, result: str, left: str
+) -> None:
+    request(tasks)
+    request(tasks, "token-2")
+    answer(result)
+    cancel()
+    assert {left, "task_token", "previous_task_token"} <= row().keys()
+    request(tasks, token=None, saga_id="second", at=LATER)
+    assert not {left, "task_token", "previous_task_token"} & row().keys()
 
 
 def test_a_redrive_replaces_the_token_and_the_answer_completes_the_new_task(tasks: Tasks) -> None:
@@ -377,7 +418,7 @@ def test_the_work_is_started_after_the_row_is_written_and_again_with_the_same_ke
         tasks.open(token)
         book(by_saga("s", NOW, token), None)
     assert started == [(request_id(), "token-1"), (request_id(), "token-2")]
-    assert (row()["reference"], history()) == ({"S": "R-7"}, ["REQUESTED"])
+    assert (row()["action_response"], history()) == ({"M": {"reference": {"S": "R-7"}}}, ["REQUESTED"])
 
 
 def test_an_answer_that_comes_during_the_call_keeps_what_the_provider_returned(tasks: Tasks) -> None:
@@ -387,7 +428,7 @@ def test_an_answer_that_comes_during_the_call_keeps_what_the_provider_returned(t
 
     tasks.open("token-1")
     action(BOOKING, call=start, has_callback=True)(by_saga("s", NOW, "token-1"), None)
-    assert (row()["reference"], row()["status"]) == ({"S": "R-7"}, {"S": "ACCEPTED"})
+    assert (row()["action_response"], row()["status"]) == ({"M": {"reference": {"S": "R-7"}}}, {"S": "ACCEPTED"})
     assert set(tasks.outcomes) == {"token-1"}
 
 

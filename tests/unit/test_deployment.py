@@ -1,10 +1,12 @@
-"""The reason that is reported for a failed deployment to the local cloud."""
+"""The command of a CDK app, and the reason that is reported for a failed deployment to the local cloud."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from local.deployment import reason_of_failure
+from local.deployment import app_command, reason_of_failure
 
 STARTED = "OrderSaga-dev: deploying... [1/1]"
 FAILED = "OrderSaga-dev | 3/9 | 9:00:00 AM | CREATE_FAILED | AWS::SQS::Queue | StuckSagasQueue a queue has that name"
@@ -37,3 +39,15 @@ def test_the_reason_is_the_line_that_says_what_failed_and_why(
     log = tmp_path / "cdk.log"
     log.write_text("\n".join(f"  {line}" for line in lines))
     assert reason_of_failure(log) == reason
+
+
+def test_the_command_of_an_app_runs_in_a_shell_from_a_folder_with_a_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interpreter = tmp_path / "a folder" / "python"
+    interpreter.parent.mkdir()
+    interpreter.write_text('#!/bin/sh\necho "$@"\n')
+    interpreter.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(interpreter))
+    done = subprocess.run(["sh", "-c", app_command("app")], capture_output=True, text=True, check=False)  # noqa: S607
+    assert (done.stdout, done.stderr) == ("-m app\n", "")

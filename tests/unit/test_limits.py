@@ -218,10 +218,10 @@ def test_a_compensation_raises_no_business_error_because_it_would_not_be_retried
         asks_again(by_saga("s", input_=SALE), None)
 
 
-@pytest.mark.parametrize("response", [{"status": "odd"}, {"history": "odd"}, {"receipt": "x" * 100_001}])
 def test_no_response_of_a_provider_prevents_the_last_write_of_a_compensation(
-    sales: "DynamoDBClient", monkeypatch: pytest.MonkeyPatch, response: dict[str, str]
+    sales: "DynamoDBClient", monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    response = {"receipt": "x" * 100_001}
     monkeypatch.setattr(provider, "_post", lambda *_: (201, {"charge_id": "c"}))
     charges.charge_card(by_saga("s", input_=SALE), None)
     cancels = compensation(charges.PAYMENT, call=lambda _request: response)

@@ -1,8 +1,11 @@
-"""The demo without a local cloud: the ends it expects, and the commands that ``make local`` prints."""
+"""The demo without a local cloud: the ends it expects, its URLs, and the commands that ``make local`` prints."""
 
+import json
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import cast
 from unittest import mock
 
@@ -11,13 +14,14 @@ import pytest
 from lambdas.saga_runtime.names import state_name
 from lambdas.saga_runtime.steps import Schema, StepSpec
 from local.__main__ import _commands
+from local.api import local_url
 from local.cloud import PROJECT, LocalCloud
 from local.demo import differences
 from local.executions import EndedExecution
 from local.expectations import ExpectedEnd, expected_end
 from ops.executions import DeployedStack
 from saga_stack.construct.steps import Parallel, Pivot, Retriable, Step, StepOrGroup
-from tests.sagas import SAGAS, SagaUnderTest
+from tests.sagas import SAGAS, SagaUnderTest, require_different_stacks
 
 each_saga = pytest.mark.parametrize("saga", SAGAS.values(), ids=SAGAS)
 
@@ -92,6 +96,17 @@ def test_the_demo_reports_each_difference(ended: EndedExecution, statuses: dict[
     assert differences(EXPECTED, ended, statuses) == problems
 
 
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("https://a1.execute-api.us-east-1.amazonaws.com", "execute-api/a1/$default"),
+        ("https://b2.lambda-url.us-east-1.on.aws/", "lambda-url/b2/"),
+    ],
+)
+def test_the_local_cloud_serves_an_api_and_a_function_url_below_its_own(url: str, path: str) -> None:
+    assert local_url("http://127.0.0.1:4566", url) == f"http://127.0.0.1:4566/_aws/{path}"
+
+
 def printed_commands(saga: SagaUnderTest) -> str:
     cloud = cast("LocalCloud", mock.Mock(client_settings={"AWS_REGION": "us-east-1"}))
     stack = DeployedStack(
@@ -123,3 +138,23 @@ def test_the_printed_ops_commands_name_the_stack_unless_it_is_the_default(saga: 
     commands = [line for line in printed_commands(saga).splitlines() if "python -m ops" in line]
     option = "" if saga.name == "order" else f" --stack {saga.demo.stack}-dev"
     assert commands == [f"  python -m ops list{option}", f"  python -m ops show 1{option}"]
+
+
+def test_the_printed_commands_quote_folders_and_values(tmp_path: Path) -> None:
+    saga, folder = SAGAS["order"], tmp_path / "my sagas"
+    folder.mkdir()
+    input_ = {**saga.demo.input("1-success"), "order_id": "Ada's 1", "address": "1 King's Road"}
+    (folder / "1-success.json").write_text(json.dumps(input_))
+    text = printed_commands(replace(saga, demo=replace(saga.demo, folder=folder)))
+    commands = "\n".join(line for line in text.splitlines() if line.startswith("  "))
+    words = shlex.split(commands.replace("\\\n", ""))
+    assert f"file://{folder}/1-success.json)" in words
+    assert json.dumps({":id": {"S": "Ada's 1"}}) in words
+    assert "1 King's Road" in json.loads(words[words.index("echo") + 1]).values()
+    assert words[words.index("show") :][:2] == ["show", "Ada's 1"]
+
+
+def test_a_stack_that_two_sagas_share_is_reported() -> None:
+    require_different_stacks(SAGAS)
+    with pytest.raises(ValueError, match="order and copy have the same stack OrderSaga: rename one"):
+        require_different_stacks({"order": SAGAS["order"], "copy": SAGAS["order"]})

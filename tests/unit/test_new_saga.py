@@ -1,5 +1,6 @@
 """``make new``: names and steps that cannot become a saga are reported, and nothing is written."""
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,19 @@ SYNTAX = "use action/compensation, action?resolution or action!, with + between 
         ("2sales", PLAIN, "invalid NAME '2sales': use small letters"),
         ("class", PLAIN, "invalid NAME 'class': the name is used by Python or by the library"),
         ("a" * 31, PLAIN, "must have at most 30 characters"),
+        ("a" * 30, f"{'b' * 30}/c", "has 70 characters: AWS allows 64, so choose a shorter name"),
+        (
+            "table",
+            PLAIN,
+            "the state machine would have the id Table, like another part of the stack: choose another name",
+        ),
+        (
+            "automatic_redrives",
+            PLAIN,
+            "the state machine would have the id AutomaticRedrives, like another part of the stack",
+        ),
+        ("sale", "report_stuck_saga/b", "report_stuck_saga is also a function that the library adds: choose another"),
+        ("sale", "a/publish_outcome", "publish_outcome is also a function that the library adds"),
         ("ticket_sale", PLAIN, "a saga named 'ticket_sale' exists already: choose another NAME"),
         ("order", PLAIN, "a saga named 'order' exists already: choose another NAME"),
         ("trip", PLAIN, "'trip' would have the same stack as 'trip_booking': choose another NAME"),
@@ -66,6 +80,17 @@ def test_an_error_while_the_files_are_written_leaves_nothing(tmp_path: Path, mon
     with pytest.raises(OSError, match="no space"):
         new_saga.write(new_saga.new_saga("sale", PLAIN), tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_next_command_quotes_the_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(new_saga, "write", lambda *_: None)
+    folder = tmp_path / "my sagas"
+    folder.mkdir()
+    assert main(["--path", str(folder), "sale", PLAIN]) == 0
+    command = capsys.readouterr().out.splitlines()[-1]
+    assert shlex.split(command) == ["python", "-m", "local", "demo", "--path", str(folder / "sale")]
 
 
 def test_rows_and_fields_are_named_after_what_the_action_is_about_and_never_twice() -> None:

@@ -18,6 +18,7 @@ from lambdas.saga_runtime.errors import BusinessError, InvalidInput, SagaConflic
 from lambdas.saga_runtime.handlers import action, compensation, resolution
 from lambdas.saga_runtime.own_table import OWN_TABLE
 from lambdas.saga_runtime.provider_calls import ProviderRequest, idempotency_key
+from lambdas.saga_runtime.steps import Attributes
 from templates.saga_provider.fake_provider import DECLINES, SILENT, SLOW_ONCE, FakeProvider
 from templates.saga_provider.lambdas import provider
 from tests import charges
@@ -108,10 +109,10 @@ def test_the_row_says_before_the_call_that_it_may_be_made_and_after_it_what_the_
     fake.before = lambda _path: during_call.append(stored())
     assert charge() == {"sale_id": "1", "status": "CHARGED"}
     assert (during_call[0]["status"], during_call[0]["idempotency_key"]) == ({"S": "CHARGING"}, {"S": key_of("s")})
-    assert stored()["charge_id"] == {"S": f"charge-{key_of('s')}"}
+    assert stored()["action_response"] == {"M": {"charge_id": {"S": f"charge-{key_of('s')}"}}}
     assert refund() == {"sale_id": "1", "status": "REFUNDED"}
     assert during_call[1]["status"] == {"S": "REFUNDING"}
-    assert stored()["refunded"] == {"S": "60"}
+    assert stored()["compensation_response"] == {"M": {"refunded": {"S": "60"}}}
     assert history() == ["CHARGING", "CHARGED", "REFUNDING", "REFUNDED"]
 
 
@@ -249,6 +250,32 @@ def test_a_sale_that_was_refunded_can_be_tried_again_and_is_charged_with_another
     assert fake.ledger("1") == "provider: charged 60, refunded 60, charged 60"
 
 
+def test_a_later_saga_keeps_nothing_that_the_provider_returned_to_an_earlier_one(fake: DirectProvider) -> None:
+    charge(at=EARLIER)
+    refund(at=EARLIER)
+    during_call = []
+    fake.before = lambda _path: during_call.append(stored())
+    charge("later")
+    assert not during_call[0].keys() & {"action_response", "compensation_response"}
+    assert stored()["action_response"] == {"M": {"charge_id": {"S": f"charge-{key_of('later')}"}}}
+    assert "compensation_response" not in stored()
+
+
+def test_a_compensation_fits_into_the_row_however_the_responses_of_earlier_sagas_were_named() -> None:
+    def responding(name: str) -> Callable[[ProviderRequest], Attributes]:
+        return lambda _request: {name: "x" * 99_000}
+
+    for number in range(1, 6):
+        event = by_saga(f"saga-{number}", at=f"2026-01-0{number}T00:00:00.000Z")
+        action(PAYMENT, call=responding(f"receipt_{number}"))(event, None)
+        compensation(PAYMENT, call=responding(f"refund_{number}"))(event, None)
+    assert stored()["status"] == {"S": "REFUNDED"}
+    assert [set(stored()[name]["M"]) for name in ("action_response", "compensation_response")] == [
+        {"receipt_5"},
+        {"refund_5"},
+    ]
+
+
 def test_a_declined_card_is_rejected_and_compensated(fake: DirectProvider) -> None:
     sale = {**SALE, "price": float(PRICE + DECLINES)}
     with pytest.raises(InvalidInput, match="card_no was declined"):
@@ -257,11 +284,11 @@ def test_a_declined_card_is_rejected_and_compensated(fake: DirectProvider) -> No
     assert history() == ["CHARGING", "REFUNDING", "REFUNDED"]
 
 
-def test_a_provider_cannot_return_an_attribute_of_the_write_barrier() -> None:
-    charge_card = action(PAYMENT, call=lambda _request: {"status": "FREE"})
-    with pytest.raises(ValueError, match="PAYMENT cannot store status"):
-        charge_card(by_saga("s"), None)
-    assert stored()["status"] == {"S": "CHARGING"}
+def test_what_a_provider_returns_replaces_no_other_attribute_of_the_row() -> None:
+    action(PAYMENT, call=lambda _request: {"status": "FREE", "amount": "0"})(by_saga("s"), None)
+    row = stored()
+    assert (row["status"], row["amount"]) == ({"S": "CHARGED"}, {"N": "60"})
+    assert row["action_response"] == {"M": {"status": {"S": "FREE"}, "amount": {"S": "0"}}}
 
 
 class ForgetfulProvider:

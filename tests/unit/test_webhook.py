@@ -3,19 +3,23 @@
 import base64
 import contextlib
 import json
+import sys
 import time
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from typing import Any
 
 import boto3
 import pytest
 
-from examples.parcel_pickup.lambdas import handlers
+from examples.parcel_pickup.lambdas import handlers, webhook
 from examples.parcel_pickup.lambdas.signatures import signature
-from examples.parcel_pickup.lambdas.webhook import TOLERANCE
-from lambdas.saga_runtime import callbacks, own_secrets
+from examples.parcel_pickup.lambdas.webhook import READ_AGAIN_AFTER, ROTATED_WITHIN, TOLERANCE
+from lambdas.saga_runtime import callbacks, clock, own_secrets
 from lambdas.saga_runtime.barrier import Row, SagaIdentity
 from lambdas.saga_runtime.errors import InvalidInput
+from lambdas.saga_runtime.observability import logger
+from lambdas.saga_runtime.own_secrets import OwnSecret
 from lambdas.saga_runtime.own_table import OWN_TABLE
 from lambdas.saga_runtime.provider_calls import idempotency_key
 from tests.fixtures import create_table, local_aws, stored_item
@@ -31,6 +35,7 @@ TOKEN = "token-1"  # noqa: S105 (it opens nothing)
 def tasks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Tasks]:
     tasks = Tasks()
     monkeypatch.setattr(callbacks, "_client", lambda: tasks)
+    monkeypatch.setattr(webhook, "_SECRET", OwnSecret("WEBHOOK_SECRET"))
     with local_aws():
         create_table("parcel_id")
         client: Any = boto3.client("secretsmanager")
@@ -38,6 +43,30 @@ def tasks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Tasks]:
         own_secrets._client.cache_clear()
         yield tasks
     own_secrets._client.cache_clear()
+
+
+class Reads:
+    """How often the secret was read, and the time that passes."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.passed = timedelta(0)
+
+    def let_pass(self, time: timedelta) -> None:
+        self.passed += time + timedelta(seconds=1)
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> Reads:
+    reads, renewed, present = Reads(), OwnSecret.renewed, clock.present
+
+    def counted(secret: OwnSecret) -> str:
+        reads.count += 1
+        return renewed(secret)
+
+    monkeypatch.setattr(OwnSecret, "renewed", counted)
+    monkeypatch.setattr(clock, "present", lambda: present() + reads.passed)
+    return reads
 
 
 def request(tasks: Tasks) -> None:
@@ -133,6 +162,19 @@ def test_an_answer_that_the_carrier_did_not_sign_changes_nothing(tasks: Tasks, s
     assert (row(), tasks.outcomes) == (stored, {})
 
 
+def test_the_log_of_a_request_that_is_not_signed_has_no_keys_of_an_earlier_answer(
+    tasks: Tasks, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logger.registered_handler, "stream", sys.stdout)
+    request(tasks)
+    assert post(event(answer()))[0] == 200
+    assert post(event(answer(), secret="another"))[0] == 401
+    answered, rejected = (json.loads(line) for line in capsys.readouterr().out.splitlines()[-2:])
+    assert (answered["message"], answered["parcel_id"]) == ("answered", "1")
+    assert rejected["message"] == "rejected"
+    assert {"parcel_id", "saga_id", "step"}.isdisjoint(rejected)
+
+
 @pytest.mark.parametrize(("age", "status"), [(TOLERANCE - 5, 200), (TOLERANCE + 5, 401), (-TOLERANCE - 5, 401)])
 def test_a_signature_is_valid_for_some_minutes(tasks: Tasks, age: int, status: int) -> None:
     request(tasks)
@@ -167,9 +209,34 @@ def test_no_response_contains_the_token(tasks: Tasks) -> None:
     assert TOKEN not in str(responses)
 
 
-def test_a_rotated_secret_takes_effect_at_once(tasks: Tasks) -> None:
+def test_requests_that_nobody_signed_read_the_secret_at_most_once_a_minute(tasks: Tasks, reads: Reads) -> None:
     request(tasks)
-    assert post(event(answer(), secret="rotated"))[0] == 401
+    for count in (1, 2):
+        for _ in range(20):
+            assert post(event(answer(), secret="another"))[0] == 401
+        assert reads.count == count
+        reads.let_pass(READ_AGAIN_AFTER)
+    assert post(event(answer()))[0] == 200
+    assert reads.count == 2
+
+
+def put(secret: str) -> None:
     client: Any = boto3.client("secretsmanager")
-    client.put_secret_value(SecretId="webhook", SecretString="rotated")
+    client.put_secret_value(SecretId="webhook", SecretString=secret)
+
+
+def test_the_first_answer_with_a_rotated_secret_counts(tasks: Tasks, reads: Reads) -> None:
+    request(tasks)
+    assert post(event(answer()))[0] == 200
+    put("rotated")
+    reads.let_pass(READ_AGAIN_AFTER)
     assert post(event(answer(), secret="rotated"))[0] == 200
+    assert post(event(answer()))[0] == 401
+
+
+def test_a_secret_that_was_replaced_is_rejected_after_some_minutes(tasks: Tasks, reads: Reads) -> None:
+    request(tasks)
+    assert post(event(answer()))[0] == 200
+    put("rotated")
+    reads.let_pass(ROTATED_WITHIN)
+    assert post(event(answer()))[0] == 401
