@@ -17,7 +17,7 @@ from enum import StrEnum
 
 from botocore.exceptions import ClientError
 
-from ops.client import SagaClient
+from ops.client import SAME_STOP, SagaClient, is_redrivable
 from ops.errors import NoRedrive, NotResumable, UnknownExecution, is_throttled
 from ops.executions import map_concurrently
 from ops.model import Outcome, StuckGroup, StuckSaga
@@ -29,6 +29,9 @@ MAX_RATE = 150
 # Seconds between a redrive and the first look at the saga; each further look waits twice as long, up to the last.
 FIRST_LOOK = 2.0
 LONGEST_LOOK = 30.0
+# How often to look at a saga that was not redriven: DescribeExecution may still answer with the stop before the redrive
+# of another operator.
+MAX_STALE_LOOKS = 4
 # Seconds to wait when throttled; twice as long after each time, up to the last.
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 30.0
@@ -58,6 +61,13 @@ class Resumption:
     redriven_at: datetime | None = None
     next_look: float = 0.0
     delay: float = 0.0
+    stale_looks: int = 0
+
+    @property
+    def resumed_at(self) -> datetime:
+        """When it was redriven. If it was not, the stop that was listed: a later one follows another redrive."""
+        execution = self.saga.execution
+        return self.redriven_at or (execution.stopped_at or execution.started_at) + SAME_STOP
 
 
 @dataclass(kw_only=True)
@@ -183,7 +193,7 @@ class BulkResume:
             one.redriven_at = self._client.resume(one.saga)
         except NoRedrive:
             raise
-        except NotResumable as error:
+        except (NotResumable, UnknownExecution) as error:
             # It may run again, or have ended cleanly since: the look shows it.
             one.reason = str(error)
         except ClientError:
@@ -197,15 +207,19 @@ class BulkResume:
         try:
             now = self._client.execution(one.saga.execution.arn)
         except UnknownExecution as error:
-            one.result, one.reason = Result.REJECTED, str(error)
+            one.result, one.reason = Result.REJECTED, one.reason or str(error)
             return
         if now.outcome in (Outcome.FULFILLED, Outcome.ROLLED_BACK):
-            one.result = Result.RECOVERED
+            one.result, one.reason = Result.RECOVERED, None
         elif now.outcome is Outcome.STUCK:
-            if one.redriven_at is None:
+            one.stale_looks += 1
+            was_rejected = one.redriven_at is None
+            if was_rejected and not is_redrivable(now):
                 one.result = Result.REJECTED
-            elif now.stopped_at and now.stopped_at >= one.redriven_at:
+            elif now.stopped_at and now.stopped_at >= one.resumed_at:
                 one.result, one.reason = Result.STUCK_AGAIN, now.cause
+            elif was_rejected and one.stale_looks >= MAX_STALE_LOOKS:
+                one.result = Result.REJECTED
         # Otherwise it runs, or DescribeExecution still answers with the stop before the redrive.
 
     def _group_of(self, one: Resumption) -> GroupResumption:

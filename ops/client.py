@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 
 from lambdas.saga_runtime.redaction import message_in, parsed_json
 from ops.display import printable
-from ops.errors import FunctionFailed, NoRedrive, NotAnswered, NotResumable
+from ops.errors import FunctionFailed, NoRedrive, NotAnswered, NotResumable, UnknownExecution
 from ops.executions import MAX_PAGE, DeployedStack, code_of, map_concurrently
 from ops.model import UNSUCCESSFUL, Execution, Outcome, StuckList, StuckSaga
 from ops.orders import Orders
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _UNKNOWN_API = ("InvalidAction", "UnknownOperationException")
 _CLEAN = (Outcome.FULFILLED, Outcome.ROLLED_BACK)
 # An event and DescribeExecution may round the same time differently.
-_SAME_STOP = timedelta(seconds=1)
+SAME_STOP = timedelta(seconds=1)
 
 
 class SagaClient(Orders):
@@ -93,11 +93,17 @@ class SagaClient(Orders):
         found = map_concurrently(self._if_known, (one["executionArn"] for one in self._summaries(UNSUCCESSFUL)))
         stuck = [execution for execution in found if execution and execution.outcome is Outcome.STUCK]
         open_ = [execution for execution in stuck if not _is_at(execution.stopped_at, closed.get(execution.arn))]
-        return StuckList(sagas=_newest_first(map_concurrently(self._as_stuck, open_)), closed=len(stuck) - len(open_))
+        sagas = _newest_first(map_concurrently(self._as_stuck, open_))
+        return StuckList(sagas=sagas, closed=len(stuck) - len(open_), is_complete=True)
 
     def stuck_saga(self, execution: str) -> StuckSaga:
         """Return the stuck saga of an execution or an order. Raises UnknownExecution and NotResumable."""
-        found = self.find(execution)
+        try:
+            found = self.find(execution)
+        except UnknownExecution:
+            if reported := self._reported(execution):
+                raise _gone(reported.execution, self.stack.noun) from None
+            raise
         _require_resumable(found, self.stack.noun)
         return self._as_stuck(found)
 
@@ -105,7 +111,8 @@ class SagaClient(Orders):
         """Redrive a stuck saga from the state it stopped in; return the time of the redrive.
 
         Its entry stays until it has ended cleanly and ``forget`` is called.
-        Raises NotResumable if Step Functions rejects it, and NoRedrive if the service has no RedriveExecution.
+        Raises NotResumable if Step Functions rejects it, NoRedrive if the service has no RedriveExecution, and
+        UnknownExecution if Step Functions no longer has the execution.
         """
         execution = saga.execution
         try:
@@ -116,9 +123,13 @@ class SagaClient(Orders):
             code = code_of(error)
             if code in _UNKNOWN_API:
                 raise _no_redrive(self.stack) from None
+            if code == "ExecutionDoesNotExist":
+                raise _gone(execution, self.stack.noun) from None
             if code == "ExecutionNotRedrivable":
+                # It may run again, because another operator was faster: only its description says what to do.
+                _require_resumable(self.execution(execution.arn), self.stack.noun)
                 reason = error.response["Error"].get("Message", code)
-                raise _not_redrivable(execution, reason, self.stack.noun) from None
+                raise NotResumable(f"{execution.name} was not resumed: {reason}") from None
             raise
         return redriven_at
 
@@ -172,11 +183,28 @@ class SagaClient(Orders):
         return self._as_stuck(found) if found.outcome is Outcome.STUCK else StuckSaga(execution=found, state=None)
 
     def closable(self, execution: str) -> StuckSaga:
-        """Return the stuck saga of an execution or an order. Raises UnknownExecution, or NotResumable if not stuck."""
-        found = self.find(execution)
+        """Return the stuck saga of an execution or an order, also one whose execution Step Functions no longer has.
+
+        Raises UnknownExecution, and NotResumable if it is not stuck or if several sagas of the order are.
+        """
+        try:
+            found = self.find(execution)
+        except UnknownExecution:
+            if (reported := self._reported(execution)) is None:
+                raise
+            return reported
         if found.outcome is not Outcome.STUCK:
             raise NotResumable(f"{found.name} is not stuck ({found.status}): nothing to close")
         return self._as_stuck(found)
+
+    def _reported(self, text: str) -> StuckSaga | None:
+        """Return the saga of the open entry of an ARN, a name or an order; None without one."""
+        open_ = [entry.saga for entry in self._table.entries() if entry.closure is None]
+        named = [saga for saga in open_ if text in (saga.execution.arn, saga.execution.name)]
+        found = named or [saga for saga in open_ if saga.execution.order_id == text]
+        if len(found) > 1:
+            raise self._several([saga.execution for saga in found], text)
+        return found[0] if found else None
 
     def _stops(self, entries: Collection[Entry]) -> dict[str, datetime]:
         """Return when executions stopped, by ARN, as ListExecutions says.
@@ -205,7 +233,7 @@ class SagaClient(Orders):
         """Return whether the stop that a message reports is over: its entry came before it, and is gone or newer."""
         if message.arn in known:
             last = known[message.arn]
-            return last is None or message.stopped_at is None or message.stopped_at <= last + _SAME_STOP
+            return last is None or message.stopped_at is None or message.stopped_at <= last + SAME_STOP
         entry = entries.get(message.arn)
         if not message.arn.startswith(self._arn_prefix) or message.stopped_at is None:
             return False
@@ -213,11 +241,11 @@ class SagaClient(Orders):
             # A message of a stack that had no entries yet, or whose entry another operator has removed.
             now = self._if_known(message.arn)
             return now is None or now.outcome in _CLEAN
-        return entry.closure is not None or message.stopped_at + _SAME_STOP < entry.stopped_at
+        return entry.closure is not None or message.stopped_at + SAME_STOP < entry.stopped_at
 
 
 def _is_at(time: datetime | None, reported: datetime | None) -> bool:
-    return time is not None and reported is not None and abs(time - reported) <= _SAME_STOP
+    return time is not None and reported is not None and abs(time - reported) <= SAME_STOP
 
 
 def _newest_first(sagas: Iterable[StuckSaga]) -> tuple[StuckSaga, ...]:
@@ -234,15 +262,26 @@ def _require_resumable(execution: Execution, noun: str) -> None:
             raise NotResumable(
                 f"{execution.name} has failed cleanly, every step is compensated: start a new execution for the {noun}"
             )
-    too_old = execution.redrivable_until is not None and execution.redrivable_until < datetime.now(UTC)
-    if execution.redrive_status == "NOT_REDRIVABLE" or (execution.redrive_status is None and too_old):
-        raise _not_redrivable(execution, execution.redrive_status_reason or "it ended over 14 days ago", noun)
+    if not is_redrivable(execution):
+        reason = execution.redrive_status_reason or "it ended over 14 days ago"
+        raise NotResumable(
+            f"{execution.name} can no longer be resumed: {reason.rstrip('.')}: "
+            f"`python -m ops settle {execution.name}` compensates the {noun}, then `python -m ops close`"
+        )
 
 
-def _not_redrivable(execution: Execution, reason: str, noun: str) -> NotResumable:
-    return NotResumable(
-        f"{execution.name} can no longer be resumed: {reason.rstrip('.')}: "
-        f"`python -m ops settle {execution.name}` compensates the {noun}, then `python -m ops close`"
+def is_redrivable(execution: Execution) -> bool:
+    """Return whether AWS can redrive a stuck execution: as it says, or by the time of its stop."""
+    if execution.redrive_status is not None:
+        return execution.redrive_status != "NOT_REDRIVABLE"
+    return execution.redrivable_until is None or execution.redrivable_until >= datetime.now(UTC)
+
+
+def _gone(execution: Execution, noun: str) -> UnknownExecution:
+    key = printable(execution.order_id or noun.upper())
+    return UnknownExecution(
+        f"Step Functions no longer has {execution.name}: `python -m ops settle {key}` compensates the {noun}, "
+        f"then `python -m ops close {execution.name}`"
     )
 
 

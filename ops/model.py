@@ -237,6 +237,7 @@ class StuckList:
         recovered: the executions of the entries whose sagas have since ended cleanly.
         closed: the number of stuck sagas that an operator has closed.
         undelivered: about how many reports were not delivered; None if that cannot be read.
+        is_complete: whether all executions were checked, not only the reported ones.
     """
 
     sagas: tuple[StuckSaga, ...]
@@ -244,3 +245,4 @@ class StuckList:
     recovered: tuple[str, ...] = ()
     closed: int = 0
     undelivered: int | None = 0
+    is_complete: bool = False

@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -106,11 +106,16 @@ class Orders(Executions):
         known = [saga.execution for saga in self._known_sagas(text, self.rows(text)) if saga.execution]
         stuck = [execution for execution in known if execution.outcome is Outcome.STUCK]
         if len(stuck) > 1:
-            names = ", ".join(printable(execution.name) for execution in stuck)
-            raise NotResumable(f"{self.stack.noun} {printable(text)} has {len(stuck)} stuck sagas: name one of {names}")
+            raise self._several(stuck, text)
         if not known:
             raise self._unknown(text)
         return (stuck or known)[0]
+
+    def _several(self, stuck: Sequence[Execution], order_id: str) -> NotResumable:
+        names = ", ".join(printable(execution.name) for execution in stuck)
+        return NotResumable(
+            f"{self.stack.noun} {printable(order_id)} has {len(stuck)} stuck sagas: name one of {names}"
+        )
 
     def _namesake(self, order_id: str) -> SagaRun | None:
         """Return the execution that has the order's id as its name, unless it is of another order."""

@@ -57,6 +57,8 @@ def resume_sagas(client: SagaClient, options: argparse.Namespace) -> int:
     selection, names = selection_in(options), options.executions
     if names and (options.all or not selection.is_all):
         raise OpsError("executions and a selection: use names, or --all and filters")
+    if FROM_STDIN in names and len(names) > 1:
+        raise OpsError("- and names: use - alone to read them from standard input, or names")
     if not names and not options.all and selection.is_all:
         raise OpsError("nothing is selected: name executions, or pass --all or a filter")
     if len(names) == 1 and names != [FROM_STDIN]:

@@ -1,4 +1,4 @@
-"""The web console of a deployed stack, served in this process."""
+"""The web console, served in this process."""
 
 import threading
 from collections.abc import Iterator
@@ -9,17 +9,25 @@ from local.demo import Demo
 from local.deployment import Deployment
 from local.order_demo import ORDER_DEMO
 from local.outage import Outage
+from ops.client import SagaClient
 from ops.console.form import read_presets
 from ops.console.server import Address, allowed_hosts, create_app, listening, server_of
 
 
 @contextmanager
 def console_of(deployment: Deployment, outage: Outage | None = None, *, demo: Demo = ORDER_DEMO) -> Iterator[str]:
-    """Serve a console on a free port while the block runs, perhaps with a switch; yield its URL."""
+    """Serve the console of a deployed stack while the block runs, perhaps with a switch; yield its URL."""
+    with console_of_client(deployment.client, outage, demo=demo) as url:
+        yield url
+
+
+@contextmanager
+def console_of_client(client: SagaClient, outage: Outage | None = None, *, demo: Demo = ORDER_DEMO) -> Iterator[str]:
+    """Serve the console of a client's stack on a free port while the block runs; yield its URL."""
     with listening(Address(host=HOST, port=0)) as listener:
         port = listener.getsockname()[1]
         app = create_app(
-            deployment.client,
+            client,
             hosts=allowed_hosts(HOST, port),
             steps=demo.specs_module.__name__,
             presets=read_presets(demo.folder),

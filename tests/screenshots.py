@@ -50,7 +50,7 @@ def main() -> int:
             browsers.prefer(driver, "light")
             browsers.resize(driver, width=WIDTH, height=800)
             driver.get(url)
-            _until(driver, "#stuck-summary", "no sagas are stuck")
+            _until(driver, "#stuck-summary", "no reported saga is stuck")
             _until(driver, "#executions", "fulfilled")
             _until(driver, "#verdict", "owned by")
             take(driver, IMAGES / "home.png", width=WIDTH)

@@ -14,7 +14,6 @@ from typing import TypeAlias
 from lambdas.saga_runtime import barrier, clock
 from lambdas.saga_runtime.barrier import Row, SagaIdentity
 from lambdas.saga_runtime.errors import SagaConflict, StepCompensated
-from lambdas.saga_runtime.provider_calls import idempotency_key
 
 # Why, in the history of the rows.
 REASON = "cancelled by request"
@@ -81,5 +80,6 @@ def _is_rejected(row: Row, answer: Answer) -> bool:
     if row.step.rejected is None:
         return False
     key, value = row.key
-    request = {key: value, "step": row.step.action, "request": idempotency_key(row)}
+    # The key of provider_calls.py, which can be imported only in a function: operators' tools import this module.
+    request = {key: value, "step": row.step.action, "request": row.saga.request_id(value, row.step.name)}
     return answer({**request, "result": "rejected", "reason": REASON}) != SagaConflict.__name__

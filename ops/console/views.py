@@ -59,6 +59,7 @@ class Views:
         self._lock = threading.Lock()
         self._stuck: tuple[float, StuckList] | None = None
         self._stuck_lock = threading.Lock()
+        self._resumed: set[str] = set()
 
     def executions(self, *, token: str | None) -> Document:
         """Return a page of executions, newest first: ``{"executions": [EXECUTION], "next_token"}``."""
@@ -118,11 +119,19 @@ class Views:
         return self._shown(self.client.order(order_id))
 
     def stuck(self, *, refresh: bool = False) -> Document:
-        """Return the document of ``stuck``, at most ``STUCK_CACHE_SECONDS`` old."""
+        """Return the document of ``stuck``, at most ``STUCK_CACHE_SECONDS`` old.
+
+        The entries of sagas that this console has resumed and that have recovered are removed.
+        """
         with self._stuck_lock:
             if refresh or self._stuck is None or time.monotonic() - self._stuck[0] > STUCK_CACHE_SECONDS:
                 self._stuck = (time.monotonic(), self.client.stuck())
-            return documents.stuck(self._stuck[1])
+            found = self._stuck[1]
+            recovered = self._resumed.intersection(found.recovered)
+            self._resumed -= recovered
+        if recovered:
+            self.client.forget(recovered)
+        return documents.stuck(found)
 
     def owner(self, order_id: str) -> str | None:
         """Return the id of the saga that owns a row of the order; None if all rows are compensated."""
@@ -130,11 +139,14 @@ class Views:
         return next((row.saga_id for row in rows if not self._is_compensated(row)), None)
 
     def resume(self, execution: str) -> Document:
-        """Resume the stuck saga of an ARN or a name: ``{"resumed", "state", "at"}``."""
+        """Resume the stuck saga of an ARN or a name: ``{"resumed", "state", "at"}``.
+
+        To remove its entry means to read the whole queue: ``stuck`` does that for many sagas at once.
+        """
         saga = self.client.stuck_saga(execution)
         at = self.client.resume(saga)
-        self.client.forget((), running=(saga.execution,))
         with self._stuck_lock:
+            self._resumed.add(saga.execution.arn)
             self._stuck = None
         return {"resumed": saga.execution.name, "state": saga.state, "at": documents.moment(at)}
 

@@ -176,6 +176,22 @@ class World:
         """From now on, let Step Functions answer with this error."""
         self.answer(operation, {"Error": {"Code": code, "Message": message}}, status=400)
 
+    def lose(self, arn: str) -> None:
+        """From now on, let Step Functions not know an execution, as 90 days after its end."""
+        gone = {"Error": {"Code": "ExecutionDoesNotExist", "Message": "Execution Does Not Exist"}}
+        for operation in (
+            "DescribeExecution",
+            "DescribeStateMachineForExecution",
+            "GetExecutionHistory",
+            "RedriveExecution",
+        ):
+            self.answer(operation, gone, status=400, about=arn)
+
+        def leave_out(parsed: dict[str, Any], **_: Any) -> None:
+            parsed["executions"] = [one for one in parsed["executions"] if one["executionArn"] != arn]
+
+        self.stepfunctions.meta.events.register("after-call.stepfunctions.ListExecutions", leave_out)
+
     def describe_with(self, *changes: Mapping[str, Any]) -> None:
         """Change the next answers of DescribeExecution, one change each; the last change stays."""
         left = list(changes)
@@ -184,6 +200,15 @@ class World:
             parsed.update(left.pop(0) if len(left) > 1 else left[0])
 
         self.stepfunctions.meta.events.register("after-call.stepfunctions.DescribeExecution", change)
+
+    def describe_as(self, arn: str, change: Mapping[str, Any]) -> None:
+        """From now on, change the answers of DescribeExecution about an execution."""
+
+        def apply(parsed: dict[str, Any], **_: Any) -> None:
+            if parsed.get("executionArn") == arn:
+                parsed.update(change)
+
+        self.stepfunctions.meta.events.register("after-call.stepfunctions.DescribeExecution", apply)
 
     def redrive_to(self, end: Callable[[str], Mapping[str, Any]]) -> list[str]:
         """Let Step Functions accept redrives; return the list of the executions, which grows.

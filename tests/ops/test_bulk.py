@@ -187,6 +187,36 @@ def test_a_saga_that_another_operator_resumed_is_waited_for(world: World, monkey
     assert world.entries() == {}
 
 
+def test_an_old_description_of_a_saga_that_another_operator_resumed_rejects_nothing(world: World, ops: Ops) -> None:
+    """DescribeExecution is eventually consistent."""
+    stuck_sagas(world, 1)
+    world.reject("RedriveExecution", "ExecutionNotRedrivable", "Execution is RUNNING and cannot be redriven.")
+    world.describe_with({}, {}, {"status": "RUNNING"}, CLEAN)
+    result = ops("resume", "--all", "--yes")
+    assert (result.status, world.entries()) == (0, {})
+    assert "RefundPayment RuntimeError 0 0 1 0 0" in result.words
+
+
+def test_a_saga_that_got_stuck_again_after_another_operator_resumed_it_stops_the_group(world: World) -> None:
+    arns = stuck_sagas(world, 2)
+    world.reject("RedriveExecution", "ExecutionNotRedrivable", "Execution is RUNNING and cannot be redriven.")
+    resumption = results(world)
+    world.describe_with({"status": "RUNNING"}, {"stopDate": datetime.now(UTC) + timedelta(minutes=1)})
+    resumption.run()
+    (group,) = resumption.groups
+    assert ([one.result for one in group.sagas], len(arns)) == ([Result.STUCK_AGAIN, Result.NOT_STARTED], 2)
+
+
+def test_a_rejection_that_lasts_advises_to_settle_only_what_cannot_be_redriven(world: World, ops: Ops) -> None:
+    stuck_sagas(world, 1)
+    world.reject("RedriveExecution", "ExecutionNotRedrivable", "Execution is RUNNING and cannot be redriven.")
+    result = ops("resume", "--all", "--yes")
+    assert result.status == 1
+    assert result.words.endswith(
+        "1 saga rejected: saga-0 was not resumed: Execution is RUNNING and cannot be redriven."
+    )
+
+
 def test_a_saga_that_ended_between_listing_and_resuming_has_recovered(world: World) -> None:
     stuck_sagas(world, 2)
     resumption = results(world)
@@ -201,13 +231,31 @@ def test_a_saga_that_cannot_be_redriven_is_rejected_with_its_reason_and_the_next
 ) -> None:
     arns = stuck_sagas(world, 3)
     world.redrive_to(lambda _arn: CLEAN)
-    old = {"Code": "ExecutionNotRedrivable", "Message": "Execution redrivable period exceeded."}
+    reason = "Execution redrivable period exceeded."
+    old = {"Code": "ExecutionNotRedrivable", "Message": reason}
     world.answer("RedriveExecution", {"Error": old}, status=400, about=arns[0])
+    world.describe_as(arns[0], {"redriveStatus": "NOT_REDRIVABLE", "redriveStatusReason": reason})
     result = ops("resume", "--all", "--yes")
     assert result.status == 1
     assert "RefundPayment RuntimeError 0 0 2 0 1" in result.words
     assert "1 saga rejected: saga-0 can no longer be resumed: Execution redrivable period exceeded" in result.words
     assert list(world.entries()) == [arns[0]]
+
+
+def test_a_saga_whose_execution_is_gone_is_rejected_and_the_others_go_on(world: World, ops: Ops) -> None:
+    arns = stuck_sagas(world, 3)
+    redriven = world.redrive_to(lambda _arn: CLEAN)
+    world.lose(arns[0])
+    result = ops("resume", "--all", "--yes")
+    assert (result.status, result.err) == (1, "")
+    assert names(redriven) == ["saga-1", "saga-2"]
+    assert "RefundPayment RuntimeError 0 0 2 0 1" in result.words
+    assert "1 saga rejected: Step Functions no longer has saga-0: `python -m ops settle 0` compensates" in result.words
+    assert list(world.entries()) == [arns[0]]
+    alone = ops("resume", "saga-0", "--yes")
+    assert alone.status == 2
+    assert alone.err.startswith("error: Step Functions no longer has saga-0: `python -m ops settle 0` compensates the")
+    assert alone.err.endswith(" order, then `python -m ops close saga-0`\n")
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -288,6 +336,7 @@ def test_a_terminal_shows_the_progress(world: World, ops: Ops, monkeypatch: pyte
     [
         (("resume",), "nothing is selected: name executions, or pass --all or a filter"),
         (("resume", "saga-0", "--all"), "executions and a selection: use names, or --all and filters"),
+        (("resume", "-", "saga-0", "--yes"), "- and names: use - alone to read them from standard input, or names"),
         (("resume", "--error", "Other", "--yes"), "no stuck saga matches, of 1 in all: `python -m ops stuck`"),
         (("resume", "--state", "Typo", "--yes"), "unknown state 'Typo': use one of CreateOrder, "),
         (("stuck", "--state", "Typo"), "unknown state 'Typo': use one of CreateOrder, "),

@@ -344,6 +344,29 @@ def test_a_saga_that_was_never_reported_can_be_closed(world: World) -> None:
     assert world.client.stuck_by_scan().sagas == ()
 
 
+@pytest.mark.parametrize("by", ["name", "order", "ARN"])
+def test_the_entry_of_an_execution_that_is_gone_can_be_closed(world: World, by: str) -> None:
+    ended = world.run_into_a_stop("1", name="mine")
+    world.report(ended.arn)
+    world.lose(ended.arn)
+    world.client.close(world.client.closable({"name": "mine", "order": "1", "ARN": ended.arn}[by]), "settled")
+    found = world.client.stuck()
+    assert (found.sagas, found.closed, world.messages()) == ((), 1, [])
+    assert world.entries()[ended.arn]["closed_because"] == "settled"
+    with pytest.raises(UnknownExecution, match="no execution mine"):
+        world.client.closable("mine")
+
+
+def test_of_several_entries_of_an_order_whose_executions_are_gone_one_is_named(world: World) -> None:
+    for name in ("first", "second"):
+        ended = world.run_into_a_stop("1", name=name)
+        world.report(ended.arn)
+        world.lose(ended.arn)
+    with pytest.raises(NotResumable, match="order 1 has 2 stuck sagas: name one of "):
+        world.client.closable("1")
+    assert world.client.closable("second").execution.name == "second"
+
+
 def test_only_a_stuck_saga_can_be_closed(world: World) -> None:
     world.run("1", name="mine")
     with pytest.raises(NotResumable, match="mine is not stuck"):
@@ -469,12 +492,31 @@ def test_a_rejected_redrive_says_why_and_the_message_stays(world: World) -> None
         world.client.resume(saga)  # moto has none
     for code, reason in (
         ("InvalidAction", "has no RedriveExecution"),
-        ("ExecutionNotRedrivable", "can no longer be resumed"),
+        ("ExecutionNotRedrivable", "was not resumed: no$"),
     ):
         world.reject("RedriveExecution", code)
         with pytest.raises(NotResumable, match=reason):
             world.client.resume(saga)
     assert world.messages() == [ended.arn]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"status": "RUNNING"}, "is still running: wait for its end"),
+        ({"redriveStatus": "NOT_REDRIVABLE", "redriveStatusReason": "too often."}, "no longer be resumed: too often: "),
+        ({"stopDate": datetime.now(UTC) - timedelta(days=15)}, "no longer be resumed: it ended over 14 days ago: "),
+        ({"redriveStatus": "REDRIVABLE"}, "was not resumed: Execution is RUNNING"),
+    ],
+)
+def test_the_description_says_what_to_do_about_a_rejected_redrive(
+    world: World, change: dict[str, Any], message: str
+) -> None:
+    saga = world.client.stuck_saga(world.run_into_a_stop("1").arn)
+    world.reject("RedriveExecution", "ExecutionNotRedrivable", "Execution is RUNNING and cannot be redriven.")
+    world.describe_with(change)
+    with pytest.raises(NotResumable, match=message):
+        world.client.resume(saga)
 
 
 def test_a_started_saga_is_an_execution_of_the_stack(world: World) -> None:

@@ -3,6 +3,7 @@
 import ast
 import io
 import json
+import os
 import re
 import signal
 import socket
@@ -183,16 +184,23 @@ def test_stuck_has_state_cause_and_time_left_of_each(world: World, ops: Ops) -> 
         assert "resume within 13 d 23 h, until 2" in found.words
 
 
+NONE_REPORTED = "no reported saga is stuck: --scan checks all executions\n"
+
+
 def test_stuck_says_that_no_saga_is_stuck_only_when_it_is_true(world: World, ops: Ops) -> None:
-    assert ops("stuck").out == "no saga is stuck\n"
+    assert ops("stuck").out == NONE_REPORTED
+    assert ops("stuck", "--scan").out == "no saga is stuck\n"
     world.report(world.run("1").arn, has_recovered=True)
     recovered = ops("stuck").out
-    assert recovered.startswith("no saga is stuck\n\n1 saga recovered since the report: `python -m ops resume --all`")
+    assert recovered.startswith(f"{NONE_REPORTED}\n1 saga recovered since the report: `python -m ops resume --all`")
     world.sqs.send_message(QueueUrl=world.undelivered, MessageBody="{}")
     undelivered = ops("stuck").out
-    assert undelivered.startswith("no reported saga is stuck\n")
+    assert undelivered.startswith(NONE_REPORTED)
     assert undelivered.endswith("about 1 report undelivered: use --scan to check all executions\n")
-    world.report(world.run_into_a_stop("2").arn)
+    unreported = world.run_into_a_stop("2")
+    assert ops("stuck").out.startswith(NONE_REPORTED)
+    assert ops("stuck", "--scan").out.startswith("1 stuck saga, newest first\n")
+    world.report(unreported.arn)
     filtered = ops("stuck", "--error", "Other").out
     assert filtered.startswith("no stuck saga matches, of 1 in all\n")
 
@@ -200,7 +208,8 @@ def test_stuck_says_that_no_saga_is_stuck_only_when_it_is_true(world: World, ops
 def test_close_removes_a_saga_from_the_list_and_show_keeps_the_reason(world: World, ops: Ops) -> None:
     world.report(world.run_into_a_stop("1", name="mine").arn)
     assert ops("close", "1", "--reason", " refunded\x1b by hand ").out == r"closed mine: refunded\x1b by hand" + "\n"
-    assert ops("stuck").out == "no saga is stuck\n"
+    assert ops("stuck").out == NONE_REPORTED
+    assert ops("stuck", "--scan").out == "no saga is stuck\n"
     assert r"refunded\x1b by hand" in ops("show", "1").words
     again = ops("close", "mine", "--reason", "again")
     assert (again.status, again.err) == (
@@ -471,6 +480,12 @@ def test_an_error_of_aws_is_reported_in_one_line(
     assert (out, err.count("\n")) == ("", 1)
     assert err.startswith("error: ")
     assert message in err
+
+
+def test_it_needs_no_variable_of_a_function() -> None:
+    command = [sys.executable, "-m", "ops", "console", "--help"]
+    done = subprocess.run(command, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_an_interrupt_ends_it_with_130() -> None:

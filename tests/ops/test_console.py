@@ -467,6 +467,33 @@ def test_resuming_continues_in_the_state_that_stopped(client: Client, world: Wor
     assert body(response)["state"] == "RefundPayment"
 
 
+def test_the_entries_of_resumed_sagas_are_removed_with_few_requests(client: Client, world: World) -> None:
+    arns = [world.run_into_a_stop(str(number)).arn for number in range(6)]
+    for arn in arns:
+        world.report(arn)
+    *resumed, other = arns
+    world.redrive_to(lambda _arn: {"status": "FAILED", "error": "OrderFailed"})
+    requests = world.requests()
+    for arn in resumed:
+        client.post("/api/resume", {"execution": arn})
+        assert client.document("/api/outcome", name=arn)["outcome"] == "rolled_back"
+    assert (requests["Scan"], requests["ReceiveMessage"], requests["DescribeExecution"]) == (0, 0, 2 * len(resumed))
+    client.get("/api/stuck")
+    assert (requests["Scan"], requests["BatchWriteItem"]) == (2, 1)
+    assert requests["ReceiveMessage"] <= 2
+    assert (list(world.entries()), world.messages()) == ([other], [other])
+    requests.clear()
+    client.get("/api/stuck", refresh="yes")
+    assert (requests["DescribeExecution"], requests["ReceiveMessage"]) == (0, 0)
+
+
+def test_entries_of_sagas_that_others_resumed_are_not_removed_by_a_look(client: Client, world: World) -> None:
+    ended = world.run("1", name="mine")
+    world.report(ended.arn, has_recovered=True)
+    assert client.document("/api/stuck")["entries"]["recovered"] == 1
+    assert list(world.entries()) == [ended.arn]
+
+
 def test_only_a_running_saga_can_be_stopped(client: Client, world: World) -> None:
     ended = world.run("1", name="1")
     rejected = client.post("/api/stop", {"execution": ended.arn})

@@ -20,7 +20,7 @@ async function answerOf(request) {
     throw new Error("the console does not respond: check that it is still running");
   });
   const answer = await response.json().catch(() => ({ error: `the console responded with status ${response.status}` }));
-  if (!response.ok) throw Object.assign(new Error(answer.error), { answer });
+  if (!response.ok) throw Object.assign(new Error(answer.error), { answer, status: response.status });
   return answer;
 }
 

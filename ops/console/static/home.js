@@ -20,10 +20,12 @@ async function readStuck(refresh) {
 }
 
 function showStuck({ stuck, entries: { undelivered } }) {
-  const count = stuck.length === 1 ? "1 saga is stuck." : `${stuck.length || "No"} sagas are stuck.`;
-  const lost = `${undelivered} reports were not delivered: \`python -m ops stuck --scan\` finds their sagas.`;
-  // With undelivered reports it is not true that no saga is stuck.
-  byId("stuck-summary").textContent = undelivered ? `${stuck.length ? count : ""} ${lost}` : count;
+  // A report can be lost, so it is not certain that no saga is stuck.
+  const count = { 0: "No reported saga is stuck.", 1: "1 saga is stuck." }[stuck.length] ?? `${stuck.length} sagas are stuck.`;
+  const lost =
+    undelivered === null ? "Whether reports are undelivered cannot be read" : `About ${undelivered} undelivered reports`;
+  const scan = "`python -m ops stuck --scan` finds all stuck sagas.";
+  byId("stuck-summary").textContent = undelivered === 0 ? count : `${count} ${lost}: ${scan}`;
   byId("stuck-summary").closest("section").classList.toggle("alarm", stuck.length + undelivered > 0);
   showGroups(stuck, byId("stuck"), refreshStuck);
 }

@@ -10,6 +10,8 @@ const FEW = 5;
 const FIRST = 20;
 const AT_A_TIME = 4;
 const POLL_MS = 1000;
+// The statuses about one saga: it is gone, runs already, or can no longer be resumed. The others can go on.
+const REJECTED = [404, 409];
 
 // What a person has opened or closed, and the resumptions under way, by the names of the groups.
 const opened = new Map();
@@ -82,40 +84,47 @@ async function resumeAll(name, members, refresh) {
   stop.addEventListener("click", () => (resumption.stopped = true));
   resumptions.set(name, resumption);
   const waiting = [...members];
+  const rejected = [];
   let ended = 0;
   let problem = null;
+  const goesOn = () => waiting.length > 0 && !problem && !resumption.stopped;
   const resumeNext = async () => {
     const saga = waiting.shift();
-    const outcome = await resumed(saga).catch((error) => error.message);
-    if (outcome === null) ended += 1;
-    else problem ??= `${saga.name}: ${outcome}`;
-    bar.value = ended;
+    try {
+      if (await isRecovered(saga)) ended += 1;
+      else problem ??= `${saga.name}: it is stuck again`;
+    } catch (error) {
+      if (REJECTED.includes(error.status)) rejected.push(error.message);
+      else problem ??= `${saga.name}: ${error.message}`;
+    }
+    bar.value = ended + rejected.length;
     text.textContent = `${ended} of ${members.length} ended cleanly.`;
   };
   const work = async () => {
-    while (waiting.length && !problem && !resumption.stopped) await resumeNext();
+    while (goesOn()) await resumeNext();
   };
   text.textContent = "Waiting for the first one.";
   refresh();
-  await resumeNext();
+  while (goesOn() && !ended) await resumeNext();
   await Promise.all(Array.from({ length: AT_A_TIME }, work));
   resumptions.delete(name);
   await refresh();
-  if (problem) showProblem(name, problem);
+  if (rejected.length) showProblem(name, `Not resumed: ${rejected.length}. ${rejected[0]}`);
+  if (problem) showProblem(name, `Stopped resuming. ${problem}`);
 }
 
-// Resumes a saga and waits for its end. Returns null if that is clean, else the reason.
-async function resumed({ execution_arn: execution, name, stopped_at: before }) {
-  await post("/api/resume", { execution });
+// Resumes a saga and waits for its end; returns whether that is clean. An answer from before the redrive does not count.
+async function isRecovered({ execution_arn: execution, name }) {
+  const { at: redrivenAt } = await post("/api/resume", { execution });
   for (;;) {
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
     const { outcome, stopped_at: at } = await get("/api/outcome", { name });
-    if (outcome === "stuck" && at !== before) return "it is stuck again";
-    if (outcome === "fulfilled" || outcome === "rolled_back") return null;
+    if (outcome === "stuck" && Date.parse(at) >= Date.parse(redrivenAt)) return false;
+    if (outcome === "fulfilled" || outcome === "rolled_back") return true;
   }
 }
 
-function showProblem(name, problem) {
+function showProblem(name, text) {
   const group = document.querySelector(`[data-group="${CSS.escape(name)}"]`);
-  group?.querySelector("summary").after(element("p", { className: "error", role: "alert", text: `Stopped resuming. ${problem}` }));
+  group?.querySelector("summary").after(element("p", { className: "error", role: "alert", text }));
 }
