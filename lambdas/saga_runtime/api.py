@@ -109,7 +109,7 @@ class SagaApi:
         if _FALLIBLE_ACTIONS and self._first.action not in _FALLIBLE_ACTIONS[0]:
             raise ValueError(
                 f"the API begins with {self._first.action}, the saga with {' and '.join(_FALLIBLE_ACTIONS[0])}: "
-                "list the steps in one order"
+                "list the steps in the same sequence"
             )
         if self._first.confirmed is None:
             raise ValueError(f"{self._first.action} has no status for a confirmed saga: give its StepSpec confirmed=")

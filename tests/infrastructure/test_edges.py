@@ -11,12 +11,11 @@ from typing import Any, TypeAlias
 import pytest
 from aws_cdk import App
 
-from examples.trip_booking.saga import SAGA as TRIP
 from saga_stack.construct import app
 from saga_stack.construct.edges import events_of
 from saga_stack.construct.stack import FolderSagaStack
 from saga_stack.construct.stages import STAGES
-from saga_stack.construct.steps import InvalidSagaError
+from saga_stack.construct.steps import InvalidSagaError, Parallel, Step
 from tests.infrastructure.templates import functions, of_type, only
 from tests.room_booking.lambdas.room_steps import STEPS
 from tests.room_booking.saga import SAGA
@@ -90,7 +89,7 @@ def test_a_saga_of_ones_own_gets_the_api_and_the_events_that_it_names(synthesize
             {"lambdas/room_api.py": ("steps=STEPS,", "steps=dict(reversed(STEPS.items())),")},
             (
                 "start_booking (StartBooking) does not import: ValueError: the API begins with take_deposit, the saga "
-                "with reserve_room: list the steps in one order"
+                "with reserve_room: list the steps in the same sequence"
             ),
         ),
         (
@@ -128,8 +127,9 @@ def test_events_of_a_row_that_is_never_confirmed_are_rejected() -> None:
 @pytest.mark.parametrize("edges", [{"api": SAGA.api}, {"events": SAGA.events}], ids=["api", "events"])
 def test_a_saga_that_begins_with_a_group_has_no_edges(edges: dict[str, Any]) -> None:
     """The row of one member does not say how far the others are."""
-    saga = replace(TRIP, **edges)
+    group = Parallel(name="reservations", steps=tuple(one for one in SAGA.steps if isinstance(one, Step)))
+    saga = replace(SAGA, **{"api": None, "events": None, "steps": (group,), **edges})
     with pytest.raises(
         InvalidSagaError, match=r"^the saga begins with the parallel group reservations: .*put a single"
     ):
-        FolderSagaStack(App(), "TripSaga-dev", stage=STAGES["dev"], saga=saga)
+        FolderSagaStack(App(), "RoomSaga-dev", stage=STAGES["dev"], saga=saga)

@@ -1,13 +1,13 @@
 """The names that a saga cannot give to its functions, its secrets and its state machine: the stack has them already."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import pytest
 from aws_cdk import App, Stack
 from aws_cdk.assertions import Template
 
-from examples.parcel_pickup.saga import SAGA as PARCEL
 from lambdas.saga_runtime.names import secret_output, state_name
 from local.new_saga import LONGEST_STAGE
 from saga_stack.construct.names import LIBRARY_FUNCTIONS, PARTS, require_names
@@ -16,6 +16,8 @@ from saga_stack.construct.stages import STAGES
 from saga_stack.construct.steps import InvalidSagaError, functions_of
 from saga_stack.order_saga import STEPS, OrderSagaStack, order_api
 from tests.infrastructure.templates import functions
+from tests.room_booking.saga import SAGA as ROOM
+from tests.saga.waiting_saga import MoveSagaStack
 
 Make: TypeAlias = Callable[[App], Stack]
 
@@ -24,8 +26,13 @@ def order(app: App) -> Stack:
     return OrderSagaStack(app, "OrderSaga-prod", stage=STAGES["prod"])
 
 
-def parcel(app: App) -> Stack:
-    return FolderSagaStack(app, "ParcelSaga-prod", stage=STAGES["prod"], saga=PARCEL)
+def room(app: App) -> Stack:
+    saga = replace(ROOM, secrets={"API_KEY": ("reserve_room",)})
+    return FolderSagaStack(app, "RoomSaga-prod", stage=STAGES["prod"], saga=saga)
+
+
+def move(app: App) -> Stack:
+    return MoveSagaStack(app, "MoveSaga-prod", stage=STAGES["prod"])
 
 
 def synthesized(make: Make) -> tuple[App, Stack, dict[str, Any]]:
@@ -36,9 +43,15 @@ def synthesized(make: Make) -> tuple[App, Stack, dict[str, Any]]:
 
 
 def test_the_reserved_ids_are_those_of_the_parts_of_all_stacks() -> None:
-    found = {child.node.id for make in (order, parcel) for child in synthesized(make)[1].node.children}
-    own = {"OrderFulfilment", "ConfirmOrder", PARCEL.state_machine}
-    own |= {id_ for name in PARCEL.secrets for id_ in (state_name(name), secret_output(name))}
+    found = {child.node.id for make in (order, room, move) for child in synthesized(make)[1].node.children}
+    own = {
+        "OrderFulfilment",
+        "ConfirmOrder",
+        ROOM.state_machine,
+        "Move",
+        state_name("API_KEY"),
+        secret_output("API_KEY"),
+    }
     assert found - own == PARTS
 
 

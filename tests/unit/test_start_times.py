@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from examples.trip_booking.lambdas import handlers as trip
 from lambdas.saga_runtime import cancellation, clock
 from lambdas.saga_runtime.barrier import Row, SagaIdentity
 from lambdas.saga_runtime.errors import SagaConflict, StepCompensated
@@ -14,12 +13,13 @@ from lambdas.saga_runtime.handlers import Handler, action, compensation
 from lambdas.saga_runtime.own_table import OWN_TABLE
 from lambdas.saga_runtime.provider_calls import ProviderRequest
 from lambdas.saga_runtime.steps import Attributes
+from tests import trips
 from tests.charges import STEPS
 from tests.fixtures import create_table, local_aws, stored_item
 
 SHORT, LONG, OTHER = "2026-01-01T00:00:06Z", "2026-01-01T00:00:06.000Z", "2026-01-01T00:00:06.001Z"
 SALE = {"sale_id": "1", "seat": "12 C", "price": 60, "card_no": "987-650-432-1987", "buyer": "Ada"}
-TRIP = {"trip_id": "1", "hotel": "Grand"}
+TRIP = {"trip_id": "1", "flight": "XY 100"}
 either_form = pytest.mark.parametrize(("first", "second"), [(SHORT, LONG), (LONG, SHORT)])
 
 
@@ -74,8 +74,8 @@ def test_the_calls_of_a_provider_have_one_key_in_either_form(first: str, second:
 @either_form
 def test_a_confirmation_finds_the_row_in_either_form(first: str, second: str) -> None:
     create_table("trip_id")
-    call(trip.reserve_hotel, first, TRIP)
-    assert call(trip.confirm_hotel, second, TRIP) == call(trip.confirm_hotel, first, TRIP)
+    call(trips.reserve_flight, first, TRIP)
+    assert call(trips.confirm_flight, second, TRIP) == call(trips.confirm_flight, first, TRIP)
 
 
 def test_a_cancellation_before_the_first_write_rejects_the_action_of_either_form() -> None:
