@@ -56,7 +56,7 @@ same-python: .venv/installed
 	  { echo "error: $(PYTHON) is `$(PYTHON) --version`, .venv has `$(BIN)/python --version`: run make clean first" >&2; exit 2; }
 
 new: install ## A saga of your own in examples/ (NAME=concert_sale STEPS="reserve_seat/release_seat issue_ticket/void_ticket")
-	@$(BIN)/python -m local.new_saga '$(NAME)' '$(STEPS)'
+	@$(BIN)/python -m local.new_saga "$$NAME" "$$STEPS"
 
 demo: install ## Five orders on a local cloud: fulfilled, rolled back, stuck and resumed (EXAMPLE= for another saga)
 	@$(BIN)/python -m local demo $(if $(EXAMPLE),--example $(EXAMPLE))

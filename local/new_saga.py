@@ -182,6 +182,10 @@ def new_saga(name: str, steps: str, folder: Path) -> NewSaga:
     if owner := stacks.get(stack):
         raise InvalidNewSagaError(f"{name!r} would have the same stack as {owner!r}: choose another NAME")
     noun = name.rpartition("_")[2]
+    if not noun[0].isalpha() or f"{noun}_id" in RESERVED_ATTRIBUTES:
+        raise InvalidNewSagaError(f"{name!r} would have the key {noun}_id: choose a NAME with another last word")
+    if folder.resolve() != EXAMPLES and (name in sys.stdlib_module_names or (PROJECT / name).is_dir()):
+        raise InvalidNewSagaError(f"a package {name!r} would hide one of Python or of the library: choose another NAME")
     parts = tuple(_part(number, text) for number, text in enumerate(steps.split(), 1))
     require_saga(parts)
     functions = [function for step in single_steps(parts) for function in functions_of(step)]

@@ -75,6 +75,8 @@ _SAFE_NAME = re.compile(r"[A-Za-z_]{1,40}")
 class Schema:
     """The input of a saga.
 
+    Raises ValueError if the key has the name of an attribute that the write barrier writes itself.
+
     Args:
         noun: what the input is called in messages, such as ``booking``.
         key: the field that identifies it; also the partition key of the table.
@@ -88,6 +90,11 @@ class Schema:
     fields: tuple[str, ...]
     sensitive: tuple[str, ...] = ()
     max_size: int = MAX_SIZE
+
+    def __post_init__(self) -> None:
+        # `step` is a key of log lines, and of answers.
+        if self.key in (*RESERVED_ATTRIBUTES, "step"):
+            raise ValueError(f"the key cannot be {self.key}: the library uses the name")
 
     def validated(self, value: object) -> Input:
         """Return the value if it is an object of known fields within the size limit, else raise InvalidInput.

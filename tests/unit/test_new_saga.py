@@ -31,6 +31,8 @@ def examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("Concert", PLAIN, "invalid NAME 'Concert': use small letters and digits, with _ between words"),
         ("concert-sale", PLAIN, "invalid NAME 'concert-sale': use small letters"),
         ("../sale", PLAIN, "invalid NAME '../sale': use small letters"),
+        ("my_saga", PLAIN, "'my_saga' would have the key saga_id: choose a NAME with another last word"),
+        ("sale_2", PLAIN, "'sale_2' would have the key 2_id: choose a NAME with another last word"),
         ("2sales", PLAIN, "invalid NAME '2sales': use small letters"),
         ("class", PLAIN, "invalid NAME 'class': the name is used by Python or by the library"),
         ("a" * 31, PLAIN, "must have at most 30 characters"),
@@ -92,6 +94,18 @@ def test_an_error_while_the_files_are_written_leaves_nothing(examples: Path, mon
     with pytest.raises(OSError, match="no space"):
         new_saga.write(new_saga.new_saga("sale", PLAIN, examples), examples)
     assert [path.name for path in examples.iterdir()] == ["seat_sale"]
+
+
+@pytest.mark.parametrize("name", ["json", "local"])
+def test_a_package_of_its_own_hides_none_of_python_or_of_the_library(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "own"
+    folder.mkdir()
+    assert main(["--path", str(folder), name, PLAIN]) == 2
+    message = f"a package {name!r} would hide one of Python or of the library: choose another NAME"
+    assert capsys.readouterr().err == f"error: {message}\n"
+    assert list(folder.iterdir()) == []
 
 
 def test_the_next_command_quotes_the_folder(

@@ -23,6 +23,12 @@ def test_an_attribute_with_a_name_of_the_write_barrier_is_rejected(name: str) ->
         )
 
 
+@pytest.mark.parametrize("key", ["saga_id", "entity", "step"])
+def test_a_key_with_a_name_of_the_library_is_rejected(key: str) -> None:
+    with pytest.raises(ValueError, match=f"the key cannot be {key}: the library uses the name"):
+        Schema(noun="saga", key=key, fields=(key,))
+
+
 def test_a_response_is_stored_up_to_the_limit_in_bytes_with_its_name() -> None:
     text = "é" * ((100_000 - len("note")) // 2)
     assert step("book", "ROOM").require_storable({"note": text}) == {"note": text}
