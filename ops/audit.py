@@ -32,7 +32,7 @@ from ops.rows import (
     stored_rows,
 )
 from ops.saga_steps import DeployedStep, Kind
-from ops.settle import NEW_FOR, can_be_redriven
+from ops.settle import NEW_FOR
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import ScanOutputTypeDef
@@ -293,7 +293,7 @@ class Audit:
         for saga, outcome in outcomes.items():
             own = {entity: row if owner(row) == saga else {**row, "saga_id": None} for entity, row in rows.items()}
             execution = executions.get(saga)
-            is_redrivable = execution is None or can_be_redriven(execution)
+            is_redrivable = execution is None or execution.is_redrivable
             for problem in saga_problems(self._expected, saga.id, outcome, own, is_redrivable=is_redrivable):
                 yield _saga_finding(order_id, saga, outcome, problem, execution)
 
@@ -351,7 +351,7 @@ def _saga_finding(
     name = saga.id.rsplit(":", 1)[-1]
     settle = f"python -m ops settle {name if execution else order_id}"
     match outcome:
-        case Outcome.STUCK if execution and can_be_redriven(execution):
+        case Outcome.STUCK if execution and execution.is_redrivable:
             kind, remedy = "stuck", f"fix the cause, then: python -m ops resume {name}"
         case Outcome.STUCK | Outcome.ROLLED_BACK | None:
             kind, remedy = "live", settle

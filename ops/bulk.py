@@ -17,7 +17,7 @@ from enum import StrEnum
 
 from botocore.exceptions import ClientError
 
-from ops.client import SAME_STOP, SagaClient, is_redrivable
+from ops.client import SAME_STOP, SagaClient
 from ops.errors import NoRedrive, NotResumable, UnknownExecution, is_throttled
 from ops.executions import map_concurrently
 from ops.model import Outcome, StuckGroup, StuckSaga
@@ -214,7 +214,7 @@ class BulkResume:
         elif now.outcome is Outcome.STUCK:
             one.stale_looks += 1
             was_rejected = one.redriven_at is None
-            if was_rejected and not is_redrivable(now):
+            if was_rejected and not now.is_redrivable:
                 one.result = Result.REJECTED
             elif now.stopped_at and now.stopped_at >= one.resumed_at:
                 one.result, one.reason = Result.STUCK_AGAIN, now.cause

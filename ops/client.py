@@ -11,7 +11,7 @@ import contextlib
 import itertools
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import boto3
@@ -262,19 +262,12 @@ def _require_resumable(execution: Execution, noun: str) -> None:
             raise NotResumable(
                 f"{execution.name} has failed cleanly, every step is compensated: start a new execution for the {noun}"
             )
-    if not is_redrivable(execution):
+    if not execution.is_redrivable:
         reason = execution.redrive_status_reason or "it ended over 14 days ago"
         raise NotResumable(
             f"{execution.name} can no longer be resumed: {reason.rstrip('.')}: "
             f"`python -m ops settle {execution.name}` compensates the {noun}, then `python -m ops close`"
         )
-
-
-def is_redrivable(execution: Execution) -> bool:
-    """Return whether AWS can redrive a stuck execution: as it says, or by the time of its stop."""
-    if execution.redrive_status is not None:
-        return execution.redrive_status != "NOT_REDRIVABLE"
-    return execution.redrivable_until is None or execution.redrivable_until >= datetime.now(UTC)
 
 
 def _gone(execution: Execution, noun: str) -> UnknownExecution:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +80,12 @@ class Execution:
         if self.outcome is not Outcome.STUCK or self.stopped_at is None:
             return None
         return self.stopped_at + REDRIVABLE_FOR
+
+    @property
+    def is_redrivable(self) -> bool:
+        """Whether AWS can redrive it: it is stuck, not called NOT_REDRIVABLE, and has not been so for too long."""
+        until = self.redrivable_until
+        return until is not None and until > datetime.now(UTC) and self.redrive_status != "NOT_REDRIVABLE"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -153,7 +153,7 @@ class Settler:
             raise NotSettleable(f"{execution.name} still runs: wait for its end, or cancel it: python -m ops cancel")
         if execution.outcome is Outcome.FULFILLED:
             raise NotSettleable(f"{execution.name} has succeeded: the {noun} is confirmed, nothing to settle")
-        if can_be_redriven(execution):
+        if execution.is_redrivable:
             raise NotSettleable(f"{execution.name} can be resumed: python -m ops resume {execution.name}")
 
     def _whole_input(self, input_: Mapping[str, Any] | None) -> Any:
@@ -193,12 +193,6 @@ class Settler:
 def _is_confirming(row: Row, spec: StepSpec) -> bool:
     """Return whether a retriable step has confirmed the row or begun to: the saga has passed the point of no return."""
     return "confirmation_requested_at" in row or row["status"] == spec.confirmed
-
-
-def can_be_redriven(execution: Execution) -> bool:
-    """Return whether AWS can redrive a stuck execution."""
-    until = execution.redrivable_until
-    return until is not None and until > datetime.now(UTC) and execution.redrive_status != "NOT_REDRIVABLE"
 
 
 def _same(execution: Execution | None, saga: SagaIdentity) -> Execution | None:
