@@ -100,7 +100,7 @@ class StartForm:
         """Return the input that a form means. Raises InvalidForm.
 
         The form is ``{"fields": {NAME: TEXT}, "more": JSON, "secrets_of": PRESET | null}``. Empty fields are left out.
-        The text of a field that is no text in a preset is read as JSON if it is JSON. Sensitive fields without a text
+        A field that is not a text in a preset is read as JSON if it is JSON. Sensitive fields without a text
         come from the preset ``secrets_of``. The object ``more`` is added as it is.
         """
         fields, more = form.get("fields"), form.get("more") or "{}"
@@ -135,7 +135,7 @@ class StartForm:
 
     @cached_property
     def _examples(self) -> Input:
-        """The values that are no text in a preset, by their fields."""
+        """The values that are not texts in a preset, by their fields."""
         inputs = [preset.input for preset in self.presets]
         return {name: value for input_ in inputs for name, value in input_.items() if not isinstance(value, str)}
 
