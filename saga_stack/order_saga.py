@@ -6,7 +6,6 @@ from aws_cdk import aws_stepfunctions_tasks as tasks
 from constructs import Construct
 
 from lambdas import order_steps
-from lambdas.order_steps import API_PATH, SCHEMA
 from saga_stack.construct.edges import ApiSettings, Jwt, events_of
 from saga_stack.construct.stack import SagaStack
 from saga_stack.construct.stages import Stage
@@ -31,8 +30,8 @@ class OrderSagaStack(SagaStack):
             description="Fulfils an order as a saga: create, pay and ship it, or compensate",
             steps=STEPS,
             state_machine="OrderFulfilment",
-            partition_key=SCHEMA.key,
-            sensitive_fields=SCHEMA.sensitive,
+            partition_key=order_steps.SCHEMA.key,
+            sensitive_fields=order_steps.SCHEMA.sensitive,
             failed="OrderFailed",
             completion=confirm_order,
             api=api,
@@ -55,7 +54,7 @@ def order_api(scope: Construct) -> ApiSettings | None:
             raise InvalidContextError("jwt_issuer and jwt_audience need the API: add -c api=true")
         return None
     return ApiSettings(
-        path=API_PATH,
+        path=order_steps.API_PATH,
         start="start_order",
         outcome="get_order",
         cancel="cancel_order",

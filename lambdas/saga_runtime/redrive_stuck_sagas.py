@@ -71,7 +71,7 @@ class StuckSaga:
         outcome: how its execution ended, if it has ended.
         is_aborted: whether somebody stopped it.
         stopped_at: when it stopped last.
-        redrives: how often it was redriven.
+        redrives: how often it was redriven; the limit if AWS redrives it no more.
     """
 
     arn: str
@@ -152,12 +152,14 @@ def _described(saga: StuckSaga) -> StuckSaga:
         # Step Functions keeps an execution for 90 days; people must close its entry.
         logger.warning("unknown", extra={"saga_id": saga.arn})
         return replace(saga, redrives=_LIMIT)
+    # What AWS does not redrive, such as after 14 days, needs people as well.
+    redrives = _LIMIT if execution.get("redriveStatus") == "NOT_REDRIVABLE" else execution.get("redriveCount", 0)
     return replace(
         saga,
         outcome=outcome_of(execution, clean_error=_CLEAN_ERROR),
         is_aborted=execution["status"] == "ABORTED",
         stopped_at=execution.get("stopDate", saga.stopped_at),
-        redrives=execution.get("redriveCount", 0),
+        redrives=redrives,
     )
 
 

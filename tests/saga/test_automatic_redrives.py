@@ -229,6 +229,13 @@ def test_an_execution_that_step_functions_no_longer_has_needs_people(world: Worl
     assert handler({}, CONTEXT) == {"recovered": 0, "redriven": 0, "exhausted": 1}
 
 
+def test_what_aws_no_longer_redrives_needs_people_and_does_not_stop_its_group(world: World) -> None:
+    world.stuck("1", minutes=70)
+    world.stuck("2")
+    world.stepfunctions.executions["1"]["redriveStatus"] = "NOT_REDRIVABLE"
+    assert handler({}, CONTEXT) == {"recovered": 1, "redriven": 1, "exhausted": 1}
+
+
 def test_what_is_still_running_at_the_deadline_is_left_to_the_next_call(world: World) -> None:
     world.stuck("1")
     world.stuck("2")
