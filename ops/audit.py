@@ -10,6 +10,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from shlex import quote
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -322,7 +323,7 @@ class Audit:
                     order_id=execution.order_id,
                     saga_id=execution.arn,
                     problem=f"it runs since {moment(listed[execution.arn].active_since)}",
-                    remedy=f"see what it waits for: python -m ops show {execution.order_id or execution.name}",
+                    remedy=f"see what it waits for: python -m ops show {quote(execution.order_id or execution.name)}",
                 )
 
     def _without_rows(self, arn: str) -> list[Finding]:
@@ -349,10 +350,10 @@ def _saga_finding(
     order_id: str, saga: SagaIdentity, outcome: Outcome | None, problem: str, execution: Execution | None
 ) -> Finding:
     name = saga.id.rsplit(":", 1)[-1]
-    settle = f"python -m ops settle {name if execution else order_id}"
+    settle = f"python -m ops settle {quote(name if execution else order_id)}"
     match outcome:
         case Outcome.STUCK if execution and execution.is_redrivable:
-            kind, remedy = "stuck", f"fix the cause, then: python -m ops resume {name}"
+            kind, remedy = "stuck", f"fix the cause, then: python -m ops resume {quote(name)}"
         case Outcome.STUCK | Outcome.ROLLED_BACK | None:
             kind, remedy = "live", settle
         case _:

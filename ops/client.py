@@ -12,6 +12,7 @@ import itertools
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime, timedelta
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import boto3
@@ -271,7 +272,7 @@ def _require_resumable(execution: Execution, noun: str) -> None:
 
 
 def _gone(execution: Execution, noun: str) -> UnknownExecution:
-    key = printable(execution.order_id or noun.upper())
+    key = printable(quote(execution.order_id or noun.upper()))
     return UnknownExecution(
         f"Step Functions no longer has {execution.name}: `python -m ops settle {key}` compensates the {noun}, "
         f"then `python -m ops close {execution.name}`"

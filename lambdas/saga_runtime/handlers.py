@@ -47,14 +47,16 @@ class Handler:
     """The Lambda function of a step.
 
     Args:
-        step: the step that it is made of. Checks read it and ``kind``.
+        step: the step that it is made of. Checks read it, ``kind`` and ``has_callback``.
         kind: the name of the function below that makes it.
         handle: takes the event and Lambda's context, and returns the answer.
+        has_callback: whether an answer ends what it starts.
     """
 
     step: StepSpec
     kind: Kind
     handle: Callable[[object, object], Answer]
+    has_callback: bool = False
 
     def __call__(self, event: object, context: object) -> Answer:
         """Handle an event."""
@@ -94,7 +96,7 @@ def action(step: StepSpec, call: ProviderCall | None = None, *, has_callback: bo
             provider_calls.act(row, input_, call)
         return _answer(step, row, step.live)
 
-    return _handler(step, "action", perform)
+    return replace(_handler(step, "action", perform), has_callback=has_callback)
 
 
 def confirmation(step: StepSpec, call: ProviderCall | None = None) -> Handler:

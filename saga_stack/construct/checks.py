@@ -25,6 +25,7 @@ from saga_stack.construct.steps import (
     SingleStep,
     Step,
     StepOrGroup,
+    callback_of,
     functions_of,
     single_steps,
 )
@@ -46,11 +47,15 @@ NOT_OWN = (Path(__file__).parent, Path(inspect.getfile(state_name)).parent, Path
 
 @dataclass(frozen=True, kw_only=True)
 class FunctionMade:
-    """What a function is made of: the function of the library that made it, and the action and row of its StepSpec."""
+    """What a function is made of: the function of the library that made it, and the action and row of its StepSpec.
+
+    ``has_callback`` says whether it only starts the work, and an answer ends it.
+    """
 
     kind: str
     action: str
     entity: str
+    has_callback: bool
 
 
 def require_functions(
@@ -69,14 +74,11 @@ def require_functions(
     earlier: set[str] = set()
     for step in single_steps(steps):
         action = made.get(step.action)
-        for name, kinds in zip(functions_of(step), _kinds_of(step), strict=True):
+        for name in functions_of(step):
             function, file = made.get(name), _file_of(handlers[name])
             if function is None:
                 continue
-            if function.kind not in kinds:
-                raise InvalidSagaError(
-                    f"{file}: {name} is made by {function.kind}(...): make it by {'(...) or '.join(kinds)}(...)"
-                )
+            _require_kind(step, name, function, file)
             if action and function.entity != action.entity:
                 raise InvalidSagaError(
                     f"{file}: {name} has the row {function.entity}, its action {step.action} has {action.entity}: "
@@ -98,6 +100,24 @@ def require_functions(
                     f"{file}: {owner} and {name} have one row, {function.entity}: give each step a StepSpec of its own"
                 )
         earlier.add(step.action)
+
+
+def _require_kind(step: SingleStep, name: str, function: FunctionMade, file: str) -> None:
+    """Raise InvalidSagaError unless the function does what its place in the step says, and waits if the step does."""
+    kinds = dict(zip(functions_of(step), _kinds_of(step), strict=True))[name]
+    if function.kind not in kinds:
+        raise InvalidSagaError(
+            f"{file}: {name} is made by {function.kind}(...): make it by {'(...) or '.join(kinds)}(...)"
+        )
+    waits = name == step.action and callback_of(step) is not None
+    if waits and not function.has_callback:
+        raise InvalidSagaError(
+            f"{file}: {name} does not wait for an answer, its step does: make it by action(..., has_callback=True)"
+        )
+    if function.has_callback and not waits:
+        raise InvalidSagaError(
+            f"{file}: {name} waits for an answer, its step does not: give the step callback=Callback(...)"
+        )
 
 
 def _kinds_of(step: SingleStep) -> Sequence[Sequence[str]]:
@@ -231,7 +251,7 @@ class _ProbeError(Exception):
     """The process that imports handlers has no result. Its text says why."""
 
 
-def _probe(handlers: Mapping[str, str], source: Path, settings: Mapping[str, str]) -> Mapping[str, Mapping[str, str]]:
+def _probe(handlers: Mapping[str, str], source: Path, settings: Mapping[str, str]) -> Mapping[str, Mapping[str, Any]]:
     """Import the handlers in a process of its own; return the result of each. Raises _ProbeError."""
     # On AWS they have only the variables of the stack.
     environment = {name: os.environ[name] for name in OF_PYTHON if name in os.environ}
@@ -253,7 +273,7 @@ def _probe(handlers: Mapping[str, str], source: Path, settings: Mapping[str, str
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise _ProbeError(f"ends Python with exit status {done.returncode}: {reason}")
     # A function may print when it is imported; the last line is the probe's.
-    found: Mapping[str, Mapping[str, str]] = json.loads(done.stdout.splitlines()[-1])
+    found: Mapping[str, Mapping[str, Any]] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 

@@ -79,7 +79,7 @@ def modules_of(package: str) -> set[str] | None:
     return None if files is None else {file.parts[0].partition(".")[0] for file in files}
 
 
-def imported(handler: str, folder: str) -> dict[str, str]:
+def imported(handler: str, folder: str) -> dict[str, str | bool]:
     """Return what the library made the handler of, or the error and where in the folder it was raised."""
     module, _, attribute = handler.rpartition(".")
     try:
@@ -92,7 +92,9 @@ def imported(handler: str, folder: str) -> dict[str, str]:
             hint = f". It is installed here but not packed: add its package to {file}"
         return {"error": one_line(error) + hint, "at": own[-1] if own else ""}
     kind, step = getattr(function, "kind", None), getattr(function, "step", None)
-    return {"kind": kind, "action": step.action, "entity": step.entity} if kind and step else {}
+    if not kind or not step:
+        return {}
+    return {"kind": kind, "action": step.action, "entity": step.entity, "has_callback": function.has_callback}
 
 
 def places_of(error: Exception) -> list[tuple[str, int | None]]:

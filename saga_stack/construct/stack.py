@@ -7,6 +7,7 @@ from typing import Protocol
 
 from aws_cdk import CfnOutput, Duration, Stack
 from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
@@ -31,6 +32,7 @@ from saga_stack.construct.steps import (
     StepOrGroup,
     answered_within,
     callback_of,
+    function_seconds,
     functions_of,
     require_saga,
     single_steps,
@@ -109,155 +111,102 @@ class SagaStack(Stack):
         if api or events:
             require_first_step(steps)
         super().__init__(scope, id_, description=description, termination_protection=stage.protected)
-        self.steps = steps
-        self.settings = environment
-        self.source = packaging.source_of(packages, root)
-        all_names = [name for step in single_steps(steps) for name in functions_of(step)]
-        if receiver:
-            all_names.append(receiver)
+        timeouts = {
+            name: Duration.seconds(function_seconds(step, stage.function_timeout))
+            for step in single_steps(steps)
+            for name in functions_of(step)
+        } | ({receiver: RECEIVER_TIMEOUT} if receiver else {})
         require_names(
             self.stack_name,
             state_machine=state_machine,
-            functions=all_names,
+            functions=list(timeouts),
             secrets=secrets,
             others=api.functions if api else (),
         )
-        self.handlers: Mapping[str, str] = {name: handler.format(name) for name in all_names}
+        self.steps = steps
+        self.source = packaging.source_of(packages, root)
+        self.settings = environment
+        self.handlers: Mapping[str, str] = {name: handler.format(name) for name in timeouts}
         if api:
-            self.handlers = {**self.handlers, **{name: api.handler.format(name) for name in api.functions}}
             self.settings = {**environment, **variables_of(steps, machine="any", failed=failed)}
-        code = packaging.code(self.source)
+            self.handlers = {**self.handlers, **{name: api.handler.format(name) for name in api.functions}}
 
-        key = None
-        if stage.customer_managed_key:
-            logs = (LOG_PREFIX,) if api else ()
-            key = EncryptionKey(self, "Encryption", removal_policy=stage.removal_policy, log_prefixes=logs).key
-        table = SagaTable(
-            self, "Table", partition_key=partition_key, stage=stage, key=key, has_stream=events is not None
+        self._stage = stage
+        self._failed = failed
+        self._code = packaging.code(self.source)
+        self._key = self._encryption_key((LOG_PREFIX,) if api else ()) if stage.customer_managed_key else None
+        self._table = SagaTable(
+            self, "Table", partition_key=partition_key, stage=stage, key=self._key, has_stream=events is not None
         )
-        functions = SagaFunctions(
+        self.functions: Mapping[str, lambda_.Function] = SagaFunctions(
             self,
             "Functions",
-            timeouts={
-                name: Duration.seconds(step.function_timeout or stage.function_timeout)
-                for step in single_steps(steps)
-                for name in functions_of(step)
-            }
-            | ({receiver: RECEIVER_TIMEOUT} if receiver else {}),
+            timeouts=timeouts,
             environment=environment,
             handler=handler,
-            code=code,
-            table=table,
+            code=self._code,
+            table=self._table,
             stage=stage,
-            key=key,
-        )
-        self.functions: Mapping[str, lambda_.Function] = functions.by_name
-        for variable, names in secrets.items():
-            readers = [self._reader(name, variable) for name in names]
-            FunctionSecret(
-                self,
-                state_name(variable),
-                variable=variable,
-                readers=readers,
-                key=key,
-                removal_policy=stage.removal_policy,
-            )
-        timeout = sfn.Timeout.duration(Duration.seconds(stage.task_timeout))
-        definition = SagaDefinition(
-            self,
-            "Saga",
-            steps=steps,
-            functions=functions.by_name,
-            completion=completion(self, table=table, timeout=timeout) if completion else None,
-            failed=failed,
-            stage=stage,
-        )
-        state_machine_name = f"{self.stack_name}-{state_machine}"
-        if receiver:
-            self._allow_answers(self.functions[receiver], table)
-        machine = SagaStateMachine(
-            self,
-            state_machine,
-            name=state_machine_name,
-            definition=definition.start,
-            functions=[function for name, function in functions.by_name.items() if name != receiver],
-            table=table if completion else None,
-            stage=stage,
-            key=key,
-        ).state_machine
+            key=self._key,
+        ).by_name
+        self._add_secrets(secrets)
+        answers = self.functions[receiver] if receiver else None
+        if answers:
+            self._allow_answers(answers)
+        self._state_machine_name = f"{self.stack_name}-{state_machine}"
+        machine = self._state_machine(state_machine, completion, receiver)
         stuck = StuckSagas(
             self,
             "StuckSagas",
             state_machine=machine,
-            state_machine_name=state_machine_name,
+            state_machine_name=self._state_machine_name,
             key_field=partition_key,
             failed=failed,
             sensitive_fields=sensitive_fields,
-            code=code,
+            code=self._code,
             stage=stage,
         )
-        redrives = None
-        if stage.automatic_redrives:
-            redrives = AutomaticRedrives(
-                self,
-                "AutomaticRedrives",
-                stuck=stuck,
-                state_machine_name=state_machine_name,
-                failed=failed,
-                code=code,
-                stage=stage,
-            )
-        saga_api = outcomes = None
-        if api:
-            saga_api = SagaApi(
-                self,
-                "Api",
-                settings=api,
-                steps=steps,
-                state_machine=machine,
-                state_machine_name=state_machine_name,
-                failed=failed,
-                table=table,
-                code=code,
-                stage=stage,
-                receiver=self.functions[receiver] if receiver else None,
-                key=key,
-            )
-        if events:
-            outcomes = OutcomeEvents(
-                self,
-                "Outcomes",
-                settings=events,
-                partition_key=partition_key,
-                table=table,
-                stuck=stuck,
-                code=code,
-                stage=stage,
-                key=key,
-            )
-            ExampleSubscriber(self, "ExampleSubscriber", bus=outcomes.bus)
         Monitoring(
             self,
             "Monitoring",
             stage=stage,
             steps=steps,
-            functions=functions.by_name,
+            functions=self.functions,
             receiver=receiver,
             state_machine=machine,
-            table=table,
+            table=self._table,
             stuck=stuck,
-            redrives=redrives,
-            api=saga_api,
-            outcomes=outcomes,
+            redrives=self._redrives(stuck) if stage.automatic_redrives else None,
+            api=self._api(api, machine, answers) if api else None,
+            outcomes=self._outcomes(events, partition_key, stuck) if events else None,
         )
-
         CfnOutput(self, "StateMachineArn", value=machine.state_machine_arn)
-        CfnOutput(self, "TableName", value=table.table_name)
+        CfnOutput(self, "TableName", value=self._table.table_name)
         CfnOutput(self, "StuckSagasQueueUrl", value=stuck.queue.queue_url)
         CfnOutput(self, "StuckSagasTableName", value=stuck.table.table_name)
 
-    def _allow_answers(self, receiver: lambda_.Function, table: dynamodb.ITable) -> None:
-        allow_to_read(receiver, table)
+    def _encryption_key(self, log_prefixes: Sequence[str]) -> kms.IKey:
+        policy = self._stage.removal_policy
+        return EncryptionKey(self, "Encryption", removal_policy=policy, log_prefixes=log_prefixes).key
+
+    def _add_secrets(self, secrets: Mapping[str, Sequence[str]]) -> None:
+        for variable, names in secrets.items():
+            FunctionSecret(
+                self,
+                state_name(variable),
+                variable=variable,
+                readers=[self._reader(name, variable) for name in names],
+                key=self._key,
+                removal_policy=self._stage.removal_policy,
+            )
+
+    def _reader(self, name: str, variable: str) -> lambda_.Function:
+        if name not in self.functions:
+            raise InvalidSagaError(f"secrets has {variable} for {name}, which is not a function: name one of the steps")
+        return self.functions[name]
+
+    def _allow_answers(self, receiver: lambda_.Function) -> None:
+        allow_to_read(receiver, self._table)
         allow_to_end_tasks(receiver, "Success", "Failure", "Heartbeat")
         # An action that is redriven finds its answer in the row, and completes its own task.
         for step in single_steps(self.steps):
@@ -265,10 +214,69 @@ class SagaStack(Stack):
                 allow_to_end_tasks(self.functions[step.action], "Success")
         CfnOutput(self, "ReceiverName", value=receiver.function_name)
 
-    def _reader(self, name: str, variable: str) -> lambda_.Function:
-        if name not in self.functions:
-            raise InvalidSagaError(f"secrets has {variable} for {name}, which is not a function: name one of the steps")
-        return self.functions[name]
+    def _state_machine(self, id_: str, completion: Completion | None, receiver: str | None) -> sfn.StateMachine:
+        timeout = sfn.Timeout.duration(Duration.seconds(self._stage.task_timeout))
+        definition = SagaDefinition(
+            self,
+            "Saga",
+            steps=self.steps,
+            functions=self.functions,
+            completion=completion(self, table=self._table, timeout=timeout) if completion else None,
+            failed=self._failed,
+            stage=self._stage,
+        )
+        return SagaStateMachine(
+            self,
+            id_,
+            name=self._state_machine_name,
+            definition=definition.start,
+            functions=[function for name, function in self.functions.items() if name != receiver],
+            table=self._table if completion else None,
+            stage=self._stage,
+            key=self._key,
+        ).state_machine
+
+    def _redrives(self, stuck: StuckSagas) -> AutomaticRedrives:
+        return AutomaticRedrives(
+            self,
+            "AutomaticRedrives",
+            stuck=stuck,
+            state_machine_name=self._state_machine_name,
+            failed=self._failed,
+            code=self._code,
+            stage=self._stage,
+        )
+
+    def _api(self, settings: ApiSettings, machine: sfn.StateMachine, receiver: lambda_.Function | None) -> SagaApi:
+        return SagaApi(
+            self,
+            "Api",
+            settings=settings,
+            steps=self.steps,
+            state_machine=machine,
+            state_machine_name=self._state_machine_name,
+            failed=self._failed,
+            table=self._table,
+            code=self._code,
+            stage=self._stage,
+            receiver=receiver,
+            key=self._key,
+        )
+
+    def _outcomes(self, settings: EventSettings, partition_key: str, stuck: StuckSagas) -> OutcomeEvents:
+        outcomes = OutcomeEvents(
+            self,
+            "Outcomes",
+            settings=settings,
+            partition_key=partition_key,
+            table=self._table,
+            stuck=stuck,
+            code=self._code,
+            stage=self._stage,
+            key=self._key,
+        )
+        ExampleSubscriber(self, "ExampleSubscriber", bus=outcomes.bus)
+        return outcomes
 
 
 class FolderSagaStack(SagaStack):

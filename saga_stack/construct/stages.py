@@ -15,7 +15,7 @@ COMPENSATION_RETRY = RetryPolicy(interval=1, backoff_rate=2, max_delay=60, max_a
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """What differs from stage to stage. Raises ValueError if the timeouts do not fit.
+    """What differs from stage to stage. A saga is rejected whose timeouts do not fit.
 
     Args:
         removal_policy: what happens to tables, logs, secrets and key when the stack is deleted.
@@ -48,13 +48,6 @@ class Stage:
     first_redrive_after: int = 900
     action_retry: RetryPolicy = ACTION_RETRY
     compensation_retry: RetryPolicy = COMPENSATION_RETRY
-
-    def __post_init__(self) -> None:
-        if not 0 < self.function_timeout < self.task_timeout:
-            raise ValueError(
-                f"function_timeout is {self.function_timeout} s and task_timeout {self.task_timeout} s: "
-                "the function's must be above 0 and below the task's"
-            )
 
 
 STAGES = {

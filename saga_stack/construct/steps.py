@@ -177,6 +177,16 @@ def fallible_actions(steps: Sequence[StepOrGroup]) -> Sequence[Sequence[str]]:
     return [actions for actions in groups if actions]
 
 
+def function_seconds(step: Task, default: int) -> int:
+    """Return the timeout of the step's functions. Raises InvalidSagaError if a function cannot have it."""
+    seconds = default if step.function_timeout is None else step.function_timeout
+    if not 0 < seconds <= LONGEST_FUNCTION_SECONDS:
+        raise InvalidSagaError(
+            f"{step.action} has the function_timeout {seconds:,} s: Lambda allows 1 to {LONGEST_FUNCTION_SECONDS}"
+        )
+    return seconds
+
+
 def callback_of(step: Task) -> Callback | None:
     """Return how long the step waits for an answer; None if its action performs it."""
     return step.callback if isinstance(step, Step | Retriable) else None
@@ -269,11 +279,6 @@ def _require_complete(step: SingleStep) -> None:
         )
     if isinstance(step, Pivot) and not step.resolution:
         raise InvalidSagaError(f"{step.action} has no resolution: name its function")
-    if step.function_timeout is not None and not 0 < step.function_timeout <= LONGEST_FUNCTION_SECONDS:
-        raise InvalidSagaError(
-            f"{step.action} has the function_timeout {step.function_timeout:,} s: "
-            f"Lambda allows 1 to {LONGEST_FUNCTION_SECONDS}"
-        )
     if callback := callback_of(step):
         _require_times(step.action, callback)
 

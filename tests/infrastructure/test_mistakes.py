@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import TypeAlias
 
@@ -18,7 +19,7 @@ import lambdas
 import saga_stack
 from saga_stack.construct import app, packaging
 from saga_stack.construct.checks import import_saga, require_functions
-from saga_stack.construct.steps import InvalidSagaError, Retriable, Step
+from saga_stack.construct.steps import Callback, InvalidSagaError, Retriable, Step, functions_of
 from tests.sagas import example_or_skip
 
 PROJECT = Path(__file__).parents[2]
@@ -264,6 +265,13 @@ def test_a_context_that_would_be_ignored_is_reported(
             ),
         ),
         (
+            *(HANDLERS, "call=stripe_payments.authorize", "call=stripe_payments.authorize, has_callback=True"),
+            (
+                "sale/lambdas/handlers.py: authorize_card waits for an answer, its step does not: "
+                "give the step callback=Callback(...)\n"
+            ),
+        ),
+        (
             *(HANDLERS, "SEAT, PAYMENT, TICKET =", "TICKET, PAYMENT, SEAT ="),
             "sale/lambdas/handlers.py: reserve_seat is made of the StepSpec of issue_ticket: use the one of ",
         ),
@@ -458,6 +466,14 @@ synthesize(stack, "Any")
         "error: sale/lambdas/handlers.py: reserve_seat (ReserveSeat) is not in the asset: "
         "write the file, or add its folder to packages=\n"
     )
+
+
+def test_an_action_that_does_not_wait_as_its_step_does_is_reported(order: Path) -> None:
+    step = Step(action="create_order", compensation="delete_order", callback=Callback(timeout=timedelta(days=1)))
+    handlers = {name: f"lambdas.{name}.handler" for name in functions_of(step)}
+    message = "^lambdas/create_order.py: create_order does not wait for an answer, its step does: make it by action"
+    with pytest.raises(InvalidSagaError, match=message):
+        require_functions((step,), handlers, order, {})
 
 
 def test_of_several_functions_the_one_that_ends_python_is_named(tmp_path: Path) -> None:

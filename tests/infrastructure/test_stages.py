@@ -6,7 +6,7 @@ import pytest
 from aws_cdk import App
 
 from saga_stack.construct.stages import STAGES
-from saga_stack.construct.steps import RetryPolicy
+from saga_stack.construct.steps import InvalidSagaError, RetryPolicy
 from saga_stack.order_saga import OrderSagaStack
 from tests.fixtures import synthesized
 from tests.infrastructure.templates import (
@@ -91,9 +91,18 @@ def test_the_outputs_are_those_of_the_contract(stage: str) -> None:
     assert expected <= set(synthesized(stage)["Outputs"])
 
 
-def test_a_stage_whose_tasks_could_time_out_before_their_functions_is_rejected() -> None:
-    with pytest.raises(ValueError, match="function_timeout is 30 s and task_timeout 30 s"):
-        replace(STAGES["dev"], function_timeout=30, task_timeout=30)
+@pytest.mark.parametrize(
+    ("seconds", "message"),
+    [
+        (30, "the task timeout of delete_order is 30 s, its function's is 30 s: make the function's shorter"),
+        (0, "create_order has the function_timeout 0 s: Lambda allows 1 to 900"),
+        (901, "create_order has the function_timeout 901 s: Lambda allows 1 to 900"),
+    ],
+)
+def test_a_stage_whose_timeouts_do_not_fit_is_rejected(seconds: int, message: str) -> None:
+    stage = replace(STAGES["dev"], function_timeout=seconds)
+    with pytest.raises(InvalidSagaError, match=f"^{message}$"):
+        OrderSagaStack(App(), "OrderSaga-dev", stage=stage)
 
 
 def test_the_longest_wait_of_a_retry_policy_is_the_sum_of_its_longest_waits() -> None:

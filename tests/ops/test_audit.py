@@ -1,6 +1,7 @@
 """``ops audit``: each damage to a table is found, and a table without damage has no finding."""
 
 import json
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -261,11 +262,12 @@ def test_the_execution_of_the_same_name_is_another_saga_if_it_started_at_another
 
 
 def test_a_live_row_of_a_direct_call_is_found(world: World, audit: Audit) -> None:
-    world.machine.call("CreateOrder", world.machine.demo.input("1-success"))
+    world.machine.call("CreateOrder", world.machine.demo.input("1-success") | {"order_id": "Ada's 1"})
     _, document = audit()
     (finding,) = document["findings"]
     assert (finding["kind"], finding["saga_id"]) == ("live", "direct")
-    assert finding["remedy"] == "python -m ops settle 1"
+    # As a shell reads it.
+    assert shlex.split(finding["remedy"]) == ["python", "-m", "ops", "settle", "Ada's 1"]
 
 
 @pytest.mark.parametrize(("limit", "kinds"), [("20", ["slow"]), ("40", [])])
