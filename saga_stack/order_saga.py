@@ -45,11 +45,11 @@ def order_api(scope: Construct) -> ApiSettings | None:
     ``jwt_issuer`` and ``jwt_audience`` in the context accept bearer tokens instead of IAM signatures.
     """
     api, issuer, audience = map(scope.node.try_get_context, ("api", "jwt_issuer", "jwt_audience"))
-    if api not in ("true", "false", None):
+    if api not in ("true", "false", True, False, None):
         raise InvalidContextError(f"invalid api '{api}': use -c api=true, or leave it out")
     if bool(issuer) != bool(audience):
         raise InvalidContextError("jwt_issuer and jwt_audience belong together: give both or neither")
-    if api != "true":
+    if api not in ("true", True):
         if issuer:
             raise InvalidContextError("jwt_issuer and jwt_audience need the API: add -c api=true")
         return None

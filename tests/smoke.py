@@ -7,6 +7,7 @@ Exit status: 0 everything as expected, 1 something differs, 2 an error, 130 inte
 """
 
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -26,7 +27,7 @@ from local.order_demo import ORDER_DEMO
 from ops.arguments import ArgumentParser
 from ops.client import SagaClient
 from ops.connection import Target, connect, outputs_of
-from ops.errors import OpsError, explained
+from ops.errors import OpsError, UnknownExecution, explained
 from ops.model import Execution, Outcome
 
 CARD = "5500 0000 1111"
@@ -63,9 +64,17 @@ class Smoke:
 
     def end(self, arn: str) -> Execution:
         """Wait until the execution has ended."""
-        ended: Execution = wait_for("the end of an execution", lambda: _ended(self.client.execution(arn)))
+        ended: Execution = wait_for("the end of an execution", lambda: self._ended(arn))
         self.transitions += len(self.path(arn))
         return ended
+
+    def _ended(self, arn: str) -> Execution | None:
+        """Return an execution that has ended; None if it runs, or if Step Functions does not know it yet."""
+        try:
+            execution = self.client.execution(arn)
+        except UnknownExecution:
+            return None
+        return None if execution.outcome is Outcome.RUNNING else execution
 
     def path(self, arn: str) -> list[str]:
         """Return the states that the execution entered."""
@@ -148,7 +157,8 @@ def stop_and_redrive(smoke: Smoke, stepfunctions: Any) -> None:
 def use_api(smoke: Smoke, session: boto3.Session, cloudformation: Any) -> None:
     """Use the HTTP API, if the stack has one: an order that is sent twice is fulfilled once, and too late to cancel."""
     (stack,) = cloudformation.describe_stacks(StackName=smoke.client.stack.name)["Stacks"]
-    url = outputs_of(stack).get("ApiUrl")
+    outputs = outputs_of(stack)
+    url = outputs.get("ApiUrl")
     if url is None:
         print("skip    HTTP API\n        deployed without -c api=true")
         return
@@ -156,7 +166,9 @@ def use_api(smoke: Smoke, session: boto3.Session, cloudformation: Any) -> None:
         url = local_url(endpoint, url)
     api = ApiClient(url=url, credentials=session.get_credentials(), region=cloudformation.meta.region_name)
     order = smoke.order(30, **ORDER)
-    first, second = api.post("/orders", order), api.post("/orders", order)
+    first = api.post("/orders", order)
+    # 503: Step Functions may not know the execution yet.
+    second = wait_for("the response to a repetition", lambda: _unless_unavailable(api.post("/orders", order)))
     smoke.check("HTTP API: two requests", [202, 202], [first.status, second.status])
     outcome = wait_for("the outcome of an order", lambda: _known(api.get(f"/orders/{order['order_id']}?wait=20")))
     smoke.check("HTTP API: outcome", {"order_id": order["order_id"], "status": "confirmed"}, outcome)
@@ -164,6 +176,10 @@ def use_api(smoke: Smoke, session: boto3.Session, cloudformation: Any) -> None:
     invalid = api.post("/orders", {name: value for name, value in order.items() if name != "total"})
     smoke.check("HTTP API: order without total", 422, invalid.status)
     smoke.check("HTTP API: too late to cancel", 409, api.post(f"/orders/{order['order_id']}/cancel", {}).status)
+    event = wait_for(
+        "the event of an order", lambda: _event_of(order, outputs["OutcomeQueueUrl"], session.client("sqs"))
+    )
+    smoke.check("events: outcome", "OrderConfirmed", event["detail-type"])
     cancel_by_api(smoke, api, smoke.order(31, **ORDER))
     smoke.transitions += 2 * len(ORDER_DEMO.expected_ends()["1-success"].states)
 
@@ -173,7 +189,9 @@ def cancel_by_api(smoke: Smoke, api: ApiClient, order: dict[str, object]) -> Non
     path = f"/orders/{order['order_id']}"
     smoke.check("HTTP API: cancel an unknown order", 404, api.post(f"{path}/cancel", {}).status)
     api.post("/orders", order)
-    cancelled = wait_for("the execution of an order", lambda: _unless_unknown(api.post(f"{path}/cancel", {})))
+    cancelled = wait_for(
+        "the execution of an order", lambda: _unless_unavailable(_unless_unknown(api.post(f"{path}/cancel", {})))
+    )
     outcome = wait_for("the outcome of an order", lambda: _known(api.get(f"{path}?wait=20")))
     expected = {202: "failed", 409: "confirmed"}.get(cancelled.status)
     smoke.check(f"HTTP API: end after {cancelled.status} to a cancellation", expected, outcome["status"])
@@ -184,7 +202,8 @@ def search_card(smoke: Smoke, logs: Any, sqs: Any) -> None:
     digits = CARD.replace(" ", "")
     texts = [repr(smoke.client.rows(order_id)) for order_id in smoke.ids]
     texts += [repr(execution) for execution in smoke.client.newest(status=None, count=len(smoke.ids))]
-    texts += _log_lines(smoke, logs)
+    # Logs come late. The functions log the id of an order.
+    texts += wait_for("the log of the last order", lambda: _log_lines(smoke, logs, until=smoke.ids[-1]))
     messages = sqs.receive_message(
         QueueUrl=smoke.client.stack.stuck_sagas_queue_url, MaxNumberOfMessages=10, VisibilityTimeout=0
     )
@@ -193,17 +212,18 @@ def search_card(smoke: Smoke, logs: Any, sqs: Any) -> None:
     smoke.check(f"card number in {len(texts)} rows, ends, log lines and messages", [], found)
 
 
-def _log_lines(smoke: Smoke, logs: Any) -> list[str]:
+def _log_lines(smoke: Smoke, logs: Any, *, until: str) -> list[str]:
+    """Return the lines of all logs since the run began; none if none of them has the text."""
     stack = smoke.client.stack.name
     lines = []
-    for prefix in (f"/aws/lambda/{stack}-", f"/aws/vendedlogs/states/{stack}-"):
+    for prefix in (f"/aws/lambda/{stack}-", f"/aws/vendedlogs/states/{stack}-", f"/aws/vendedlogs/apis/{stack}-"):
         for page in logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=prefix):
             for group in page["logGroups"]:
                 events = logs.get_paginator("filter_log_events").paginate(
                     logGroupName=group["logGroupName"], startTime=int(smoke.began.timestamp() * 1000)
                 )
                 lines += [event["message"] for found in events for event in found["events"]]
-    return lines
+    return lines if any(until in line for line in lines) else []
 
 
 def remove_rows(smoke: Smoke, dynamodb: Any) -> None:
@@ -225,13 +245,20 @@ def _unless_unknown(answer: Answer) -> Answer | None:
     return None if answer.status == HTTPStatus.NOT_FOUND else answer
 
 
+def _unless_unavailable(answer: Answer | None) -> Answer | None:
+    return None if answer and answer.status == HTTPStatus.SERVICE_UNAVAILABLE else answer
+
+
+def _event_of(order: Mapping[str, object], queue_url: str, sqs: Any) -> Any:
+    """Return the event of the order in a page of messages; None if it is not among them. The messages stay."""
+    messages = sqs.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10, VisibilityTimeout=1, WaitTimeSeconds=1)
+    events = (json.loads(message["Body"]) for message in messages.get("Messages", []))
+    return next((event for event in events if event["detail"]["order_id"] == order["order_id"]), None)
+
+
 def _known(answer: Answer) -> Mapping[str, object] | None:
     """Return the outcome of an order; None if the saga has not ended or Step Functions does not know it yet."""
     return answer.body if answer.status == 200 and answer.body and answer.body["status"] != "pending" else None
-
-
-def _ended(execution: Execution) -> Execution | None:
-    return None if execution.outcome is Outcome.RUNNING else execution
 
 
 @contextlib.contextmanager

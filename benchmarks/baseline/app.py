@@ -128,6 +128,18 @@ if is_complete:
             cloudwatch.Metric(namespace="AWS/Events", metric_name="FailedInvocations", dimensions_map=of_rule)
         )
 
+    failed, clean = (
+        logs.MetricFilter(
+            stack,
+            event,
+            log_group=log,
+            filter_pattern=logs.FilterPattern.string_value("$.type", "=", event),
+            metric_namespace=stack.stack_name,
+            metric_name=event,
+        ).metric()
+        for event in ("ExecutionFailed", "FailStateEntered")
+    )
+    by_log = cloudwatch.MathExpression(expression="failed - clean", using_metrics={"failed": failed, "clean": clean})
     queues = [queue.metric_approximate_number_of_messages_visible() for queue in (stuck, undelivered)]
     errors = [invoked.metric_errors() for invoked in (*functions.values(), reporter)]
     throttles = [invoked.metric_throttles() for invoked in functions.values()]
@@ -136,7 +148,8 @@ if is_complete:
     topic = sns.Topic(stack, "Alerts", enforce_ssl=True)
     topic.grant_publish(iam.ServicePrincipal("cloudwatch.amazonaws.com"))
     alarms = []
-    for number, metric in enumerate([*queues, *errors, *throttles, *faults, *ends]):
+    watched: list[cloudwatch.IMetric] = [*queues, *errors, *throttles, *faults, by_log, *ends]
+    for number, metric in enumerate(watched):
         alarm = cloudwatch.Alarm(stack, f"Alarm{number}", metric=metric, threshold=1, evaluation_periods=1)
         alarm.add_alarm_action(actions.SnsAction(topic))
         alarm.add_ok_action(actions.SnsAction(topic))

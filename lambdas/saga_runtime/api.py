@@ -62,6 +62,8 @@ if TYPE_CHECKING:
 
 # A request to AWS ends within 9 s: two attempts of 4 s, and up to 1 s between them.
 CLIENT_CONFIG = Config(connect_timeout=1, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 2})
+# The receiver makes several requests to AWS. A second call beside the first one would only compete with it.
+RECEIVER_CONFIG = Config(connect_timeout=1, read_timeout=18, retries={"total_max_attempts": 1})
 # The longest that a client may have a response delayed, in seconds. API Gateway waits 30 s for a response: a request
 # that begins at the last moment ends before.
 MAX_WAIT = 20
@@ -173,6 +175,7 @@ class SagaApi:
         if outcome["status"] == CONFIRMED:
             raise ProblemError(409, f"too late: the {noun} is confirmed")
         if progress.execution is None:
+            _require_not_new(progress.row)
             raise ProblemError(409, f"the execution of the {noun} is not known: it cannot be cancelled")
         result = cancellation.cancel(self._rows_of(key, progress.saga(progress.execution)), _answer)
         if not result.is_accepted:
@@ -305,7 +308,7 @@ def _start_once(first: StepSpec, key: Key, input_: Input) -> None:
     """
     row = _row(first, key)
     if row is not None and row.status != first.compensated:
-        _require_same(first, _described(row.owner.id), input_)
+        _require_same(first, _execution_of(row), input_)
         return
     # In one form: Step Functions accepts a name again while it runs, with the very same input.
     text = json.dumps(input_, sort_keys=True)
@@ -330,7 +333,7 @@ def _start_once(first: StepSpec, key: Key, input_: Input) -> None:
 def _require_same(first: StepSpec, execution: "Execution | None", input_: Input) -> None:
     noun, key = first.schema.noun, first.schema.key
     if execution is None:
-        raise ProblemError(409, f"a {noun} with this {key} exists, and its execution is not known: read its outcome")
+        raise ProblemError(409, f"this {key} is in use by an unknown execution: read the outcome of the {noun}")
     if parsed_json(execution.get("input")) != input_:
         raise ProblemError(409, f"a different {noun} with this {key} exists: use another {key}, or read its outcome")
 
@@ -371,6 +374,20 @@ def _newest_after(attempt: int, key: Key) -> tuple[int, "Execution | None"]:
 def _claims(row: _Row | None) -> int:
     """Return how many sagas have claimed the row."""
     return row.claims if row is not None else 0
+
+
+def _execution_of(row: _Row) -> "Execution | None":
+    """Return the execution that owns the row. Raises UnavailableError if Step Functions may know it soon."""
+    execution = _described(row.owner.id)
+    if execution is None:
+        _require_not_new(row)
+    return execution
+
+
+def _require_not_new(row: _Row | None) -> None:
+    """Raise UnavailableError if Step Functions may not know the owner of the row yet."""
+    if row is not None and row.owner.id.startswith(f"{_EXECUTIONS}:") and not _is_forgotten(row.owner):
+        raise UnavailableError("the execution has just been started: repeat the request")
 
 
 def _is_forgotten(saga: SagaIdentity) -> bool:
@@ -425,7 +442,7 @@ def _answer(answer: Mapping[str, str]) -> str | None:
 @functools.cache
 def _lambda() -> "LambdaClient":
     """Return the client. Only the cancellation of a step that waits needs one."""
-    client: LambdaClient = boto3.client("lambda", config=CLIENT_CONFIG)
+    client: LambdaClient = boto3.client("lambda", config=RECEIVER_CONFIG)
     return client
 
 

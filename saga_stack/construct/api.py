@@ -123,19 +123,20 @@ class SagaApi(Construct):
         )
         # A key may contain slashes, and a variable that does must end the path.
         below = f"{settings.path}/{{id+}}"
-        self.api.add_routes(path=below, methods=[apigateway.HttpMethod.GET], integration=reading)
+        outcome = self.api.add_routes(path=below, methods=[apigateway.HttpMethod.GET], integration=reading)
         self.api.add_routes(
             path=below,
             methods=[apigateway.HttpMethod.POST],
             integration=integrations.HttpLambdaIntegration("Cancel", canceller),
         )
-        self._add_stage(stage, settings.throttling)
+        # API Gateway rejects settings of a route that does not exist yet.
+        self._add_stage(stage, settings.throttling, outcome=f"GET {below}").node.add_dependency(*outcome)
         CfnOutput(self, "ApiUrl", value=self.api.api_endpoint).override_logical_id("ApiUrl")
 
-    def _add_stage(self, stage: Stage, throttling: Throttling) -> None:
+    def _add_stage(self, stage: Stage, throttling: Throttling, *, outcome: str) -> apigateway.CfnStage:
         name = f"{LOG_PREFIX}/{Stack.of(self).stack_name}-api"
         log_group = log_group_of(self, "Log", name, stage=stage, key=self._key)
-        apigateway.CfnStage(
+        return apigateway.CfnStage(
             self,
             "Stage",
             api_id=self.api.api_id,
@@ -144,6 +145,12 @@ class SagaApi(Construct):
             default_route_settings=apigateway.CfnStage.RouteSettingsProperty(
                 throttling_rate_limit=throttling.rate, throttling_burst_limit=throttling.burst
             ),
+            route_settings={
+                outcome: {
+                    "ThrottlingRateLimit": throttling.outcome_rate,
+                    "ThrottlingBurstLimit": throttling.outcome_burst,
+                }
+            },
             access_log_settings=apigateway.CfnStage.AccessLogSettingsProperty(
                 destination_arn=log_group.log_group_arn,
                 format=json.dumps({name: f"$context.{name}" for name in LOGGED}),

@@ -17,7 +17,7 @@ TIMEOUT = Duration.minutes(10)
 
 
 class AutomaticRedrives(Construct):
-    """``function`` redrives sagas that failed, as lambdas/saga_runtime/redrive_stuck_sagas.py says.
+    """``function`` redrives sagas that failed, as lambdas/saga_runtime/redrive_stuck_sagas.py says; ``rule`` calls it.
 
     Its role may describe and redrive executions of the state machine, read entries, and clear the entries and messages
     of those that recovered.
@@ -65,6 +65,6 @@ class AutomaticRedrives(Construct):
         role.add_to_principal_policy(
             iam.PolicyStatement(actions=["sqs:DeleteMessage", "sqs:ReceiveMessage"], resources=[stuck.queue.queue_arn])
         )
-        events.Rule(
+        self.rule = events.Rule(
             self, "Schedule", schedule=events.Schedule.rate(EVERY), targets=[targets.LambdaFunction(self.function)]
         )

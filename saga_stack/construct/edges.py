@@ -28,13 +28,21 @@ class Jwt:
 class Throttling:
     """How many requests the API accepts; it answers others with 429.
 
+    Requests for an outcome have limits of their own: one that waits occupies a function for up to 20 s, and asks Step
+    Functions, whose quotas the saga needs too.
+
     Args:
         rate: requests a second. Default: 100, below the StartExecution quota of most regions (150).
         burst: requests at once. Default: 200.
+        outcome_rate: requests for an outcome a second. Default: 25, so that at most 500 functions wait, half of the
+            concurrency of an account.
+        outcome_burst: requests for an outcome at once. Default: 50.
     """
 
     rate: int = 100
     burst: int = 200
+    outcome_rate: int = 25
+    outcome_burst: int = 50
 
 
 @dataclass(frozen=True, kw_only=True)

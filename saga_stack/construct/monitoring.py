@@ -6,8 +6,10 @@ from aws_cdk import ArnFormat, Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from aws_cdk import aws_sqs as sqs
@@ -23,6 +25,8 @@ from saga_stack.construct.steps import Retriable, StepOrGroup, functions_of, lon
 from saga_stack.construct.stuck_sagas import StuckSagas
 
 PERIOD = Duration.minutes(5)
+# Long, because the two events of a clean failure can be counted in two periods.
+LOG_PERIOD = Duration.hours(1)
 # How late the event of an outcome may be.
 LATE_AFTER = Duration.minutes(5)
 # Why a step was compensated (saga_runtime/handlers.py), by the title of its graph.
@@ -38,6 +42,7 @@ class Monitoring(Construct):
         functions: their functions by name, and that of the receiver.
         receiver: the name of the function that receives answers; None if no step waits.
         state_machine: the state machine.
+        log: its log.
         table: the table.
         stuck: the queues of stuck sagas, and the function that reports them.
         redrives: the function that redrives sagas; None if the stage has none.
@@ -55,6 +60,7 @@ class Monitoring(Construct):
         functions: Mapping[str, lambda_.Function],
         receiver: str | None,
         state_machine: sfn.StateMachine,
+        log: logs.ILogGroup,
         table: dynamodb.Table,
         stuck: StuckSagas,
         redrives: AutomaticRedrives | None,
@@ -80,8 +86,9 @@ class Monitoring(Construct):
         self._alarms: list[cloudwatch.Alarm] = []
         # The time in which an answer may come is not slow.
         self._add_saga_alarms(stage.slow_after + int(longest_wait(steps).total_seconds()))
+        self._add_alarm_by_log(log)
         if redrives is not None:
-            self._add_redrive_alarms(redrives.function)
+            self._add_redrive_alarms(redrives)
         self._add_function_alarms()
         self._add_table_alarms()
         if api is not None:
@@ -153,10 +160,8 @@ class Monitoring(Construct):
             "StuckSagaReports", _sum(self._stack, "StuckSaga", {}, period=minute), "The function reported a stuck saga"
         )
         for rule in self._stuck.rules:
-            self._alarm(
-                f"FailedInvocations-{rule.node.id}",
-                _sum("AWS/Events", "FailedInvocations", {"RuleName": rule.rule_name}),
-                "EventBridge did not call report_stuck_saga: `python -m ops stuck --scan` finds what it missed",
+            self._add_rule_alarm(
+                rule, "EventBridge did not call report_stuck_saga: `python -m ops stuck --scan` finds what it missed"
             )
         self._alarm(
             "ExecutionsTimedOut",
@@ -176,7 +181,44 @@ class Monitoring(Construct):
             periods=3,
         )
 
-    def _add_redrive_alarms(self, function: lambda_.Function) -> None:
+    def _add_alarm_by_log(self, log: logs.ILogGroup) -> None:
+        """Add an alarm for stuck sagas that needs no event of EventBridge, which may not arrive.
+
+        Step Functions sends its events with best effort (EventBridge Reference, "Delivery level for AWS service
+        events"). A clean failure enters the Fail state, a stuck saga does not.
+        """
+        failed, clean = (
+            logs.MetricFilter(
+                self,
+                event,
+                log_group=log,
+                filter_pattern=logs.FilterPattern.string_value("$.type", "=", event),
+                metric_namespace=self._stack,
+                metric_name=event,
+            ).metric(statistic="Sum", period=LOG_PERIOD)
+            for event in ("ExecutionFailed", "FailStateEntered")
+        )
+        self._alarm(
+            "StuckSagasByLog",
+            cloudwatch.MathExpression(
+                expression="FILL(failed, 0) - FILL(clean, 0)",
+                using_metrics={"failed": failed, "clean": clean},
+                period=LOG_PERIOD,
+            ),
+            "By its log a saga is stuck: `python -m ops stuck --scan` finds it if it was not reported",
+        )
+
+    def _add_rule_alarm(self, rule: events.Rule, description: str) -> None:
+        self._alarm(
+            f"FailedInvocations-{rule.node.id}",
+            _sum("AWS/Events", "FailedInvocations", {"RuleName": rule.rule_name}),
+            description,
+        )
+
+    def _add_redrive_alarms(self, redrives: AutomaticRedrives) -> None:
+        self._add_rule_alarm(
+            redrives.rule, "EventBridge did not call redrive_stuck_sagas; resume sagas by `python -m ops resume`"
+        )
         self._alarm(
             "RedrivesExhausted",
             # The function counts at each call, every 15 minutes.
@@ -185,7 +227,7 @@ class Monitoring(Construct):
         )
         self._alarm(
             "Errors-redrive_stuck_sagas",
-            function.metric_errors(period=EVERY, statistic="Sum"),
+            redrives.function.metric_errors(period=EVERY, statistic="Sum"),
             "The function that redrives stuck sagas fails; resume them by `python -m ops resume`",
         )
 

@@ -154,7 +154,8 @@ class SagaStack(Stack):
         if answers:
             self._allow_answers(answers)
         self._state_machine_name = f"{self.stack_name}-{state_machine}"
-        machine = self._state_machine(state_machine, completion, receiver)
+        machine_and_log = self._state_machine(state_machine, completion, receiver)
+        machine = machine_and_log.state_machine
         stuck = StuckSagas(
             self,
             "StuckSagas",
@@ -174,6 +175,7 @@ class SagaStack(Stack):
             functions=self.functions,
             receiver=receiver,
             state_machine=machine,
+            log=machine_and_log.log,
             table=self._table,
             stuck=stuck,
             redrives=self._redrives(stuck) if stage.automatic_redrives else None,
@@ -214,7 +216,7 @@ class SagaStack(Stack):
                 allow_to_end_tasks(self.functions[step.action], "Success")
         CfnOutput(self, "ReceiverName", value=receiver.function_name)
 
-    def _state_machine(self, id_: str, completion: Completion | None, receiver: str | None) -> sfn.StateMachine:
+    def _state_machine(self, id_: str, completion: Completion | None, receiver: str | None) -> SagaStateMachine:
         timeout = sfn.Timeout.duration(Duration.seconds(self._stage.task_timeout))
         definition = SagaDefinition(
             self,
@@ -234,7 +236,7 @@ class SagaStack(Stack):
             table=self._table if completion else None,
             stage=self._stage,
             key=self._key,
-        ).state_machine
+        )
 
     def _redrives(self, stuck: StuckSagas) -> AutomaticRedrives:
         return AutomaticRedrives(

@@ -18,7 +18,7 @@ from saga_stack.construct.stages import Stage
 class SagaStateMachine(Construct):
     """A STANDARD state machine with traces, and with logs that omit execution data.
 
-    It has no timeout: it could fire in the middle of a rollback.
+    It has no timeout: it could fire in the middle of a rollback. ``log`` has an entry for each event of an execution.
 
     Args:
         name: the name of the state machine.
@@ -51,6 +51,8 @@ class SagaStateMachine(Construct):
         if table is not None:
             allow_update(role, table, key)
         _allow_logs_and_traces(role)
+        # Log groups with this prefix need no resource policy, of which an account may have ten only.
+        self.log = log_group_of(self, "Log", f"/aws/vendedlogs/states/{name}", stage=stage, key=key)
         self.state_machine = sfn.StateMachine(
             self,
             "StateMachine",
@@ -59,12 +61,7 @@ class SagaStateMachine(Construct):
             definition_body=sfn.DefinitionBody.from_chainable(definition),
             # The grants of the CDK's tasks are too wide: every version of each function.
             role=role.without_policy_updates(),
-            logs=sfn.LogOptions(
-                # Log groups with this prefix need no resource policy, of which an account may have ten only.
-                destination=log_group_of(self, "Log", f"/aws/vendedlogs/states/{name}", stage=stage, key=key),
-                level=sfn.LogLevel.ALL,
-                include_execution_data=False,
-            ),
+            logs=sfn.LogOptions(destination=self.log, level=sfn.LogLevel.ALL, include_execution_data=False),
             tracing_enabled=True,
         )
         self.state_machine.node.add_dependency(role)

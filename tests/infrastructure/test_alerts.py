@@ -178,7 +178,14 @@ def test_the_topic_allows_the_alarms_of_the_stack_to_publish_and_denies_plain_ht
 def test_there_is_an_alarm_for_everything_that_an_operator_must_know(template: Template) -> None:
     assert set(alarms(template)) == {
         *("StuckSagaReports", "FailedInvocations-Failed", "FailedInvocations-CutOff"),
-        *("StuckSagas", "UndeliveredReports", "ExecutionsTimedOut", "ExecutionsAborted", "SlowExecutions"),
+        *(
+            "StuckSagas",
+            "StuckSagasByLog",
+            "UndeliveredReports",
+            "ExecutionsTimedOut",
+            "ExecutionsAborted",
+            "SlowExecutions",
+        ),
         *(f"Faults-{step.action}" for step in STEPS),
         *(f"Errors-{step.compensation}" for step in STEPS),
         *(f"Throttles-{name}" for name in FUNCTIONS),
@@ -188,7 +195,33 @@ def test_there_is_an_alarm_for_everything_that_an_operator_must_know(template: T
 
 def test_prod_has_alarms_for_its_automatic_redrives(template: Template) -> None:
     prod = {name.removeprefix("OrderSaga-prod-") for name in alarms(synthesized("prod"))}
-    assert prod - set(alarms(template)) == {"RedrivesExhausted", "Errors-redrive_stuck_sagas"}
+    assert prod - set(alarms(template)) == {
+        *("RedrivesExhausted", "Errors-redrive_stuck_sagas", "FailedInvocations-Schedule")
+    }
+
+
+def test_a_stuck_saga_whose_event_does_not_arrive_fires_an_alarm_by_the_log(template: Template) -> None:
+    """The state machine logs both events of a clean failure, and only the first one of a stuck saga."""
+    alarm = alarms(template)["StuckSagasByLog"]
+    expression, *metrics = alarm["Metrics"]
+    assert expression["Expression"] == "FILL(failed, 0) - FILL(clean, 0)"
+    assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("GreaterThanThreshold", 0)
+    counted = {metric["Id"]: metric["MetricStat"]["Metric"] for metric in metrics}
+    filters = of_type(template, "AWS::Logs::MetricFilter").values()
+    patterns = {
+        (target["MetricNamespace"], target["MetricName"]): found["FilterPattern"]
+        for found in filters
+        for target in found["MetricTransformations"]
+    }
+    assert {id_: patterns[metric["Namespace"], metric["MetricName"]] for id_, metric in counted.items()} == {
+        "failed": '{ $.type = "ExecutionFailed" }',
+        "clean": '{ $.type = "FailStateEntered" }',
+    }
+    logging = only(template, "AWS::StepFunctions::StateMachine")["LoggingConfiguration"]
+    (destination,) = logging["Destinations"]
+    log = plain(destination["CloudWatchLogsLogGroup"]["LogGroupArn"])
+    assert {plain(found["LogGroupName"]) for found in filters} == {log}
+    assert logging["Level"] == "ALL"
 
 
 def test_one_stuck_saga_fires_an_alarm(template: Template) -> None:

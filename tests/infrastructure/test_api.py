@@ -13,7 +13,7 @@ from saga_stack.construct.edges import EventSettings, Outcome
 from saga_stack.construct.stack import SagaStack
 from saga_stack.construct.stages import STAGES
 from saga_stack.construct.steps import InvalidSagaError, Step
-from saga_stack.order_saga import OrderSagaStack
+from saga_stack.order_saga import OrderSagaStack, order_api
 from tests.fixtures import synthesized
 from tests.infrastructure.templates import Template, functions, of_type, only, plain, resources, saga_table
 from tests.infrastructure.test_least_privilege import (
@@ -80,6 +80,12 @@ def test_two_settings_accept_the_tokens_of_an_issuer_instead() -> None:
     assert authorizer["JwtConfiguration"] == {"Issuer": JWT["jwt_issuer"], "Audience": [JWT["jwt_audience"]]}
 
 
+def test_the_context_in_cdk_json_may_have_true_or_false() -> None:
+    """A value there is JSON; that of an option is always text."""
+    settings = [order_api(App(context={"api": value})) for value in (True, False)]
+    assert [found is not None for found in settings] == [True, False]
+
+
 @pytest.mark.parametrize("name", JWT)
 def test_one_of_the_two_settings_is_an_error(name: str) -> None:
     with pytest.raises(InvalidSagaError, match="give both or neither"):
@@ -89,6 +95,10 @@ def test_one_of_the_two_settings_is_an_error(name: str) -> None:
 def test_requests_are_limited_and_logged_without_what_they_contain(api: Template) -> None:
     stage = only(api, "AWS::ApiGatewayV2::Stage")
     assert stage["DefaultRouteSettings"] == {"ThrottlingRateLimit": 100, "ThrottlingBurstLimit": 200}
+    # A request that waits occupies a function: 25 a second for 20 s are half of an account's concurrency.
+    assert stage["RouteSettings"] == {
+        "GET /orders/{id+}": {"ThrottlingRateLimit": 25, "ThrottlingBurstLimit": 50},
+    }
     logged = set(json.loads(stage["AccessLogSettings"]["Format"]).values())
     assert {"$context.routeKey", "$context.status", "$context.identity.userArn"} <= logged
     assert not any("path" in field.lower() or "body" in field.lower() for field in logged)
@@ -98,6 +108,16 @@ def test_requests_are_limited_and_logged_without_what_they_contain(api: Template
         if group["LogGroupName"].startswith("/aws/vendedlogs/apis/")
     )
     assert ("KmsKeyId" in log) == (stage_of(api) == "prod")
+
+
+def test_the_stage_is_made_after_the_route_that_it_limits(api: Template) -> None:
+    (route,) = (
+        logical_id
+        for logical_id, route in of_type(api, "AWS::ApiGatewayV2::Route").items()
+        if route["RouteKey"] == "GET /orders/{id+}"
+    )
+    (stage,) = resources(api, "AWS::ApiGatewayV2::Stage").values()
+    assert route in stage["DependsOn"]
 
 
 def test_the_key_encrypts_the_log_of_the_api() -> None:

@@ -102,7 +102,7 @@ def test_the_outputs_are_those_of_the_contract(stage: str) -> None:
 def test_a_stage_whose_timeouts_do_not_fit_is_rejected(seconds: int, message: str) -> None:
     stage = replace(STAGES["dev"], function_timeout=seconds)
     with pytest.raises(InvalidSagaError, match=f"^{message}$"):
-        OrderSagaStack(App(), "OrderSaga-dev", stage=stage)
+        OrderSagaStack(App(context={"aws:cdk:bundling-stacks": []}), "OrderSaga-dev", stage=stage)
 
 
 def test_the_longest_wait_of_a_retry_policy_is_the_sum_of_its_longest_waits() -> None:

@@ -384,6 +384,17 @@ def test_a_saga_that_somebody_else_started_counts_as_well(states: StepFunctions)
     assert states.names == ["by-hand"]
 
 
+def test_while_step_functions_does_not_know_an_execution_yet_a_request_is_to_be_repeated(states: StepFunctions) -> None:
+    """Its answers are eventually consistent, the table's are not."""
+    post(ORDER)
+    run("create_order", "id-1-1", at=saga_clock.now())
+    execution = states.executions.copy()
+    states.executions.clear()
+    assert (post(ORDER)["statusCode"], cancel("1")["statusCode"]) == (503, 503)
+    states.executions.update(execution)
+    assert (post(ORDER)["statusCode"], cancel("1")["statusCode"]) == (202, 202)
+
+
 def test_a_row_of_a_direct_call_is_a_conflict(states: StepFunctions) -> None:
     order_function("create_order")(ORDER, None)
     assert post(ORDER)["statusCode"] == 409
