@@ -202,6 +202,7 @@ def test_the_smoke_test_covers_the_api(stack: Deployment) -> None:
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     assert "ok      HTTP API: attempts" in done.stdout
     assert "ok      HTTP API: end after " in done.stdout
+    assert "ok      events: outcome" in done.stdout
 
 
 def stopped(api: ApiClient, stack: Deployment) -> tuple[dict[str, Any], Answer]:
