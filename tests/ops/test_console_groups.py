@@ -1,15 +1,19 @@
 """The stuck sagas of the console in a real browser, on a stack in this process: groups, and how they are resumed."""
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 from unittest import mock
+from urllib.parse import urlsplit
 
 import pytest
 from botocore.exceptions import ClientError
 from selenium.webdriver.chrome.webdriver import WebDriver
+from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
+from ops.console.views import Views
 from tests import browser as browsers
 from tests.consoles import console_of_client
 from tests.ops.conftest import World
@@ -59,6 +63,15 @@ class Group:
         self.page.until("#dialog-what", "waits for its clean end, then the others")
         self.page.click("#dialog-yes")
 
+    def ask_about(self, name: str) -> None:
+        """Open the question whether to resume one saga."""
+        self.page.click(f'[data-execution="{name}"] button')
+        self.page.until("#dialog-what", name)
+
+    def refresh(self) -> None:
+        """Read the stuck sagas again, also while a question is open."""
+        self.page.driver.execute_script('document.getElementById("refresh").click()')
+
     def until_redriven(self, count: int) -> None:
         WebDriverWait(self.page.driver, WITHIN, 0.05).until(lambda _: len(self.redriven) >= count)
 
@@ -75,6 +88,54 @@ def test_the_page_does_not_claim_that_no_saga_is_stuck(
     monkeypatch.setattr(world.sqs, "get_queue_url", mock.Mock(side_effect=denied))
     page.click("#refresh")
     page.until("#stuck-summary", "No reported saga is stuck. Whether reports are undelivered cannot be read: `python")
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Return the event that the requests to resume a saga wait for."""
+    event, resume = threading.Event(), Views.resume
+
+    def wait(views: Views, execution: str) -> Any:
+        event.wait(WITHIN)
+        return resume(views, execution)
+
+    monkeypatch.setattr(Views, "resume", wait)
+    return event
+
+
+def test_a_late_rejection_does_not_appear_in_the_question_about_another_saga(
+    world: World, driver: WebDriver, url: str, answers: threading.Event
+) -> None:
+    group = Group(world, driver, url, count=2)
+    page = group.page
+    world.lose(group.arns[1])
+    group.ask_about("saga-1")
+    page.click("#dialog-yes")
+    page.click("#dialog-no")
+    group.ask_about("saga-0")
+    answers.set()
+    page.until("#change-error", "saga-1: Step Functions no longer has saga-1")
+    assert page.texts("#dialog-error") == []
+    assert driver.find_element(By.ID, "dialog-yes").is_enabled()
+    page.click("#dialog-yes")
+    group.until_redriven(1)
+    assert group.redriven == group.arns[:1]
+
+
+def test_a_late_success_leaves_the_question_about_another_saga_open(
+    world: World, driver: WebDriver, url: str, answers: threading.Event
+) -> None:
+    group = Group(world, driver, url, count=2)
+    group.ask_about("saga-1")
+    group.page.click("#dialog-yes")
+    group.page.click("#dialog-no")
+    group.ask_about("saga-0")
+    answers.set()
+    group.until_redriven(1)
+    group.refresh()
+    group.page.until("#stuck-summary", "1 saga is stuck.")
+    group.page.until("#dialog-what", "saga-0")
+    assert urlsplit(driver.current_url).path == "/", "the page is the same"
 
 
 def test_a_large_group_is_collapsed_and_resumed_one_saga_first(world: World, driver: WebDriver, url: str) -> None:

@@ -71,7 +71,7 @@ function askToResumeAll(name, members, refresh) {
   const what =
     `The console resumes one of the ${members.length} sagas in "${name}" and waits for its clean end, then the others, ` +
     `${AT_A_TIME} at a time. It stops when one gets stuck again. Fix the cause first, and keep this page open.`;
-  ask({ heading: "Resume this group?", what, yes: `Resume ${members.length}` }, () => {
+  ask({ name, heading: "Resume this group?", what, yes: `Resume ${members.length}` }, () => {
     resumeAll(name, members, refresh);
   });
 }
