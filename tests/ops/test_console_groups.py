@@ -168,10 +168,23 @@ def test_a_group_stops_when_a_person_asks(world: World, driver: WebDriver, url: 
     group.resume()
     group.until_redriven(1)
     group.page.click(f"{GROUP} .resumption button")
-    group.ends = lambda _arn: CLEAN
+    # The first one still runs.
     group.page.until("#stuck-summary", "2 sagas are stuck.")
     group.page.until(f"{GROUP} p button", "Resume all 2 …")
     assert len(group.redriven) == 1
+
+
+def test_a_group_waits_on_while_an_outcome_cannot_be_read(
+    world: World, driver: WebDriver, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group = Group(world, driver, url, count=3)
+    throttled = ClientError({"Error": {"Code": "ThrottlingException"}}, "DescribeExecution")
+    with monkeypatch.context() as patched:
+        patched.setattr(Views, "outcome", mock.Mock(side_effect=throttled))
+        group.resume()
+        group.page.until(GROUP, "Waiting for the first one. saga-2: DescribeExecution is throttled")
+    group.page.until("#stuck-summary", "No reported saga is stuck.")
+    assert sorted(group.redriven) == sorted(group.arns)
 
 
 def test_a_group_stops_at_a_saga_that_gets_stuck_again(world: World, driver: WebDriver, url: str) -> None:
@@ -180,8 +193,15 @@ def test_a_group_stops_at_a_saga_that_gets_stuck_again(world: World, driver: Web
     assert stopped is not None
     group.ends = lambda _arn: {"stopDate": stopped + timedelta(minutes=1)}
     group.resume()
-    group.page.until(f"{GROUP} .error", "Stopped resuming. saga-2: it is stuck again")
+    reason = "Stopped resuming. saga-2: it is stuck again"
+    group.page.until(f"{GROUP} .error", reason)
     assert len(group.redriven) == 1
+    # The reason stays when the list changes, also when nothing is left in the group.
+    for left in (1, 0):
+        world.client.forget(group.arns[left:])
+        group.page.click("#refresh")
+        group.page.until(f"{GROUP} summary", f"{left} × RefundPayment")
+        group.page.until(f"{GROUP} .error", reason)
 
 
 def test_a_description_from_before_the_redrive_is_not_taken_for_another_stop(

@@ -13,16 +13,17 @@ const POLL_MS = 1000;
 // The statuses about one saga: it is gone, runs already, or can no longer be resumed. The others can go on.
 const REJECTED = [404, 409];
 
-// What a person has opened or closed, and the resumptions under way, by the names of the groups.
+// By the names of the groups: what a person has opened or closed, the resumptions under way, and the problems of ended ones.
 const opened = new Map();
 const resumptions = new Map();
+const problems = new Map();
 
 export function showGroups(sagas, place, refresh) {
   const groups = Map.groupBy(sagas, ({ state, error }) => `${state ?? "before the first state"}: ${error ?? "no error"}`);
-  for (const name of resumptions.keys()) if (!groups.has(name)) groups.set(name, []);
+  for (const name of [...resumptions.keys(), ...problems.keys()]) if (!groups.has(name)) groups.set(name, []);
   const sorted = [...groups].sort(([, one], [, other]) => other.length - one.length);
   const items = () => sorted.map(([name, members]) => groupItem(name, members, sagas.length <= FEW, refresh));
-  showIfChanged(place, [sorted, ...resumptions.keys()], () => place.replaceChildren(...items()));
+  showIfChanged(place, [sorted, ...resumptions.keys(), ...problems], () => place.replaceChildren(...items()));
 }
 
 function groupItem(name, members, isOpen, refresh) {
@@ -34,6 +35,7 @@ function groupItem(name, members, isOpen, refresh) {
   const group = element("details", { className: "group", "data-group": name }, head);
   group.open = opened.get(name) ?? isOpen;
   group.addEventListener("toggle", () => opened.set(name, group.open));
+  group.append(...(problems.get(name) ?? []).map((text) => element("p", { className: "error", role: "alert", text })));
   const resumption = resumptions.get(name);
   if (resumption) group.append(resumption.view);
   else if (members.length > 1) {
@@ -77,54 +79,78 @@ function askToResumeAll(name, members, refresh) {
 }
 
 async function resumeAll(name, members, refresh) {
-  const bar = element("progress", { max: members.length, value: 0, "aria-label": `Resumed of ${name}` });
-  const text = element("span", { role: "status" });
-  const stop = element("button", { type: "button", className: "plain", text: "Stop resuming" });
-  const resumption = { view: element("p", { className: "resumption" }, bar, " ", text, " ", stop), stopped: false };
-  stop.addEventListener("click", () => (resumption.stopped = true));
+  const resumption = newResumption(name, members.length);
   resumptions.set(name, resumption);
+  problems.delete(name);
   const waiting = [...members];
-  const rejected = [];
-  let ended = 0;
-  let problem = null;
-  const goesOn = () => waiting.length > 0 && !problem && !resumption.stopped;
-  const resumeNext = async () => {
-    const saga = waiting.shift();
-    try {
-      if (await isRecovered(saga)) ended += 1;
-      else problem ??= `${saga.name}: it is stuck again`;
-    } catch (error) {
-      if (REJECTED.includes(error.status)) rejected.push(error.message);
-      else problem ??= `${saga.name}: ${error.message}`;
-    }
-    bar.value = ended + rejected.length;
-    text.textContent = `${ended} of ${members.length} ended cleanly.`;
-  };
+  const goesOn = () => waiting.length > 0 && !resumption.isOver;
   const work = async () => {
-    while (goesOn()) await resumeNext();
+    while (goesOn()) await resume(waiting.shift(), resumption);
   };
-  text.textContent = "Waiting for the first one.";
+  resumption.show();
   refresh();
-  while (goesOn() && !ended) await resumeNext();
+  while (goesOn() && !resumption.ended) await resume(waiting.shift(), resumption);
   await Promise.all(Array.from({ length: AT_A_TIME }, work));
   resumptions.delete(name);
-  await refresh();
-  if (rejected.length) showProblem(name, `Not resumed: ${rejected.length}. ${rejected[0]}`);
-  if (problem) showProblem(name, `Stopped resuming. ${problem}`);
-}
-
-// Resumes a saga and waits for its end; returns whether that is clean. An answer from before the redrive does not count.
-async function isRecovered({ execution_arn: execution, name }) {
-  const { at: redrivenAt } = await post("/api/resume", { execution });
-  for (;;) {
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-    const { outcome, stopped_at: at } = await get("/api/outcome", { name });
-    if (outcome === "stuck" && Date.parse(at) >= Date.parse(redrivenAt)) return false;
-    if (outcome === "fulfilled" || outcome === "rolled_back") return true;
+  const { rejected, problem } = resumption;
+  const found = rejected.length ? [`Not resumed: ${rejected.length}. ${rejected[0]}`] : [];
+  if (problem) found.push(`Stopped resuming. ${problem}`);
+  if (found.length) {
+    problems.set(name, found);
+    opened.set(name, true);
   }
+  await refresh();
 }
 
-function showProblem(name, text) {
-  const group = document.querySelector(`[data-group="${CSS.escape(name)}"]`);
-  group?.querySelector("summary").after(element("p", { className: "error", role: "alert", text }));
+// The resumption of a group, with its counts and its view. `show` shows the counts and what a saga is held up by.
+function newResumption(name, total) {
+  const bar = element("progress", { max: total, value: 0, "aria-label": `Resumed of ${name}` });
+  const text = element("span", { role: "status" });
+  const stop = element("button", { type: "button", className: "plain", text: "Stop resuming" });
+  const view = element("p", { className: "resumption" }, bar, " ", text, " ", stop);
+  const resumption = { view, ended: 0, rejected: [], problem: null, isOver: false };
+  resumption.show = (trouble = "") => {
+    bar.value = resumption.ended + resumption.rejected.length;
+    const count = resumption.ended ? `${resumption.ended} of ${total} ended cleanly.` : "Waiting for the first one.";
+    const shown = `${count} ${trouble}`;
+    if (text.textContent !== shown) text.textContent = shown;
+  };
+  stop.addEventListener("click", () => (resumption.isOver = true));
+  return resumption;
+}
+
+async function resume(saga, resumption) {
+  const stopAt = (problem) => {
+    resumption.problem ??= `${saga.name}: ${problem}`;
+    resumption.isOver = true;
+  };
+  try {
+    const isClean = await isRecovered(saga, resumption);
+    if (isClean) resumption.ended += 1;
+    if (isClean === false) stopAt("it is stuck again");
+  } catch (error) {
+    if (REJECTED.includes(error.status)) resumption.rejected.push(error.message);
+    else stopAt(error.message);
+  }
+  resumption.show();
+}
+
+// Resumes a saga and waits for its end; returns whether that is clean, null if the resumption is over before. An answer from
+// before the redrive does not count. While its outcome cannot be read, it waits on.
+async function isRecovered({ execution_arn: execution, name }, resumption) {
+  const { at: redrivenAt } = await post("/api/resume", { execution });
+  while (!resumption.isOver) {
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    try {
+      const { outcome, stopped_at: at } = await get("/api/outcome", { name });
+      if (outcome === "stuck" && Date.parse(at) >= Date.parse(redrivenAt)) return false;
+      if (outcome === "fulfilled" || outcome === "rolled_back") return true;
+      resumption.show();
+    } catch (error) {
+      // A response that says what is wrong with the request would stay the same.
+      if (error.status < 500) throw error;
+      resumption.show(`${name}: ${error.message}`);
+    }
+  }
+  return null;
 }
