@@ -22,9 +22,11 @@ def console_of(deployment: Deployment, outage: Outage | None = None, *, demo: De
 
 
 @contextmanager
-def console_of_client(client: SagaClient, outage: Outage | None = None, *, demo: Demo = ORDER_DEMO) -> Iterator[str]:
-    """Serve the console of a client's stack on a free port while the block runs; yield its URL."""
-    with listening(Address(host=HOST, port=0)) as listener:
+def console_of_client(
+    client: SagaClient, outage: Outage | None = None, *, demo: Demo = ORDER_DEMO, port: int = 0
+) -> Iterator[str]:
+    """Serve the console of a client's stack on a port, by default a free one, while the block runs; yield its URL."""
+    with listening(Address(host=HOST, port=port)) as listener:
         port = listener.getsockname()[1]
         app = create_app(
             client,

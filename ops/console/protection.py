@@ -1,7 +1,8 @@
 """The checks of each request and the security headers of each response.
 
 The console acts with its user's credentials, so no other web page in the same browser may use it. The Host header is
-checked against DNS rebinding, a token and the origin against forged requests. No other page may frame the console, and
+checked against DNS rebinding, a token and the origin against forged requests. Each console has its own token, so a page
+from before a restart does not show or change another stack under the old name. No other page may frame the console, and
 its pages load and run only its own files.
 """
 
@@ -33,14 +34,15 @@ def require_known_host(hosts: Collection[str]) -> None:
 
 
 def require_own_page(token: str) -> None:
-    """Abort a request that changes something with 403 or 415 unless a page of this console sent it."""
-    if request.method in ("GET", "HEAD", "OPTIONS"):
+    """Abort a request for data or for a change with 403 or 415 unless a page of this console sent it."""
+    is_change = request.method not in ("GET", "HEAD", "OPTIONS")
+    if not is_change and not request.path.startswith("/api/"):
         return
     sent = request.headers.get(TOKEN_HEADER, "")
     origin = request.headers.get("Origin", f"http://{request.host}")
     if not hmac.compare_digest(sent.encode(), token.encode()) or origin.lower() != f"http://{request.host.lower()}":
         abort(403, "the request did not come from a page of this console: reload the page")
-    if request.mimetype != "application/json":
+    if is_change and request.mimetype != "application/json":
         abort(415, "invalid content type: must be application/json")
 
 

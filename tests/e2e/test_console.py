@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from urllib.parse import urlsplit
+from urllib.request import Request
 
 import pytest
 from selenium.webdriver.chrome.webdriver import WebDriver
@@ -84,11 +85,14 @@ def test_make_local_serves_the_console_until_it_ends(deployment: Deployment) -> 
     port = free_port()
     with (
         _web_console(deployment.cloud, deployment, ORDER_DEMO, port, commands="curl a") as process,
-        LOOPBACK.open(f"http://{HOST}:{port}/api/outage", timeout=10) as answer,
         LOOPBACK.open(f"http://{HOST}:{port}/", timeout=10) as home,
     ):
-        assert json.load(answer) == {"broken": False}
-        assert "curl a" in home.read().decode()
+        page = home.read().decode()
+        assert "curl a" in page
+        token = page.split('name="csrf-token" content="')[1].split('"')[0]
+        request = Request(f"http://{HOST}:{port}/api/outage", headers={"X-CSRF-Token": token})
+        with LOOPBACK.open(request, timeout=10) as answer:
+            assert json.load(answer) == {"broken": False}
     assert process is not None
     assert process.poll() is not None
 
@@ -151,7 +155,8 @@ def test_an_execution_is_shown_within_a_second_of_its_events(page: Page) -> None
     seen = page.driver.execute_script("return window.seen")
     entered = page.driver.execute_async_script("""
       const done = arguments[0], query = new URLSearchParams({name: document.querySelector("#name").textContent});
-      fetch(`/api/execution?${query}`).then((answer) => answer.json()).then(
+      const headers = {"X-CSRF-Token": document.querySelector('meta[name="csrf-token"]').content};
+      fetch(`/api/execution?${query}`, {headers}).then((answer) => answer.json()).then(
         ({path}) => done(Object.fromEntries(path.map((step) => [step.state, Date.parse(step.entered_at)]))));""")
     late = {state: seen[state] - entered[state] for state in entered}
     print(f"shown after its event: {late} ms")  # noqa: T201 (a measurement, shown with -rP)

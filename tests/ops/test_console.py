@@ -54,8 +54,9 @@ class Client:
     def __init__(self, client: FlaskClient) -> None:
         self._client = client
 
-    def get(self, path: str, *, host: str = HOST, **parameters: str) -> TestResponse:
-        return self._checked(self._client.get(path, query_string=parameters, headers={"Host": host}))
+    def get(self, path: str, *, host: str = HOST, csrf_token: str = TOKEN, **parameters: str) -> TestResponse:
+        headers = {"Host": host, "X-CSRF-Token": csrf_token}
+        return self._checked(self._client.get(path, query_string=parameters, headers=headers))
 
     def post(self, path: str, sent: object, **headers: str) -> TestResponse:
         headers = {"Host": HOST, "X-CSRF-Token": TOKEN, "Content-Type": "application/json", **headers}
@@ -123,6 +124,14 @@ def test_a_request_that_no_page_of_the_console_has_sent_changes_nothing(
 ) -> None:
     assert client.post(path, filled(), **headers).status_code in (403, 415)
     assert world.client.executions().executions == ()
+
+
+@pytest.mark.parametrize("token", ["", "of another console", "ä"])
+@pytest.mark.parametrize("path", ["executions", "execution", "replay", "outcome", "history", "order", "stuck"])
+def test_a_page_of_another_console_gets_no_data(client: Client, token: str, path: str) -> None:
+    response = client.get(f"/api/{path}", csrf_token=token, name="1", id="1")
+    assert (response.status_code, list(body(response))) == (403, ["error"])
+    assert "reload the page" in body(response)["error"]
 
 
 def test_pages_carry_the_token_and_each_console_has_its_own(world: World) -> None:

@@ -46,6 +46,6 @@ def test_a_forged_request_changes_nothing(client: FlaskClient) -> None:
 
 
 def test_a_console_of_aws_has_no_switch(world: World) -> None:
-    client = create_app(world.client, hosts=frozenset({HEADERS["Host"]}), presets=()).test_client()
+    client = create_app(world.client, hosts=frozenset({HEADERS["Host"]}), presets=(), token="a token").test_client()
     assert client.get("/api/outage", headers=HEADERS).status_code == 404
     assert "outage" not in client.get("/", headers=HEADERS).text

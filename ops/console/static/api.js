@@ -7,7 +7,7 @@ export const byId = (id) => document.getElementById(id);
 
 export async function get(path, parameters = {}) {
   const query = new URLSearchParams(Object.entries(parameters).filter(([, value]) => value));
-  return answerOf(fetch(`${path}?${query}`, { headers: { Accept: "application/json" } }));
+  return answerOf(fetch(`${path}?${query}`, { headers: { Accept: "application/json", "X-CSRF-Token": token } }));
 }
 
 export async function post(path, body) {

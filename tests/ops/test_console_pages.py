@@ -1,0 +1,38 @@
+"""The pages of the console in a real browser, on a stack in this process."""
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+from selenium.webdriver.chrome.webdriver import WebDriver
+
+from tests import browser as browsers
+from tests.consoles import console_of_client
+from tests.ops.conftest import World
+from tests.pages import Page
+
+pytestmark = [
+    # One browser for all of them.
+    pytest.mark.xdist_group("console-pages"),
+    pytest.mark.skipif(browsers.missing() is not None, reason=browsers.missing() or ""),
+]
+
+
+@pytest.fixture(scope="module")
+def driver() -> Iterator[WebDriver]:
+    with browsers.browser() as driver:
+        yield driver
+
+
+def test_a_page_from_before_a_restart_shows_no_data_of_another_stack(world: World, driver: WebDriver) -> None:
+    with console_of_client(world.client) as url:
+        page = Page(driver, url)
+        page.until("#list-summary", "No executions.")
+    world.run("1", name="of another stack")
+    with console_of_client(world.client, port=urlsplit(url).port or 0):
+        page.click("#refresh")
+        page.until("#error", "reload the page")
+        page.until("#stuck-summary", "cannot be read", "reload the page")
+        assert page.texts("#executions tr") == []
+        driver.refresh()
+        page.until("#executions", "of another stack")
