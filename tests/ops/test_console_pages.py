@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 import pytest
 from selenium.webdriver.chrome.webdriver import WebDriver
 
+from ops.console import views
 from tests import browser as browsers
 from tests.consoles import console_of_client
 from tests.ops.conftest import World
@@ -22,6 +23,36 @@ pytestmark = [
 def driver() -> Iterator[WebDriver]:
     with browsers.browser() as driver:
         yield driver
+
+
+@pytest.fixture
+def url(world: World) -> Iterator[str]:
+    with console_of_client(world.client) as url:
+        yield url
+
+
+def double_click(page: Page, selector: str) -> None:
+    """Click twice before the page can get a response."""
+    page.driver.execute_script("for (const _ of [1, 2]) document.querySelector(arguments[0]).click()", selector)
+
+
+def test_a_double_click_turns_one_page(
+    world: World, driver: WebDriver, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(views, "PAGE_SIZE", 1)
+    for number in range(4):
+        world.run(str(number), name=f"saga-{number}")
+    page = Page(driver, url)
+    page.until("#executions", "saga-3")
+    double_click(page, "#older")
+    page.until("#page", "Page 2")
+    page.until("#executions", "saga-2")
+    page.click("#older")
+    page.until("#page", "Page 3")
+    page.until("#executions", "saga-1")
+    double_click(page, "#newer")
+    page.until("#page", "Page 2")
+    page.until("#executions", "saga-2")
 
 
 def test_a_page_from_before_a_restart_shows_no_data_of_another_stack(world: World, driver: WebDriver) -> None:

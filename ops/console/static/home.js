@@ -73,10 +73,13 @@ function showPage({ executions, next_token }) {
   showIfChanged(byId("executions"), shown, () => byId("executions").replaceChildren(...executions.map(executionRow)));
   if (focused) byId("executions").querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus();
   byId("list-summary").textContent = executions.length ? "" : "No executions.";
-  byId("page").textContent = `Page ${tokens.length}`;
-  byId("newer").disabled = tokens.length === 1;
+  const page = tokens.length;
+  byId("page").textContent = `Page ${page}`;
+  byId("newer").disabled = page === 1;
   byId("older").disabled = !next_token;
-  byId("older").onclick = () => turn(() => tokens.push(next_token));
+  // From the page that is shown, so that a double click turns one page.
+  byId("newer").onclick = () => turn(() => tokens.splice(page - 1));
+  byId("older").onclick = () => turn(() => tokens.splice(page, Infinity, next_token));
 }
 
 function executionRow(execution) {
@@ -98,7 +101,6 @@ function turn(change) {
   refreshList();
 }
 
-byId("newer").onclick = () => turn(() => tokens.pop());
 for (const filter of filters) {
   filter.addEventListener("change", () => {
     const asked = new URLSearchParams(chosen()).toString();
