@@ -8,9 +8,9 @@ from local.cloud import HOST
 from local.demo import Demo
 from local.deployment import Deployment
 from local.order_demo import ORDER_DEMO
-from local.outage import Outage
 from ops.client import SagaClient
 from ops.console.form import read_presets
+from ops.console.outage import Outage
 from ops.console.server import Address, allowed_hosts, create_app, listening, server_of
 
 

@@ -5,12 +5,14 @@ from urllib.parse import urlsplit
 
 import pytest
 from selenium.webdriver.chrome.webdriver import WebDriver
+from selenium.webdriver.support.ui import WebDriverWait
 
 from ops.console import views
+from ops.errors import OpsError
 from tests import browser as browsers
 from tests.consoles import console_of_client
 from tests.ops.conftest import World
-from tests.pages import Page
+from tests.pages import WITHIN, Page
 
 pytestmark = [
     # One browser for all of them.
@@ -53,6 +55,30 @@ def test_a_double_click_turns_one_page(
     double_click(page, "#newer")
     page.until("#page", "Page 2")
     page.until("#executions", "saga-2")
+
+
+class BrokenSwitch:
+    """A switch of the local cloud that cannot be used."""
+
+    state = "RefundPayment"
+    is_on = False
+
+    def begin(self) -> None:
+        raise OpsError("the role cannot be changed")
+
+    def end(self) -> None:
+        raise NotImplementedError
+
+
+def test_the_error_of_the_switch_stays_while_the_list_is_read_again(world: World, driver: WebDriver) -> None:
+    with console_of_client(world.client, BrokenSwitch()) as url:
+        page = Page(driver, url)
+        page.until("#outage", "Nothing is broken")
+        page.click("#outage-switch")
+        page.until(".error", "the role cannot be changed")
+        requests = world.requests()
+        WebDriverWait(driver, WITHIN).until(lambda _: requests["ListExecutions"] > 1)
+        page.until(".error", "the role cannot be changed")
 
 
 def test_a_page_from_before_a_restart_shows_no_data_of_another_stack(world: World, driver: WebDriver) -> None:

@@ -20,9 +20,9 @@ async function update(request) {
   button.disabled = true;
   try {
     show(await request);
-    showError(null);
+    showError(null, byId("outage-error"));
   } catch (error) {
-    showError(error.message);
+    showError(error.message, byId("outage-error"));
     button.disabled = false;
   }
 }
