@@ -81,6 +81,20 @@ def test_the_error_of_the_switch_stays_while_the_list_is_read_again(world: World
         page.until(".error", "the role cannot be changed")
 
 
+def test_a_replay_that_cannot_be_drawn_ends(
+    world: World, driver: WebDriver, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.run("1", name="saga-1")
+    frame = {"states": [], "graphs": dict.fromkeys(views.DIRECTIONS, "not a graph")}
+    monkeypatch.setattr(views.Views, "replay", lambda _self, _name: {"frames": [frame]})
+    page = Page(driver, f"{url}/execution?name=saga-1")
+    page.until("#outcome", "fulfilled")
+    page.click("#replay-button")
+    page.until("#error", "the graph cannot be drawn")
+    page.until("#replay-button", "Replay")
+    assert set(page.states().values()) == {"done"}
+
+
 def test_a_page_from_before_a_restart_shows_no_data_of_another_stack(world: World, driver: WebDriver) -> None:
     with console_of_client(world.client) as url:
         page = Page(driver, url)

@@ -100,13 +100,16 @@ function waitItem({ state, entity, status, since, until, heartbeat_seconds: hear
 async function replay() {
   const { frames } = await get("/api/replay", { name });
   replays = byId("replay-button").hidden = true;
-  for (const [index, { states, graphs }] of frames.entries()) {
-    showTimeline(states, last.path.slice(0, index + 1));
-    await graph.show(graphs[narrow.matches ? "TD" : "LR"]);
-    await new Promise((resolve) => setTimeout(resolve, FRAME_MS));
+  try {
+    for (const [index, { states, graphs }] of frames.entries()) {
+      showTimeline(states, last.path.slice(0, index + 1));
+      await graph.show(graphs[narrow.matches ? "TD" : "LR"]);
+      await new Promise((resolve) => setTimeout(resolve, FRAME_MS));
+    }
+  } finally {
+    replays = false;
+    show();
   }
-  replays = false;
-  show();
 }
 
 async function showEvents() {
