@@ -11,18 +11,19 @@ import contextlib
 import itertools
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from shlex import quote
 from typing import TYPE_CHECKING
 
 import boto3
 from botocore.exceptions import ClientError
 
+from lambdas.saga_runtime.clock import moment
 from lambdas.saga_runtime.redaction import message_in, parsed_json
 from ops.display import printable
-from ops.errors import FunctionFailed, NoRedrive, NotAnswered, NotResumable, UnknownExecution
+from ops.errors import ClosedSaga, FunctionFailed, NoRedrive, NotAnswered, NotResumable, UnknownExecution
 from ops.executions import MAX_PAGE, DeployedStack, code_of, map_concurrently
-from ops.model import UNSUCCESSFUL, Execution, Outcome, StuckList, StuckSaga
+from ops.model import SAME_STOP, UNSUCCESSFUL, Closure, Execution, Outcome, StuckList, StuckSaga
 from ops.orders import Orders
 from ops.stuck_queue import Message, StuckQueue
 from ops.stuck_table import Entry
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 # The errors of MiniStack and LocalStack for an API that they do not have.
 _UNKNOWN_API = ("InvalidAction", "UnknownOperationException")
 _CLEAN = (Outcome.FULFILLED, Outcome.ROLLED_BACK)
-# An event and DescribeExecution may round the same time differently.
-SAME_STOP = timedelta(seconds=1)
 
 
 class SagaClient(Orders):
@@ -90,10 +89,10 @@ class SagaClient(Orders):
 
         It describes every execution that failed, clean failures too, so it can take long.
         """
-        closed = {entry.arn: entry.stopped_at for entry in self._table.entries() if entry.closure}
+        closed = self.closed()
         found = map_concurrently(self._if_known, (one["executionArn"] for one in self._summaries(UNSUCCESSFUL)))
         stuck = [execution for execution in found if execution and execution.outcome is Outcome.STUCK]
-        open_ = [execution for execution in stuck if not _is_at(execution.stopped_at, closed.get(execution.arn))]
+        open_ = [one for one in stuck if one.arn not in closed or closed[one.arn].closure_of(one) is None]
         sagas = _newest_first(map_concurrently(self._as_stuck, open_))
         return StuckList(sagas=sagas, closed=len(stuck) - len(open_), is_complete=True)
 
@@ -112,10 +111,12 @@ class SagaClient(Orders):
         """Redrive a stuck saga from the state it stopped in; return the time of the redrive.
 
         Its entry stays until it has ended cleanly and ``forget`` is called.
-        Raises NotResumable if Step Functions rejects it, NoRedrive if the service has no RedriveExecution, and
-        UnknownExecution if Step Functions no longer has the execution.
+        Raises ClosedSaga if an operator has closed it, NotResumable if Step Functions rejects it, NoRedrive if the
+        service has no RedriveExecution, and UnknownExecution if Step Functions no longer has the execution.
         """
         execution = saga.execution
+        if closure := self.closure(execution):
+            raise _closed(execution, closure)
         try:
             redriven_at: datetime = self._stepfunctions.redrive_execution(executionArn=execution.arn)["redriveDate"]
         except NotImplementedError:  # moto
@@ -245,8 +246,8 @@ class SagaClient(Orders):
         return entry.closure is not None or message.stopped_at + SAME_STOP < entry.stopped_at
 
 
-def _is_at(time: datetime | None, reported: datetime | None) -> bool:
-    return time is not None and reported is not None and abs(time - reported) <= SAME_STOP
+def _is_at(time: datetime | None, reported: datetime) -> bool:
+    return time is not None and abs(time - reported) <= SAME_STOP
 
 
 def _newest_first(sagas: Iterable[StuckSaga]) -> tuple[StuckSaga, ...]:
@@ -269,6 +270,13 @@ def _require_resumable(execution: Execution, noun: str) -> None:
             f"{execution.name} can no longer be resumed: {reason.rstrip('.')}: "
             f"`python -m ops settle {execution.name}` compensates the {noun}, then `python -m ops close`"
         )
+
+
+def _closed(execution: Execution, closure: Closure) -> ClosedSaga:
+    return ClosedSaga(
+        f"{execution.name} was closed at {moment(closure.at)}: {printable(closure.reason)}: to resume it anyway, call "
+        f"`aws stepfunctions redrive-execution --execution-arn {execution.arn}`"
+    )
 
 
 def _gone(execution: Execution, noun: str) -> UnknownExecution:

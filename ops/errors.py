@@ -60,6 +60,10 @@ class NotResumable(OpsError):  # noqa: N818 (the name says what is wrong)
     """The execution runs, ended cleanly, is too old, or the service has no redrive."""
 
 
+class ClosedSaga(NotResumable):
+    """An operator has closed the saga."""
+
+
 class NotStoppable(OpsError):  # noqa: N818 (the name says what is wrong)
     """The execution has ended."""
 

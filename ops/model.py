@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 UNSUCCESSFUL: "tuple[ExecutionStatusType, ...]" = ("FAILED", "TIMED_OUT", "ABORTED")
 STATUSES: "tuple[ExecutionStatusType, ...]" = ("RUNNING", "SUCCEEDED", *UNSUCCESSFUL)
+# An event, ListExecutions and DescribeExecution may round the same time differently.
+SAME_STOP = timedelta(seconds=1)
 # RedriveExecution accepts an execution that ended in the last 14 days (Step Functions API Reference).
 REDRIVABLE_FOR = timedelta(days=14)
 

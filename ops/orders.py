@@ -14,7 +14,7 @@ from ops.display import printable
 from ops.errors import NotResumable, UnknownExecution, UnknownOrder
 from ops.executions import DeployedStack, Executions, map_concurrently
 from ops.model import UNSUCCESSFUL, Closure, Execution, Order, Outcome, SagaRun, StoredRow, history_of
-from ops.stuck_table import StuckTable
+from ops.stuck_table import Entry, StuckTable
 from ops.waits import waits_of
 
 if TYPE_CHECKING:
@@ -90,9 +90,14 @@ class Orders(Executions):
         sagas.sort(key=_start, reverse=True)
         return Order(order_id=order_id, rows=rows, sagas=tuple(sagas), searched_since=searched_since)
 
-    def closures(self) -> dict[str, Closure]:
-        """Return the closures of stuck sagas that operators have closed, by the ARNs of their executions."""
-        return {entry.arn: entry.closure for entry in self._table.entries() if entry.closure}
+    def closed(self) -> dict[str, Entry]:
+        """Return the entries that operators have closed, by the ARNs of their executions."""
+        return {entry.arn: entry for entry in self._table.entries() if entry.closure}
+
+    def closure(self, execution: Execution) -> Closure | None:
+        """Return how an operator has closed the stop that an execution is at; None if that is open."""
+        entry = self._table.entry(execution.arn) if execution.outcome is Outcome.STUCK else None
+        return entry.closure_of(execution) if entry else None
 
     def find(self, text: str) -> Execution:
         """Return the execution of an ARN, of a name, or of an order's id: then the one that is stuck, or the newest.

@@ -78,6 +78,7 @@ class Views:
         """
         run, definition, rows = self._waiting(name)
         execution = cast("Execution", run.execution)
+        run = replace(run, closure=self.client.closure(execution))
         order = self._shown(Order(order_id=execution.order_id or "", rows=rows, sagas=(run,)))
         (saga,) = cast("list[Document]", order["sagas"])
         return {
@@ -286,4 +287,5 @@ def meaning(execution: Execution, run: SagaRun, *, noun: str) -> str:
             return f"A step failed, and everything that was done for the {noun} is compensated."
     states = stopped_in(run.path)
     where = f" in {' and '.join(states)}" if states else ""
-    return f"The saga is stuck: it stopped{where}. Fix the cause, then resume it."
+    closed = run.closure and f"An operator closed it at {documents.moment(run.closure.at)}: {run.closure.reason}"
+    return f"The saga is stuck: it stopped{where}. {closed or 'Fix the cause, then resume it.'}"

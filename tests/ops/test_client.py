@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from lambdas.saga_runtime import report_stuck_saga
-from ops.errors import NotResumable, OpsError, UnknownExecution, UnknownOrder
+from ops.errors import ClosedSaga, NotResumable, OpsError, UnknownExecution, UnknownOrder
 from ops.model import Outcome
 from ops.selection import Selection
 from tests.fixtures import STUCK_TABLE, TABLE
@@ -336,6 +336,26 @@ def test_a_closed_saga_is_listed_no_more_and_keeps_its_reason(world: World) -> N
     assert expires - run.closure.at > timedelta(days=364)
     with pytest.raises(OpsError, match="is closed already"):
         world.client.close(saga, "again")
+
+
+def test_a_closed_saga_is_not_resumed_and_its_entry_is_not_removed(world: World) -> None:
+    saga = world.client.stuck_saga(world.run_into_a_stop("1", name="mine").arn)
+    arn = saga.execution.arn
+    world.client.close(saga, "refunded by hand")
+    redriven = world.redrive_to(lambda _arn: {"status": "SUCCEEDED"})
+    with pytest.raises(ClosedSaga, match=r"mine was closed at 2.*: refunded by hand: to resume it anyway, call "):
+        world.client.resume(saga)
+    world.client.forget((arn,))
+    assert (redriven, world.entries()[arn]["closed_because"]) == ([], "refunded by hand")
+
+
+def test_a_saga_that_stopped_again_after_it_was_closed_is_resumed(world: World) -> None:
+    ended = world.run_into_a_stop("1")
+    world.client.close(world.client.closable(ended.arn), "refunded by hand")
+    world.describe_as(ended.arn, {"stopDate": datetime.now(UTC) + timedelta(minutes=5)})
+    redriven = world.redrive_to(lambda _arn: {"status": "RUNNING"})
+    world.client.resume(world.client.stuck_saga(ended.arn))
+    assert redriven == [ended.arn]
 
 
 def test_a_saga_that_was_never_reported_can_be_closed(world: World) -> None:

@@ -467,6 +467,22 @@ def test_resuming_continues_in_the_state_that_stopped(client: Client, world: Wor
     assert body(response)["state"] == "RefundPayment"
 
 
+def test_a_closed_saga_shows_its_closure_and_is_not_resumed(client: Client, world: World) -> None:
+    ended = world.run_into_a_stop("1")
+    assert client.document("/api/execution", name=ended.arn)["closed"] is None
+    world.client.close(world.client.closable(ended.arn), "refunded by hand")
+    redriven = world.redrive_to(lambda _arn: {"status": "SUCCEEDED"})
+    document = client.document("/api/execution", name=ended.arn)
+    closed = document["closed"]
+    assert closed["reason"] == "refunded by hand"
+    assert document["meaning"] == (
+        f"The saga is stuck: it stopped in RefundPayment. An operator closed it at {closed['at']}: refunded by hand"
+    )
+    response = client.post("/api/resume", {"execution": ended.arn})
+    assert (response.status_code, redriven) == (409, [])
+    assert "refunded by hand" in body(response)["error"]
+
+
 def test_the_entries_of_resumed_sagas_are_removed_with_few_requests(client: Client, world: World) -> None:
     arns = [world.run_into_a_stop(str(number)).arn for number in range(6)]
     for arn in arns:
@@ -479,7 +495,7 @@ def test_the_entries_of_resumed_sagas_are_removed_with_few_requests(client: Clie
         assert client.document("/api/outcome", name=arn)["outcome"] == "rolled_back"
     assert (requests["Scan"], requests["ReceiveMessage"], requests["DescribeExecution"]) == (0, 0, 2 * len(resumed))
     client.get("/api/stuck")
-    assert (requests["Scan"], requests["BatchWriteItem"]) == (2, 1)
+    assert (requests["Scan"], requests["DeleteItem"]) == (2, len(resumed))
     assert requests["ReceiveMessage"] <= 2
     assert (list(world.entries()), world.messages()) == ([other], [other])
     requests.clear()
