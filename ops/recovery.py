@@ -157,7 +157,8 @@ def _settled_lines(plan: Settlement, left: Settlement, *, noun: str) -> Iterator
     elif called:
         yield Text(printable(f"settled {noun} {plan.order_id}: {called}"), "bold")
     else:
-        yield Text(printable(f"nothing to settle: {noun} {plan.order_id} is complete or has no live row"), "bold")
+        problem = f"saga {plan.saga.id} is complete or owns no live row of {noun} {plan.order_id}"
+        yield Text(printable(f"nothing to settle: {problem}"), "bold")
 
 
 def is_confirmed(facts: Iterable[Text], question: str, *, flag: str) -> bool:
