@@ -18,7 +18,7 @@ from enum import StrEnum
 from botocore.exceptions import ClientError
 
 from ops.client import SagaClient
-from ops.errors import ClosedSaga, NoRedrive, NotResumable, UnknownExecution, is_throttled
+from ops.errors import ClosedSaga, LostResponse, NoRedrive, NotResumable, UnknownExecution, is_throttled
 from ops.executions import map_concurrently
 from ops.model import SAME_STOP, Outcome, StuckGroup, StuckSaga
 
@@ -52,7 +52,7 @@ class Result(StrEnum):
 class Resumption:
     """A saga to resume, and what that led to so far.
 
-    ``reason`` says why it was rejected, or why it got stuck again.
+    ``reason`` says why it was rejected, why it got stuck again, or why it is not known whether it runs.
     """
 
     saga: StuckSaga
@@ -196,7 +196,7 @@ class BulkResume:
         except ClosedSaga as error:
             one.result, one.reason = Result.REJECTED, str(error)
             return
-        except (NotResumable, UnknownExecution) as error:
+        except (NotResumable, UnknownExecution, LostResponse) as error:
             # It may run again, or have ended cleanly since: the look shows it.
             one.reason = str(error)
         except ClientError:

@@ -16,12 +16,22 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 import boto3
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from lambdas.saga_runtime.clock import moment
 from lambdas.saga_runtime.redaction import message_in, parsed_json
 from ops.display import printable
-from ops.errors import ClosedSaga, FunctionFailed, NoRedrive, NotAnswered, NotResumable, UnknownExecution
+from ops.errors import (
+    NO_RESPONSE,
+    ClosedSaga,
+    FunctionFailed,
+    LostResponse,
+    NoRedrive,
+    NotAnswered,
+    NotResumable,
+    UnknownExecution,
+    explained,
+)
 from ops.executions import MAX_PAGE, DeployedStack, code_of, map_concurrently
 from ops.model import SAME_STOP, UNSUCCESSFUL, Closure, Execution, Outcome, StuckList, StuckSaga
 from ops.orders import Orders
@@ -112,7 +122,8 @@ class SagaClient(Orders):
 
         Its entry stays until it has ended cleanly and ``forget`` is called.
         Raises ClosedSaga if an operator has closed it, NotResumable if Step Functions rejects it, NoRedrive if the
-        service has no RedriveExecution, and UnknownExecution if Step Functions no longer has the execution.
+        service has no RedriveExecution, UnknownExecution if Step Functions no longer has the execution, and
+        LostResponse if it did not respond.
         """
         execution = saga.execution
         if closure := self.closure(execution):
@@ -133,6 +144,8 @@ class SagaClient(Orders):
                 reason = error.response["Error"].get("Message", code)
                 raise NotResumable(f"{execution.name} was not resumed: {reason}") from None
             raise
+        except NO_RESPONSE as error:
+            raise LostResponse(f"{execution.name} may have been resumed or not: {explained(error)}") from None
         return redriven_at
 
     def call(self, function: str, event: object) -> object:
@@ -154,22 +167,27 @@ class SagaClient(Orders):
             raise NotAnswered(f"{self.stack.name} has no output ReceiverName: deploy it again with this version")
         return self.call(self.stack.receiver, answer)
 
-    def forget(self, recovered: Collection[str], *, running: Collection[Execution] = ()) -> None:
+    def forget(self, recovered: Collection[str], *, running: Collection[Execution] = ()) -> str | None:
         """Remove the entries of sagas that have ended cleanly, and the messages that are out of date.
 
-        Without the permission to write, entries and messages stay; a listing compares them with Step Functions anyway.
+        Return why entries stay; None if they are removed. Without the permission to write, or the network, entries and
+        messages stay; a listing compares them with Step Functions anyway.
 
         Args:
             recovered: the ARNs of executions that have ended cleanly.
             running: executions that run again, as they were before: the messages about that stop are removed.
         """
-        with contextlib.suppress(ClientError):
+        problem = None
+        try:
             self._table.remove(recovered)
-        with contextlib.suppress(ClientError), self._queue.read_all() as contents:
+        except (BotoCoreError, ClientError) as error:
+            problem = explained(error)
+        with contextlib.suppress(BotoCoreError, ClientError), self._queue.read_all() as contents:
             entries = {entry.arn: entry for entry in self._table.entries()}
             known = {execution.arn: execution.stopped_at for execution in running} | dict.fromkeys(recovered)
             over = [message for message in contents.messages if self._is_over(message, entries, known)]
             self._queue.remove(contents, over)
+        return problem
 
     def close(self, saga: StuckSaga, reason: str) -> None:
         """Close the entry of a stuck saga that was settled by hand, and remove its messages.
