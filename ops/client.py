@@ -33,7 +33,7 @@ from ops.errors import (
     explained,
 )
 from ops.executions import MAX_PAGE, DeployedStack, code_of, map_concurrently
-from ops.model import SAME_STOP, UNSUCCESSFUL, Closure, Execution, Outcome, StuckList, StuckSaga
+from ops.model import SAME_STOP, UNSUCCESSFUL, Closure, Execution, Outcome, StuckList, StuckSaga, is_same_stop
 from ops.orders import Orders
 from ops.stuck_queue import Message, StuckQueue
 from ops.stuck_table import Entry
@@ -82,7 +82,7 @@ class SagaClient(Orders):
         entries = [entry for entry in self._table.entries() if entry.arn.startswith(self._arn_prefix)]
         open_ = [entry for entry in entries if entry.closure is None]
         stops = self._stops(open_)
-        changed = [entry for entry in open_ if not _is_at(stops.get(entry.arn), entry.stopped_at)]
+        changed = [entry for entry in open_ if not is_same_stop(stops.get(entry.arn), entry.stopped_at)]
         now = dict(zip((entry.arn for entry in changed), map_concurrently(self._present, changed), strict=True))
         sagas = [now.get(entry.arn, entry.saga) for entry in open_]
         outcomes = [saga.execution.outcome for saga in sagas]
@@ -262,10 +262,6 @@ class SagaClient(Orders):
             now = self._if_known(message.arn)
             return now is None or now.outcome in _CLEAN
         return entry.closure is not None or message.stopped_at + SAME_STOP < entry.stopped_at
-
-
-def _is_at(time: datetime | None, reported: datetime) -> bool:
-    return time is not None and abs(time - reported) <= SAME_STOP
 
 
 def _newest_first(sagas: Iterable[StuckSaga]) -> tuple[StuckSaga, ...]:

@@ -19,6 +19,11 @@ SAME_STOP = timedelta(seconds=1)
 REDRIVABLE_FOR = timedelta(days=14)
 
 
+def is_same_stop(one: datetime | None, other: datetime | None) -> bool:
+    """Return whether two answers of AWS mean the same stop; False if an execution has not stopped."""
+    return one is not None and other is not None and abs(one - other) <= SAME_STOP
+
+
 class Outcome(StrEnum):
     """What the status and the error of an execution mean by the contract."""
 

@@ -420,17 +420,30 @@ def test_only_the_default_module_may_be_that_of_another_saga(world: World) -> No
         known_rows(world.client, another)
 
 
-def test_executions_that_have_ended_cleanly_are_described_once(client: Client, world: World) -> None:
+def test_executions_that_have_ended_are_described_once(client: Client, world: World) -> None:
     world.run("1")
     world.run("2", total=None)
-    world.run_into_a_stop("3")
-    described: list[str] = []
-    world.stepfunctions.meta.events.register(
-        "before-call.stepfunctions.DescribeExecution", lambda params, **_: described.append(params["body"])
-    )
+    stuck = world.run_into_a_stop("3")
+    requests = world.requests()
     pages = [client.document("/api/executions") for _ in range(3)]
     assert pages[0] == pages[1] == pages[2]
-    assert len(described) == 2 + 3, "the stuck one may be resumed"
+    assert requests["DescribeExecution"] == 3
+    restarted = {"status": "RUNNING"}
+    end = {"status": "FAILED", "error": "OrderFailed", "stopDate": datetime.now(UTC)}
+
+    def list_as(parsed: dict[str, Any], **_: Any) -> None:
+        for one in parsed["executions"]:
+            if one["executionArn"] == stuck.arn:
+                one.update(change)
+
+    world.stepfunctions.meta.events.register("after-call.stepfunctions.ListExecutions", list_as)
+    for change, outcome in ((restarted, "running"), (end, "rolled_back"), (end, "rolled_back")):
+        world.describe_as(stuck.arn, change)
+        (listed,) = (
+            one for one in client.document("/api/executions")["executions"] if one["execution_arn"] == stuck.arn
+        )
+        assert listed["outcome"] == outcome, "after a redrive it is described again"
+    assert requests["DescribeExecution"] == 3 + 2
 
 
 def test_all_tabs_share_one_listing_of_the_stuck_sagas(
