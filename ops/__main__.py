@@ -1,12 +1,12 @@
 """``python -m ops``: list, show, stuck, resume, close, cancel, settle, audit, graph, console; see ``--help``.
 
 Exit status: 0 done; 1 a saga is still stuck (the answer to ``resume`` was no, or it stopped again), was not cancelled
-or settled, or ``audit`` found something; 2 an error; 130 interrupted. ``--json`` prints one document, described in
-ops/documents.py. docs/operations.md says when to use which.
+or settled, or ``audit`` found something; 2 an error; 130 interrupted; 141 the reader of the output has ended.
+``--json`` prints one document, described in ops/documents.py. docs/operations.md says when to use which.
 """
 
 import argparse
-import os
+import contextlib
 import re
 import sys
 from collections.abc import Callable
@@ -26,7 +26,7 @@ from ops.connection import Target, connect
 from ops.errors import OpsError, explained
 from ops.executions import MAX_PAGE
 from ops.model import STATUSES, Outcome
-from ops.output import encodable, print_result, status
+from ops.output import note, print_result, status
 from ops.recovery import add_audit, add_cancel, add_settle
 from ops.resuming import add_resume
 from ops.selection import add_filters, require_state, selection_in
@@ -36,6 +36,8 @@ OUTCOMES = tuple(outcome.value.replace("_", "-") for outcome in Outcome)
 # How many executions `show` searches for rejected sagas without --all.
 SEARCHED = 100
 MAX_REASON = 1000
+# 128 and the number of SIGPIPE, as a shell reports a program that this signal ended.
+CLOSED_PIPE = 141
 
 Connect: TypeAlias = Callable[[Target], SagaClient]
 
@@ -52,11 +54,9 @@ def main(arguments: list[str] | None = None, *, connect: Connect = connect) -> i
     except (BotoCoreError, ClientError) as error:
         return _failed(explained(error))
     except BrokenPipeError:
-        # The reader has closed the pipe. Otherwise Python would complain again when it closes the stream.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return CLOSED_PIPE
     except KeyboardInterrupt:
-        print("\nInterrupted.", file=sys.stderr)
+        _report("\nInterrupted.")
         return 130
 
 
@@ -168,8 +168,14 @@ def _progress() -> AbstractContextManager[object]:
 
 
 def _failed(message: str) -> int:
-    print(f"error: {encodable(message, sys.stderr.encoding)}", file=sys.stderr)
+    _report(f"error: {message}")
     return 2
+
+
+def _report(message: str) -> None:
+    # The reader of standard error may have ended too.
+    with contextlib.suppress(OSError):
+        note(message)
 
 
 def _now() -> datetime:

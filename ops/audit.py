@@ -176,15 +176,23 @@ class Audit:
         without_rows = [arn for arn, one in listed.items() if one.outcome is Outcome.FULFILLED and arn not in owner_ids]
         found = [*self._slow(listed), *_flat(self._map(self._without_rows, without_rows))]
         found = list(dict.fromkeys([*found, *_flat(self._map(self._look_again, sorted(suspects)))]))
-        closures = self._client.closures() if found else {}
+        closed = self._closed(found)
         return AuditResult(
             orders=orders,
             rows=rows_read,
             executions=len(listed),
             read_units=self._read_units,
-            findings=tuple(finding for finding in found if finding.saga_id not in closures),
-            closed=tuple(finding for finding in found if finding.saga_id in closures),
+            findings=tuple(finding for finding in found if finding.saga_id not in closed),
+            closed=tuple(finding for finding in found if finding.saga_id in closed),
         )
+
+    def _closed(self, found: Iterable[Finding]) -> set[str | None]:
+        """Return the sagas of findings that an operator has closed and that were not redriven since."""
+        entries = self._client.closed() if (sagas := {finding.saga_id for finding in found}) else {}
+        named = [entry for entry in entries.values() if entry.arn in sagas]
+        present = self._map(lambda arn: known_execution(self._client, arn), [entry.arn for entry in named])
+        pairs = zip(named, present, strict=True)
+        return {entry.arn for entry, execution in pairs if execution is None or entry.closure_of(execution)}
 
     def _listed(self) -> Iterator[tuple[str, ListedExecution]]:
         """Yield all executions by ARN, a thousand with one request; with ``since``, those that were active since then.

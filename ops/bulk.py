@@ -4,8 +4,8 @@ A group is the sagas that stopped in one state with one error. It goes on only a
 and stops at the first that gets stuck again, because then the cause is not fixed. Step Functions rejects the redrive of
 a saga that runs, so neither a repetition nor a second operator makes a saga run twice at once.
 
-A saga takes one RedriveExecution and, if it ends within ``FIRST_LOOK`` seconds, one DescribeExecution. Its entry is
-removed with 24 others in one request.
+A saga takes one read of its entry, one RedriveExecution and, if it ends within ``FIRST_LOOK`` seconds, one
+DescribeExecution; then one request removes its entry.
 """
 
 import time
@@ -17,10 +17,10 @@ from enum import StrEnum
 
 from botocore.exceptions import ClientError
 
-from ops.client import SAME_STOP, SagaClient
-from ops.errors import NoRedrive, NotResumable, UnknownExecution, is_throttled
+from ops.client import SagaClient
+from ops.errors import ClosedSaga, LostResponse, NoRedrive, NotResumable, UnknownExecution, is_throttled
 from ops.executions import map_concurrently
-from ops.model import Outcome, StuckGroup, StuckSaga
+from ops.model import SAME_STOP, Outcome, StuckGroup, StuckSaga
 
 # DescribeExecution is the scarcest: 15 a second for an account in us-east-1, us-west-2 and eu-west-1, 10 elsewhere.
 # RedriveExecution has 300 or 150 (Step Functions Developer Guide, "Service quotas").
@@ -52,7 +52,7 @@ class Result(StrEnum):
 class Resumption:
     """A saga to resume, and what that led to so far.
 
-    ``reason`` says why Step Functions rejected it, or why it got stuck again.
+    ``reason`` says why it was rejected, why it got stuck again, or why it is not known whether it runs.
     """
 
     saga: StuckSaga
@@ -193,7 +193,10 @@ class BulkResume:
             one.redriven_at = self._client.resume(one.saga)
         except NoRedrive:
             raise
-        except (NotResumable, UnknownExecution) as error:
+        except ClosedSaga as error:
+            one.result, one.reason = Result.REJECTED, str(error)
+            return
+        except (NotResumable, UnknownExecution, LostResponse) as error:
             # It may run again, or have ended cleanly since: the look shows it.
             one.reason = str(error)
         except ClientError:

@@ -11,18 +11,29 @@ import contextlib
 import itertools
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from shlex import quote
 from typing import TYPE_CHECKING
 
 import boto3
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
+from lambdas.saga_runtime.clock import moment
 from lambdas.saga_runtime.redaction import message_in, parsed_json
 from ops.display import printable
-from ops.errors import FunctionFailed, NoRedrive, NotAnswered, NotResumable, UnknownExecution
+from ops.errors import (
+    NO_RESPONSE,
+    ClosedSaga,
+    FunctionFailed,
+    LostResponse,
+    NoRedrive,
+    NotAnswered,
+    NotResumable,
+    UnknownExecution,
+    explained,
+)
 from ops.executions import MAX_PAGE, DeployedStack, code_of, map_concurrently
-from ops.model import UNSUCCESSFUL, Execution, Outcome, StuckList, StuckSaga
+from ops.model import SAME_STOP, UNSUCCESSFUL, Closure, Execution, Outcome, StuckList, StuckSaga, is_same_stop
 from ops.orders import Orders
 from ops.stuck_queue import Message, StuckQueue
 from ops.stuck_table import Entry
@@ -36,8 +47,6 @@ if TYPE_CHECKING:
 # The errors of MiniStack and LocalStack for an API that they do not have.
 _UNKNOWN_API = ("InvalidAction", "UnknownOperationException")
 _CLEAN = (Outcome.FULFILLED, Outcome.ROLLED_BACK)
-# An event and DescribeExecution may round the same time differently.
-SAME_STOP = timedelta(seconds=1)
 
 
 class SagaClient(Orders):
@@ -73,7 +82,7 @@ class SagaClient(Orders):
         entries = [entry for entry in self._table.entries() if entry.arn.startswith(self._arn_prefix)]
         open_ = [entry for entry in entries if entry.closure is None]
         stops = self._stops(open_)
-        changed = [entry for entry in open_ if not _is_at(stops.get(entry.arn), entry.stopped_at)]
+        changed = [entry for entry in open_ if not is_same_stop(stops.get(entry.arn), entry.stopped_at)]
         now = dict(zip((entry.arn for entry in changed), map_concurrently(self._present, changed), strict=True))
         sagas = [now.get(entry.arn, entry.saga) for entry in open_]
         outcomes = [saga.execution.outcome for saga in sagas]
@@ -90,10 +99,10 @@ class SagaClient(Orders):
 
         It describes every execution that failed, clean failures too, so it can take long.
         """
-        closed = {entry.arn: entry.stopped_at for entry in self._table.entries() if entry.closure}
+        closed = self.closed()
         found = map_concurrently(self._if_known, (one["executionArn"] for one in self._summaries(UNSUCCESSFUL)))
         stuck = [execution for execution in found if execution and execution.outcome is Outcome.STUCK]
-        open_ = [execution for execution in stuck if not _is_at(execution.stopped_at, closed.get(execution.arn))]
+        open_ = [one for one in stuck if one.arn not in closed or closed[one.arn].closure_of(one) is None]
         sagas = _newest_first(map_concurrently(self._as_stuck, open_))
         return StuckList(sagas=sagas, closed=len(stuck) - len(open_), is_complete=True)
 
@@ -112,10 +121,13 @@ class SagaClient(Orders):
         """Redrive a stuck saga from the state it stopped in; return the time of the redrive.
 
         Its entry stays until it has ended cleanly and ``forget`` is called.
-        Raises NotResumable if Step Functions rejects it, NoRedrive if the service has no RedriveExecution, and
-        UnknownExecution if Step Functions no longer has the execution.
+        Raises ClosedSaga if an operator has closed it, NotResumable if Step Functions rejects it, NoRedrive if the
+        service has no RedriveExecution, UnknownExecution if Step Functions no longer has the execution, and
+        LostResponse if it did not respond.
         """
         execution = saga.execution
+        if closure := self.closure(execution):
+            raise _closed(execution, closure)
         try:
             redriven_at: datetime = self._stepfunctions.redrive_execution(executionArn=execution.arn)["redriveDate"]
         except NotImplementedError:  # moto
@@ -132,6 +144,8 @@ class SagaClient(Orders):
                 reason = error.response["Error"].get("Message", code)
                 raise NotResumable(f"{execution.name} was not resumed: {reason}") from None
             raise
+        except NO_RESPONSE as error:
+            raise LostResponse(f"{execution.name} may have been resumed or not: {explained(error)}") from None
         return redriven_at
 
     def call(self, function: str, event: object) -> object:
@@ -153,22 +167,27 @@ class SagaClient(Orders):
             raise NotAnswered(f"{self.stack.name} has no output ReceiverName: deploy it again with this version")
         return self.call(self.stack.receiver, answer)
 
-    def forget(self, recovered: Collection[str], *, running: Collection[Execution] = ()) -> None:
+    def forget(self, recovered: Collection[str], *, running: Collection[Execution] = ()) -> str | None:
         """Remove the entries of sagas that have ended cleanly, and the messages that are out of date.
 
-        Without the permission to write, entries and messages stay; a listing compares them with Step Functions anyway.
+        Return why entries stay; None if they are removed. Without the permission to write, or the network, entries and
+        messages stay; a listing compares them with Step Functions anyway.
 
         Args:
             recovered: the ARNs of executions that have ended cleanly.
             running: executions that run again, as they were before: the messages about that stop are removed.
         """
-        with contextlib.suppress(ClientError):
+        problem = None
+        try:
             self._table.remove(recovered)
-        with contextlib.suppress(ClientError), self._queue.read_all() as contents:
+        except (BotoCoreError, ClientError) as error:
+            problem = explained(error)
+        with contextlib.suppress(BotoCoreError, ClientError), self._queue.read_all() as contents:
             entries = {entry.arn: entry for entry in self._table.entries()}
             known = {execution.arn: execution.stopped_at for execution in running} | dict.fromkeys(recovered)
             over = [message for message in contents.messages if self._is_over(message, entries, known)]
             self._queue.remove(contents, over)
+        return problem
 
     def close(self, saga: StuckSaga, reason: str) -> None:
         """Close the entry of a stuck saga that was settled by hand, and remove its messages.
@@ -245,10 +264,6 @@ class SagaClient(Orders):
         return entry.closure is not None or message.stopped_at + SAME_STOP < entry.stopped_at
 
 
-def _is_at(time: datetime | None, reported: datetime | None) -> bool:
-    return time is not None and reported is not None and abs(time - reported) <= SAME_STOP
-
-
 def _newest_first(sagas: Iterable[StuckSaga]) -> tuple[StuckSaga, ...]:
     return tuple(sorted(sagas, key=lambda saga: saga.execution.started_at, reverse=True))
 
@@ -269,6 +284,13 @@ def _require_resumable(execution: Execution, noun: str) -> None:
             f"{execution.name} can no longer be resumed: {reason.rstrip('.')}: "
             f"`python -m ops settle {execution.name}` compensates the {noun}, then `python -m ops close`"
         )
+
+
+def _closed(execution: Execution, closure: Closure) -> ClosedSaga:
+    return ClosedSaga(
+        f"{execution.name} was closed at {moment(closure.at)}: {printable(closure.reason)}: to resume it anyway, call "
+        f"`aws stepfunctions redrive-execution --execution-arn {execution.arn}`"
+    )
 
 
 def _gone(execution: Execution, noun: str) -> UnknownExecution:

@@ -3,7 +3,6 @@
 import argparse
 import ipaddress
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from ops.definition import Definition, read_definition
 from ops.errors import OpsError
 from ops.graph import mermaid
 from ops.markdown import with_graph
+from ops.output import print_text
 from ops.pictures import svg
 from ops.progress import progress_of
 from ops.saga_steps import DEFAULT_MODULE, add_steps_argument
@@ -75,7 +75,7 @@ def draw(client: SagaClient | None, options: argparse.Namespace) -> int:
             _replace_drawings(file, graph)
         return 0
     output = graph if options.format == "mermaid" else svg(graph)
-    sys.stdout.write(json.dumps({options.format: output}, indent=2) + "\n" if "json" in options else output)
+    print_text(json.dumps({options.format: output}, indent=2) + "\n" if "json" in options else output)
     return 0
 
 
@@ -92,8 +92,7 @@ def serve_console(client: SagaClient, options: argparse.Namespace) -> int:
         )
 
     def ready(url: str) -> None:
-        sys.stdout.write(f"The console of {client.stack.name}: {url}\nPress Ctrl-C to stop.\n")
-        sys.stdout.flush()
+        print_text(f"The console of {client.stack.name}: {url}\nPress Ctrl-C to stop.\n")
 
     orders = ORDERS if options.steps == DEFAULT_MODULE else None
     serve(client, address, steps=options.steps, presets=options.presets or orders, ready=ready)

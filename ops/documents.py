@@ -9,7 +9,7 @@ Times are ISO 8601 text (UTC, milliseconds, ``Z``), durations are seconds, unkno
             ``request`` is the idempotency key of what the step requested, or null; ``searched_since`` is null if all
             executions were searched for more sagas
 ``stuck``   {"stuck": [STUCK], "groups": [GROUP], "entries": {"resumed", "recovered", "closed", "undelivered"}}
-            ``entries`` counts the other reports
+            ``entries`` counts the other reports; with ``--scan`` only ``closed`` is known
 ``resume``  {"resumed": STUCK, "redriven_at", "ended": EXECUTION | null}; ``ended`` only with ``--wait``
             of several: {"groups": [{"state", "error", "results": {RESULT: count}}],
             "sagas": [{"execution_arn", "name", "order_id", "result": RESULT, "reason"}]}
@@ -72,10 +72,10 @@ def stuck(found: StuckList) -> Document:
         "stuck": [_stuck(saga) for saga in found.sagas],
         "groups": [_group(group) for group in groups_of(found.sagas)],
         "entries": {
-            "resumed": found.resumed,
-            "recovered": len(found.recovered),
+            "resumed": None if found.is_complete else found.resumed,
+            "recovered": None if found.is_complete else len(found.recovered),
             "closed": found.closed,
-            "undelivered": found.undelivered,
+            "undelivered": None if found.is_complete else found.undelivered,
         },
     }
 

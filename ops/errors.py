@@ -17,6 +17,8 @@ _UNKNOWN_CREDENTIALS = (
     "UnrecognizedClientException",
 )
 _DENIED = ("AccessDenied", "AccessDeniedException", "KmsAccessDeniedException", "UnauthorizedOperation")
+# The request may have been carried out.
+NO_RESPONSE = (exceptions.HTTPClientError, exceptions.ConnectionError)
 _THROTTLED = ("RequestLimitExceeded", "Throttling", "ThrottlingException", "TooManyRequestsException")
 
 
@@ -58,6 +60,14 @@ class NotSettleable(OpsError):  # noqa: N818 (the name says what is wrong)
 
 class NotResumable(OpsError):  # noqa: N818 (the name says what is wrong)
     """The execution runs, ended cleanly, is too old, or the service has no redrive."""
+
+
+class ClosedSaga(NotResumable):
+    """An operator has closed the saga."""
+
+
+class LostResponse(OpsError):  # noqa: N818 (the name says what is wrong)
+    """The service did not respond to a redrive, which may have begun."""
 
 
 class NotStoppable(OpsError):  # noqa: N818 (the name says what is wrong)

@@ -93,7 +93,7 @@ class Executions:
         status: "ExecutionStatusType | None" = None,
         limit: int = 20,
         token: str | None = None,
-        describe: Callable[[str], Execution] | None = None,
+        describe: "Callable[[ExecutionListItemTypeDef], Execution] | None" = None,
     ) -> Page:
         """Return a page of executions, newest first.
 
@@ -101,15 +101,14 @@ class Executions:
             status: only executions of this status. Default: all.
             limit: how many at most, up to 1,000. Default: 20.
             token: the token of the page. Default: the first page.
-            describe: returns the execution of an ARN; a caller may cache. Default: ``execution``.
+            describe: returns a listed execution; a caller may cache. Default: one request for each.
         """
         options: dict[str, Any] = {"statusFilter": status, "nextToken": token, "maxResults": limit}
         answer = self._stepfunctions.list_executions(
             stateMachineArn=self.stack.state_machine_arn, **{name: value for name, value in options.items() if value}
         )
         newest_first = sorted(answer["executions"], key=lambda one: one["startDate"], reverse=True)
-        arns = (one["executionArn"] for one in newest_first)
-        found = map_concurrently(describe or self.execution, arns)
+        found = map_concurrently(describe or self._listed, newest_first)
         return Page(executions=tuple(found), next_token=answer.get("nextToken"))
 
     def newest(
@@ -119,7 +118,7 @@ class Executions:
         status: "ExecutionStatusType | None" = None,
         outcome: Outcome | None = None,
         selection: Selection = Selection(),  # noqa: B008 (it is frozen)
-        describe: Callable[[str], Execution | None] | None = None,
+        describe: "Callable[[ExecutionListItemTypeDef], Execution | None] | None" = None,
     ) -> tuple[Execution, ...]:
         """Return the newest ``count`` executions of a status and an outcome, or of all, that the selection has.
 
@@ -133,10 +132,10 @@ class Executions:
         if selection.since is not None:
             since = selection.since
             summaries = itertools.takewhile(lambda one: one["startDate"] >= since, summaries)
-        candidates = (one["executionArn"] for one in summaries if selection.has_time(one["startDate"]))
+        candidates = (one for one in summaries if selection.has_time(one["startDate"]))
         found: list[Execution] = []
-        while arns := list(itertools.islice(candidates, _left(found, count))):
-            executions = [one for one in map_concurrently(describe or self._if_known, arns) if one]
+        while listed := list(itertools.islice(candidates, _left(found, count))):
+            executions = [one for one in map_concurrently(describe or self._listed_if_known, listed) if one]
             found += [one for one in executions if outcome in (None, one.outcome) and selection.has_error(one)]
             if selection.state:
                 found = [one for one in found if self._is_stuck_in(one, selection.state)]
@@ -269,6 +268,12 @@ class Executions:
 
     def _definition_of(self, arn: str) -> str:
         return self._stepfunctions.describe_state_machine_for_execution(executionArn=arn)["definition"]
+
+    def _listed(self, listed: "ExecutionListItemTypeDef") -> Execution:
+        return self.execution(listed["executionArn"])
+
+    def _listed_if_known(self, listed: "ExecutionListItemTypeDef") -> Execution | None:
+        return self._if_known(listed["executionArn"])
 
     def _if_known(self, arn: str) -> Execution | None:
         try:

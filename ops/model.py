@@ -13,8 +13,15 @@ if TYPE_CHECKING:
 
 UNSUCCESSFUL: "tuple[ExecutionStatusType, ...]" = ("FAILED", "TIMED_OUT", "ABORTED")
 STATUSES: "tuple[ExecutionStatusType, ...]" = ("RUNNING", "SUCCEEDED", *UNSUCCESSFUL)
+# An event, ListExecutions and DescribeExecution may round the same time differently.
+SAME_STOP = timedelta(seconds=1)
 # RedriveExecution accepts an execution that ended in the last 14 days (Step Functions API Reference).
 REDRIVABLE_FOR = timedelta(days=14)
+
+
+def is_same_stop(one: datetime | None, other: datetime | None) -> bool:
+    """Return whether two answers of AWS mean the same stop; False if an execution has not stopped."""
+    return one is not None and other is not None and abs(one - other) <= SAME_STOP
 
 
 class Outcome(StrEnum):

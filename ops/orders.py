@@ -14,7 +14,7 @@ from ops.display import printable
 from ops.errors import NotResumable, UnknownExecution, UnknownOrder
 from ops.executions import DeployedStack, Executions, map_concurrently
 from ops.model import UNSUCCESSFUL, Closure, Execution, Order, Outcome, SagaRun, StoredRow, history_of
-from ops.stuck_table import StuckTable
+from ops.stuck_table import Entry, StuckTable
 from ops.waits import waits_of
 
 if TYPE_CHECKING:
@@ -77,9 +77,11 @@ class Orders(Executions):
         rows = self.rows(order_id)
         sagas = self._known_sagas(order_id, rows)
         if not rows and not sagas and (named := self._execution_named(order_id)):
-            if named.order_id not in (None, order_id):
-                return self.order(named.order_id, search=search)
-            sagas = [self._saga_run_if_known(named.arn)]
+            order_id = named.order_id or order_id
+            rows = self.rows(order_id)
+            sagas = self._known_sagas(order_id, rows)
+            if named.arn not in {saga.saga_id for saga in sagas}:
+                sagas.append(self._saga_run_if_known(named.arn))
         others, searched_since = self._search(order_id, {saga.saga_id for saga in sagas}, limit=search)
         sagas = [self._with_waits(saga, rows) for saga in (*sagas, *others)]
         if not rows and not sagas:
@@ -90,26 +92,34 @@ class Orders(Executions):
         sagas.sort(key=_start, reverse=True)
         return Order(order_id=order_id, rows=rows, sagas=tuple(sagas), searched_since=searched_since)
 
-    def closures(self) -> dict[str, Closure]:
-        """Return the closures of stuck sagas that operators have closed, by the ARNs of their executions."""
-        return {entry.arn: entry.closure for entry in self._table.entries() if entry.closure}
+    def closed(self) -> dict[str, Entry]:
+        """Return the entries that operators have closed, by the ARNs of their executions."""
+        return {entry.arn: entry for entry in self._table.entries() if entry.closure}
+
+    def closure(self, execution: Execution) -> Closure | None:
+        """Return how an operator has closed the stop that an execution is at; None if that is open."""
+        entry = self._table.entry(execution.arn) if execution.outcome is Outcome.STUCK else None
+        return entry.closure_of(execution) if entry else None
 
     def find(self, text: str) -> Execution:
         """Return the execution of an ARN, of a name, or of an order's id: then the one that is stuck, or the newest.
 
+        A name that is also an order's id means the stuck execution of that order, unless the named one is active.
         Raises UnknownExecution, and NotResumable if several executions of the order are stuck.
         """
         if text.startswith("arn:"):
             return self.execution(text)
-        if _EXECUTION_NAME.fullmatch(text) and (named := self._if_known(self._arn_of(text))):
+        named = self._if_known(self._arn_of(text)) if _EXECUTION_NAME.fullmatch(text) else None
+        if named and named.outcome in (Outcome.RUNNING, Outcome.STUCK):
             return named
         known = [saga.execution for saga in self._known_sagas(text, self.rows(text)) if saga.execution]
         stuck = [execution for execution in known if execution.outcome is Outcome.STUCK]
         if len(stuck) > 1:
             raise self._several(stuck, text)
-        if not known:
+        found = stuck or ([named] if named else known)
+        if not found:
             raise self._unknown(text)
-        return (stuck or known)[0]
+        return found[0]
 
     def _several(self, stuck: Sequence[Execution], order_id: str) -> NotResumable:
         names = ", ".join(printable(execution.name) for execution in stuck)

@@ -32,7 +32,7 @@ from ops.display import printable
 from ops.documents import Document, moment
 from ops.errors import OpsError
 from ops.model import Execution, Outcome
-from ops.output import print_result
+from ops.output import has_terminal, print_after, print_result, status
 from ops.saga_steps import add_steps_argument, longest_wait, read_steps
 from ops.selection import read_time
 from ops.settle import Settlement, Settler
@@ -67,17 +67,21 @@ def _cancel(client: SagaClient, options: argparse.Namespace) -> int:
         return 1
     cancellation = cancel(client, steps, execution)
     ended = execution
-    if cancellation.is_accepted and execution.outcome is Outcome.RUNNING:
-        with Console(stderr=True).status("The saga rolls back. Ctrl-C stops the waiting, not the saga."):
-            ended = wait_for_end(client, execution)
-    document: Document = {
-        "execution_arn": execution.arn,
-        "order_id": execution.order_id,
-        "cancelled": cancellation.is_accepted,
-        "rejected": list(cancellation.rejected),
-        "outcome": ended.outcome.value,
-    }
-    print_result(options, document, _cancel_lines(cancellation, ended, noun=client.stack.noun))
+
+    def show() -> None:
+        document: Document = {
+            "execution_arn": execution.arn,
+            "order_id": execution.order_id,
+            "cancelled": cancellation.is_accepted,
+            "rejected": list(cancellation.rejected),
+            "outcome": ended.outcome.value,
+        }
+        print_result(options, document, _cancel_lines(cancellation, ended, noun=client.stack.noun))
+
+    with print_after(show):
+        if cancellation.is_accepted and execution.outcome is Outcome.RUNNING:
+            with status("The saga rolls back. Ctrl-C stops the waiting, not the saga."):
+                ended = wait_for_end(client, execution)
     is_done = ended.outcome is Outcome.ROLLED_BACK or execution.outcome is Outcome.STUCK
     return 0 if cancellation.is_accepted and is_done else 1
 
@@ -88,7 +92,9 @@ def _cancel_lines(cancellation: Cancellation, ended: Execution, *, noun: str) ->
         yield Text(printable(f"too late: the {noun} is about to be confirmed, {begun} has begun"), "bold")
         return
     yield Text(printable(f"cancelled {ended.name}: {', '.join(cancellation.rejected)} will be rejected"), "bold")
-    if ended.outcome is Outcome.STUCK:
+    if ended.outcome is Outcome.RUNNING:
+        yield Text(printable(f"it rolls back: python -m ops show {ended.name} shows how it ends"))
+    elif ended.outcome is Outcome.STUCK:
         yield Text(printable(f"it has stopped: python -m ops resume {ended.name} rolls it back"))
     else:
         yield Text(printable(f"ended {ended.status} {ended.outcome.value.replace('_', ' ')}: {ended.cause or ''}"))
@@ -157,12 +163,13 @@ def _settled_lines(plan: Settlement, left: Settlement, *, noun: str) -> Iterator
     elif called:
         yield Text(printable(f"settled {noun} {plan.order_id}: {called}"), "bold")
     else:
-        yield Text(printable(f"nothing to settle: {noun} {plan.order_id} is complete or has no live row"), "bold")
+        problem = f"saga {plan.saga.id} is complete or owns no live row of {noun} {plan.order_id}"
+        yield Text(printable(f"nothing to settle: {problem}"), "bold")
 
 
 def is_confirmed(facts: Iterable[Text], question: str, *, flag: str) -> bool:
     """Show the facts and ask, on standard error: standard output is for the result."""
-    if not sys.stdin.isatty():
+    if not has_terminal():
         raise OpsError(f"not a terminal: pass {flag} without a prompt")
     console = Console(stderr=True, highlight=False)
     for line in facts:

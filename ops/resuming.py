@@ -19,7 +19,7 @@ from ops.client import SagaClient
 from ops.display import printable
 from ops.errors import NotResumable, OpsError
 from ops.model import Execution, Outcome, StuckGroup, StuckSaga, groups_of
-from ops.output import note, print_result, status, write
+from ops.output import has_terminal, note, print_after, print_result, status, write
 from ops.selection import Selection, add_filters, require_state, selection_in
 
 if TYPE_CHECKING:
@@ -70,20 +70,25 @@ def _resume_one(client: SagaClient, options: argparse.Namespace, execution: str)
     saga = client.stuck_saga(execution)
     if not options.yes and not _is_confirmed(saga, noun=client.stack.noun):
         return _declined()
-    redriven_at = client.resume(saga)
-    client.forget((), running=(saga.execution,))
-    ended = _wait(client, saga) if options.wait else None
-    if ended and ended.outcome is not Outcome.STUCK:
-        client.forget((ended.arn,))
-    document = documents.resumption(saga, redriven_at=redriven_at, ended=ended)
-    print_result(options, document, tables.resumption(saga, ended=ended))
+    redriven_at, ended = client.resume(saga), None
+
+    def show() -> None:
+        document = documents.resumption(saga, redriven_at=redriven_at, ended=ended)
+        print_result(options, document, tables.resumption(saga, ended=ended))
+
+    with print_after(show):
+        client.forget((), running=(saga.execution,))
+        ended = _wait(client, saga) if options.wait else None
+        if ended and ended.outcome is not Outcome.STUCK:
+            client.forget((ended.arn,))
     return 1 if ended and ended.outcome is Outcome.STUCK else 0
 
 
 def _resume_many(client: SagaClient, options: argparse.Namespace, sagas: Sequence[StuckSaga]) -> int:
     groups = groups_of(sagas)
     if not sagas:
-        print_result(options, documents.bulk_resumption(()), [Text("nothing to resume")])
+        why = "" if options.executions else f", no reported saga is stuck: {tables.SCAN}"
+        print_result(options, documents.bulk_resumption(()), [Text(f"nothing to resume{why}")])
         return 0
     if not options.yes and not _are_confirmed(groups, rate=options.rate):
         return _declined()
@@ -95,13 +100,14 @@ def _resume_many(client: SagaClient, options: argparse.Namespace, sagas: Sequenc
             rate=options.rate,
             report=lambda bulk: progress.update(task, completed=bulk.finished, total=bulk.total),
         )
-        try:
-            bulk.run()
-        finally:
+
+        def show() -> None:
             progress.stop()
-            # After Ctrl-C or an error, this is what was reached.
             if bulk.has_started:
                 print_result(options, documents.bulk_resumption(bulk.groups), tables.bulk_resumption(bulk.groups))
+
+        with print_after(show):
+            bulk.run()
     return 0 if bulk.is_clean else 1
 
 
@@ -113,10 +119,12 @@ def _selected(client: SagaClient, selection: Selection) -> tuple[StuckSaga, ...]
     require_state(client.definition, selection)
     with status("Listing the stuck sagas"):
         found = client.stuck()
-        if found.recovered:
-            client.forget(found.recovered)
+        problem = client.forget(found.recovered) if found.recovered else None
     if found.recovered:
-        note(f"entries removed, because their sagas have recovered: {len(found.recovered)}")
+        stay = f"entries stay, although their sagas have recovered ({problem})"
+        note(f"{stay if problem else 'entries removed, because their sagas have recovered'}: {len(found.recovered)}")
+    for warning in tables.undelivered(found):
+        note(warning)
     chosen = selection.of(found.sagas)
     if found.sagas and not chosen:
         raise OpsError(f"no stuck saga matches, of {len(found.sagas)} in all: `python -m ops stuck` lists them")
@@ -147,7 +155,7 @@ def _by_name(sagas: Iterable[StuckSaga]) -> dict[str, StuckSaga]:
 
 
 def _from_stdin() -> Iterator[str]:
-    return (line.strip() for line in sys.stdin if line.strip())
+    return (line.strip() for line in sys.stdin or () if line.strip())
 
 
 def _is_confirmed(saga: StuckSaga, *, noun: str) -> bool:
@@ -166,7 +174,7 @@ def _are_confirmed(groups: Sequence[StuckGroup], *, rate: int) -> bool:
 
 
 def _require_terminal() -> None:
-    if not sys.stdin.isatty():
+    if not has_terminal():
         raise NotResumable("not a terminal: pass --yes to resume without a prompt")
 
 

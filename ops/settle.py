@@ -68,7 +68,7 @@ class Settler:
     def __init__(self, client: SagaClient, *, module: str, name: str, input_: Mapping[str, Any] | None = None) -> None:
         self._client = client
         self._steps: Sequence[DeployedStep] = read_steps(client, module)
-        self._execution = known_execution(client, name)
+        self._execution = self._named(name)
         self._order_id, self._saga = self._found(name, input_)
         if self._execution is None and self._saga.id.startswith("arn:"):
             self._execution = _same(known_execution(client, self._saga.id), self._saga)
@@ -115,6 +115,17 @@ class Settler:
     def _expected(self) -> list[ExpectedRow]:
         return [ExpectedRow.of(step.spec) for step in self._steps if step.spec]
 
+    def _named(self, name: str) -> Execution | None:
+        """Return the execution of a name or an ARN; None if a name means an order whose live rows another saga owns."""
+        named = known_execution(self._client, name)
+        if named is None or named.outcome in (Outcome.RUNNING, Outcome.STUCK) or name.startswith("arn:"):
+            return named
+        live = {saga.id for saga in self._live_owners(stored_rows(self._client, name))}
+        return named if not live or named.arn in live else None
+
+    def _live_owners(self, rows: Rows) -> set[SagaIdentity]:
+        return {owner(row) for row in rows.values() if "history" in row and self._is_live(row)}
+
     def _found(self, name: str, input_: Mapping[str, Any] | None) -> tuple[str, SagaIdentity]:
         """Return the order and the saga that the name means."""
         execution = self._execution
@@ -126,7 +137,7 @@ class Settler:
             return execution.order_id, identity_of(execution, stored_rows(self._client, execution.order_id))
         order_id = str(input_[self._client.stack.key]) if input_ else name
         rows = {entity: row for entity, row in stored_rows(self._client, order_id).items() if "history" in row}
-        live = {owner(row) for row in rows.values() if self._is_live(row)}
+        live = self._live_owners(rows)
         if input_ and order_id != name:
             live = {saga for saga in live if name in (saga.id, saga.id.rsplit(":", 1)[-1])}
         if len(live) > 1:

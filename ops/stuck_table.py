@@ -9,15 +9,15 @@ from botocore.exceptions import ClientError
 
 from lambdas.saga_runtime.clock import moment
 from ops.errors import OpsError
-from ops.model import Closure, Execution, StuckSaga
+from ops.executions import code_of, map_concurrently
+from ops.model import SAME_STOP, Closure, Execution, Outcome, StuckSaga
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-# BatchWriteItem accepts 25 requests (DynamoDB API Reference).
-_BATCH = 25
 # How long a closed entry is kept: as long as the logs of prod.
 KEEP_CLOSED = timedelta(days=365)
+_IS_CLOSED = "ConditionalCheckFailedException"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +38,12 @@ class Entry:
         execution = self.saga.execution
         return execution.stopped_at or execution.started_at
 
+    def closure_of(self, execution: Execution) -> Closure | None:
+        """Return the closure of the stop that the execution is at; None if that is open, or was redriven since."""
+        stop = execution.stopped_at
+        is_at = execution.outcome is Outcome.STUCK and stop is not None and stop <= self.stopped_at + SAME_STOP
+        return self.closure if is_at else None
+
 
 class StuckTable:
     """The table in the stack's output ``StuckSagasTableName``."""
@@ -51,13 +57,31 @@ class StuckTable:
         pages = self._dynamodb.get_paginator("scan").paginate(TableName=self._name, ConsistentRead=True)
         return tuple(_entry(item) for page in pages for item in page["Items"])
 
+    def entry(self, arn: str) -> Entry | None:
+        """Return the entry of an execution; None without one. The read is consistent."""
+        # A Query, because the policies of operators allow no GetItem.
+        items = self._dynamodb.query(
+            TableName=self._name,
+            KeyConditionExpression="execution_arn = :arn",
+            ExpressionAttributeValues={":arn": {"S": arn}},
+            ConsistentRead=True,
+        )["Items"]
+        return _entry(items[0]) if items else None
+
     def remove(self, arns: Iterable[str]) -> None:
-        """Remove the entries of sagas that have recovered: one request for 25."""
-        left = list(arns)
-        for batch in (left[i : i + _BATCH] for i in range(0, len(left), _BATCH)):
-            requests: Any = {self._name: [{"DeleteRequest": {"Key": {"execution_arn": {"S": arn}}}} for arn in batch]}
-            while requests:
-                requests = self._dynamodb.batch_write_item(RequestItems=requests).get("UnprocessedItems")
+        """Remove the entries of sagas that have recovered. A closed entry stays, with its reason."""
+        map_concurrently(self._remove, arns)
+
+    def _remove(self, arn: str) -> None:
+        try:
+            self._dynamodb.delete_item(
+                TableName=self._name,
+                Key={"execution_arn": {"S": arn}},
+                ConditionExpression="attribute_not_exists(closed_at)",
+            )
+        except ClientError as error:
+            if code_of(error) != _IS_CLOSED:
+                raise
 
     def close(self, saga: StuckSaga, reason: str) -> None:
         """Close the entry of a saga, or make a closed one. Raises OpsError if it is closed already."""
@@ -79,7 +103,7 @@ class StuckTable:
                 ExpressionAttributeValues={f":{name}": value for name, value in values.items()},
             )
         except ClientError as error:
-            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+            if code_of(error) != _IS_CLOSED:
                 raise
             raise OpsError(
                 f"{execution.name} is closed already: `python -m ops show {execution.name}` says why"

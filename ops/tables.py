@@ -26,6 +26,7 @@ _STYLES = {
 _DIM, _HEAD = "dim", "bold"
 _GAP = 2
 _MOST_REASONS = 10
+SCAN = "`python -m ops stuck --scan` checks all executions"
 
 
 def executions(found: Sequence[Execution], *, noun: str) -> Iterable[Text]:
@@ -72,14 +73,14 @@ def groups(found: Sequence[StuckGroup]) -> Iterable[Text]:
 
 
 def bulk_resumption(found: Sequence[GroupResumption]) -> Iterable[Text]:
-    """Yield the results of each group as a table, and why sagas were rejected or got stuck again."""
+    """Yield the results of each group as a table, and why sagas were rejected, got stuck again or may run."""
     head = [_text(name, _DIM) for name in ("STATE", "ERROR", *(str(result).upper() for result in Result), "")]
     yield from _columns([head, *(_resumed_group(one) for one in found)])
     reasons = Counter(
         f"{saga.result}: {saga.reason or 'no cause was given'}"
         for one in found
         for saga in one.sagas
-        if saga.result in (Result.STUCK_AGAIN, Result.REJECTED)
+        if saga.result in (Result.STUCK_AGAIN, Result.REJECTED) or (saga.result is Result.RUNNING and saga.reason)
     )
     if reasons:
         yield Text()
@@ -210,7 +211,7 @@ def _stuck_head(found: StuckList, chosen: Sequence[StuckSaga]) -> str:
     if found.sagas:
         return f"no stuck saga matches, of {len(found.sagas)} in all"
     # A report can be lost, so entries prove nothing.
-    return "no saga is stuck" if found.is_complete else "no reported saga is stuck: --scan checks all executions"
+    return "no saga is stuck" if found.is_complete else f"no reported saga is stuck: {SCAN}"
 
 
 def _notes(found: StuckList, chosen: Sequence[StuckSaga], *, each: bool) -> Iterable[str]:
@@ -221,10 +222,16 @@ def _notes(found: StuckList, chosen: Sequence[StuckSaga], *, each: bool) -> Iter
     if found.recovered:
         count = _counted(len(found.recovered), "saga")
         yield f"{count} recovered since the report: `python -m ops resume --all` removes the entries"
-    if found.undelivered is None:
-        yield "whether reports are undelivered cannot be read: use --scan to check all executions"
-    elif found.undelivered:
-        yield f"about {_counted(found.undelivered, 'report')} undelivered: use --scan to check all executions"
+    yield from undelivered(found)
+
+
+def undelivered(found: StuckList) -> Iterable[str]:
+    """Yield a warning if reports were not delivered, or if that is not known."""
+    if found.is_complete or found.undelivered == 0:
+        return
+    unknown = "whether reports are undelivered cannot be read"
+    problem = f"about {_counted(found.undelivered, 'report')} undelivered" if found.undelivered else unknown
+    yield f"{problem}: {SCAN}"
 
 
 def _group(group: StuckGroup) -> list[Text]:

@@ -24,6 +24,7 @@ from ops.console.protection import DRAWING_POLICY, MAX_BODY, protected, require_
 from ops.console.views import Views
 from ops.display import printable
 from ops.errors import (
+    LostResponse,
     NotAnswered,
     NotCancellable,
     NotResumable,
@@ -309,7 +310,7 @@ def _status_and_message(error: Exception) -> tuple[int, str]:
         case NotAnswered() | NotCancellable() | NotResumable() | NotStoppable():
             return 409, str(error)
         case OpsError():
-            return 400, str(error)
+            return 502 if isinstance(error, LostResponse) else 400, str(error)
         case BotoCoreError() | ClientError():
             return 502, explained(error)
     # The text of the error may quote the request.

@@ -19,14 +19,16 @@ from ops.display import printable
 from ops.documents import Document
 from ops.errors import NotAnswered, NotCancellable
 from ops.graph import CLASSES, mermaid
-from ops.model import Execution, Order, Outcome, SagaRun, StoredRow, StuckList
+from ops.model import Execution, Order, Outcome, SagaRun, StoredRow, StuckList, is_same_stop
 from ops.progress import ICONS, progress_of
 from ops.saga_steps import known_rows, read_steps
 from ops.selection import Selection
 from ops.waits import waits_of
 
 if TYPE_CHECKING:
-    from mypy_boto3_stepfunctions.type_defs import HistoryEventTypeDef
+    from datetime import datetime
+
+    from mypy_boto3_stepfunctions.type_defs import ExecutionListItemTypeDef, HistoryEventTypeDef
 
 PAGE_SIZE = 20
 MAX_CHOSEN = 100
@@ -42,7 +44,8 @@ DIRECTIONS = ("LR", "TD")
 class Views:
     """The data of one stack's pages. Threads may share it.
 
-    It caches executions that have ended cleanly, because Step Functions throttles DescribeExecution early.
+    It caches executions that have ended, because Step Functions throttles DescribeExecution early. After a redrive,
+    ListExecutions says that they run, or has another stop.
     ``states`` are the names of the state machine's states. ``steps`` are the steps of the saga by their rows, empty if
     ``module``, the default one, is that of another saga; then it is not known which rows are compensated.
     """
@@ -54,7 +57,7 @@ class Views:
         self.states = tuple(definition.states)
         self.steps = known_rows(client, module)
         self._module = module
-        self._ended: OrderedDict[str, Execution] = OrderedDict()
+        self._ended: OrderedDict[tuple[str, datetime | None], Execution] = OrderedDict()
         self._definitions: dict[str, Definition] = {}
         self._lock = threading.Lock()
         self._stuck: tuple[float, StuckList] | None = None
@@ -78,6 +81,7 @@ class Views:
         """
         run, definition, rows = self._waiting(name)
         execution = cast("Execution", run.execution)
+        run = replace(run, closure=self.client.closure(execution))
         order = self._shown(Order(order_id=execution.order_id or "", rows=rows, sagas=(run,)))
         (saga,) = cast("list[Document]", order["sagas"])
         return {
@@ -174,14 +178,17 @@ class Views:
         rows = self.client.rows(execution.order_id) if execution.order_id else ()
         return replace(run, waits=waits_of(definition, run, rows, stack=self.client.stack.name)), definition, rows
 
-    def _execution(self, arn: str) -> Execution:
+    def _execution(self, listed: "ExecutionListItemTypeDef") -> Execution:
+        arn, stop = listed["executionArn"], listed.get("stopDate")
         with self._lock:
-            if cached := self._ended.get(arn):
-                return cached
+            cached = self._ended.get((arn, stop))
+        if cached and cached.status == listed["status"]:
+            return cached
         execution = self.client.execution(arn)
-        if execution.outcome in (Outcome.FULFILLED, Outcome.ROLLED_BACK):
+        # Either answer may be older than the other.
+        if execution.outcome is not Outcome.RUNNING and is_same_stop(execution.stopped_at, stop):
             with self._lock:
-                self._ended[arn] = execution
+                self._ended[arn, stop] = execution
                 while len(self._ended) > CACHE_SIZE:
                     self._ended.popitem(last=False)
         return execution
@@ -286,4 +293,5 @@ def meaning(execution: Execution, run: SagaRun, *, noun: str) -> str:
             return f"A step failed, and everything that was done for the {noun} is compensated."
     states = stopped_in(run.path)
     where = f" in {' and '.join(states)}" if states else ""
-    return f"The saga is stuck: it stopped{where}. Fix the cause, then resume it."
+    closed = run.closure and f"An operator closed it at {documents.moment(run.closure.at)}: {run.closure.reason}"
+    return f"The saga is stuck: it stopped{where}. {closed or 'Fix the cause, then resume it.'}"

@@ -395,6 +395,15 @@ def test_a_saga_that_an_operator_has_closed_is_not_counted(
     assert out.startswith("0 findings in 6 rows of 2 orders and 2 executions\nnot counted: 2 findings of closed sagas")
 
 
+def test_a_saga_that_stopped_again_after_it_was_closed_is_counted(world: World, audit: Audit) -> None:
+    stuck = world.run_into_a_stop("1")
+    world.client.close(world.client.closable(stuck.arn), "ended at the provider")
+    world.describe_as(stuck.arn, {"stopDate": datetime.now(UTC) + timedelta(minutes=5)})
+    status, document = audit()
+    assert (status, [finding["saga_id"] for finding in document["findings"]]) == (1, [stuck.arn])
+    assert document["closed"] == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

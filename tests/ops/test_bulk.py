@@ -10,7 +10,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ReadTimeoutError
 
 from ops import bulk
 from ops.bulk import BulkResume, Result
@@ -97,7 +97,7 @@ def test_a_second_run_after_the_fix_ends_the_rest(world: World, ops: Ops) -> Non
     assert ops("resume", "--all", "--yes").status == 0
     assert (world.entries(), world.messages(), len(arns)) == ({}, [], 3)
     nothing = ops("resume", "--all", "--yes")
-    assert (nothing.status, nothing.out) == (0, "nothing to resume\n")
+    assert (nothing.status, nothing.out.split(",")[0]) == (0, "nothing to resume")
 
 
 def test_a_saga_takes_one_redrive_and_one_description(world: World) -> None:
@@ -107,7 +107,7 @@ def test_a_saga_takes_one_redrive_and_one_description(world: World) -> None:
     requests = world.requests()
     results(world, rate=50).run()
     assert (requests["RedriveExecution"], requests["DescribeExecution"]) == (30, 30)
-    assert requests["BatchWriteItem"] == 2
+    assert (requests["Query"], requests["DeleteItem"]) == (30, 30), "its entry is read and removed"
     assert requests["ReceiveMessage"] + requests["DeleteMessageBatch"] <= 3 + 3 + 1
     assert requests["ListExecutions"] == 3
     assert requests["Scan"] == 2
@@ -258,6 +258,26 @@ def test_a_saga_whose_execution_is_gone_is_rejected_and_the_others_go_on(world: 
     assert alone.err.endswith(" order, then `python -m ops close saga-0`\n")
 
 
+def test_a_saga_that_is_closed_while_the_prompt_is_open_is_rejected_with_the_reason(
+    world: World, ops: Ops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arns = stuck_sagas(world, 3)
+    redriven = world.redrive_to(lambda _arn: CLEAN)
+    terminal = Terminal("y\n")
+
+    def close_and_read() -> str:
+        world.client.close(world.client.closable("saga-0"), "refunded by hand")
+        return "y\n"
+
+    monkeypatch.setattr(terminal, "readline", close_and_read)
+    monkeypatch.setattr(sys, "stdin", terminal)
+    result = ops("resume", "--all")
+    assert (result.status, names(redriven)) == (1, ["saga-1", "saga-2"])
+    assert "1 saga rejected: saga-0 was closed at 2" in result.words
+    assert ": refunded by hand: to resume it anyway, call `aws stepfunctions redrive-execution" in result.words
+    assert {arn: entry["closed_because"] for arn, entry in world.entries().items()} == {arns[0]: "refunded by hand"}
+
+
 @pytest.mark.parametrize("count", [1, 3])
 def test_missing_rights_and_a_missing_redrive_end_it_with_one_line(world: World, ops: Ops, count: int) -> None:
     stuck_sagas(world, count)
@@ -280,9 +300,36 @@ def test_without_the_right_to_write_entries_stay_and_the_sagas_are_resumed(world
             "ResponseMetadata": {"HTTPStatusCode": 400},
         }
 
-    world.dynamodb.meta.events.register_first("before-call.dynamodb.BatchWriteItem", deny)
+    world.dynamodb.meta.events.register_first("before-call.dynamodb.DeleteItem", deny)
     assert ops("resume", "--all", "--yes").status == 0
     assert len(world.entries()) == 2
+    reason = "entries stay, although their sagas have recovered (DeleteItem is not allowed: no): 2\n"
+    assert ops("resume", "--all", "--yes").err == reason
+
+
+def test_a_lost_response_is_an_unknown_outcome_until_a_look_shows_it(world: World, ops: Ops) -> None:
+    arns = stuck_sagas(world, 2)
+    redriven = world.redrive_to(lambda _arn: CLEAN)
+    lose_responses(world, "RedriveExecution")
+    assert ops("resume", "--all", "--yes").status == 0
+    assert redriven == arns
+
+
+def test_the_table_has_the_unknown_outcomes_if_the_network_does_not_come_back(world: World, ops: Ops) -> None:
+    (arn, _) = stuck_sagas(world, 2)
+    redriven = world.redrive_to(lambda _arn: CLEAN)
+    lose_responses(world, "RedriveExecution")
+    lose_responses(world, "DescribeExecution")
+    result = ops("resume", "--all", "--yes")
+    assert (result.status, redriven) == (2, [arn])
+    assert "RefundPayment RuntimeError 1 1 0 0 0" in result.words
+    assert "1 saga running: saga-0 may have been resumed or not: the service does not respond: " in result.words
+
+
+def lose_responses(world: World, operation: str) -> None:
+    """From now on, let the responses to an operation be lost."""
+    lost = mock.Mock(side_effect=ReadTimeoutError(endpoint_url="https://aws"))
+    world.stepfunctions.meta.events.register(f"after-call.stepfunctions.{operation}", lost)
 
 
 def test_names_come_from_standard_input(world: World, ops: Ops, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -347,6 +348,19 @@ def test_the_command_waits_for_the_clean_end(world: World, ops: Ops) -> None:
     world.describe_with({"status": "RUNNING"}, {"status": "RUNNING"}, {})
     status, out, _ = ops("rolled-back", "--yes", "--json")
     assert (status, json.loads(out)["outcome"]) == (0, "rolled_back")
+
+
+def test_a_cancellation_is_reported_though_the_waiting_is_interrupted(
+    world: World, ops: Ops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.run_into_a_failure("1", name="rolled-back")
+    world.describe_with({"status": "RUNNING"})
+    monkeypatch.setattr("time.sleep", mock.Mock(side_effect=KeyboardInterrupt))
+    status, out, _ = ops("rolled-back", "--yes")
+    assert status == 130
+    assert out.startswith("cancelled rolled-back: ")
+    assert out.endswith("it rolls back: python -m ops show rolled-back shows how it ends\n")
+    assert json.loads(ops("rolled-back", "--yes", "--json")[1])["outcome"] == "running"
 
 
 def test_a_saga_that_somebody_stopped_rolls_back_when_it_is_resumed(world: World, ops: Ops) -> None:

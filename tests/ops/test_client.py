@@ -11,10 +11,10 @@ import pytest
 from botocore.exceptions import ClientError
 
 from lambdas.saga_runtime import report_stuck_saga
-from ops.errors import NotResumable, OpsError, UnknownExecution, UnknownOrder
+from ops.errors import ClosedSaga, NotResumable, OpsError, UnknownExecution, UnknownOrder
 from ops.model import Outcome
 from ops.selection import Selection
-from tests.fixtures import STUCK_TABLE, TABLE
+from tests.fixtures import STUCK_TABLE, TABLE, store_item
 from tests.histories import ABORTED_GROUP, FAILED_GROUP, history
 from tests.ops.conftest import CARD, World
 from tests.saga.interpreter import TaskFailed
@@ -338,6 +338,26 @@ def test_a_closed_saga_is_listed_no_more_and_keeps_its_reason(world: World) -> N
         world.client.close(saga, "again")
 
 
+def test_a_closed_saga_is_not_resumed_and_its_entry_is_not_removed(world: World) -> None:
+    saga = world.client.stuck_saga(world.run_into_a_stop("1", name="mine").arn)
+    arn = saga.execution.arn
+    world.client.close(saga, "refunded by hand")
+    redriven = world.redrive_to(lambda _arn: {"status": "SUCCEEDED"})
+    with pytest.raises(ClosedSaga, match=r"mine was closed at 2.*: refunded by hand: to resume it anyway, call "):
+        world.client.resume(saga)
+    world.client.forget((arn,))
+    assert (redriven, world.entries()[arn]["closed_because"]) == ([], "refunded by hand")
+
+
+def test_a_saga_that_stopped_again_after_it_was_closed_is_resumed(world: World) -> None:
+    ended = world.run_into_a_stop("1")
+    world.client.close(world.client.closable(ended.arn), "refunded by hand")
+    world.describe_as(ended.arn, {"stopDate": datetime.now(UTC) + timedelta(minutes=5)})
+    redriven = world.redrive_to(lambda _arn: {"status": "RUNNING"})
+    world.client.resume(world.client.stuck_saga(ended.arn))
+    assert redriven == [ended.arn]
+
+
 def test_a_saga_that_was_never_reported_can_be_closed(world: World) -> None:
     ended = world.run_into_a_stop("1")
     world.client.close(world.client.closable(ended.arn), "settled")
@@ -401,16 +421,45 @@ def test_an_execution_names_its_order_and_an_order_its_stuck_execution(world: Wo
     assert world.client.find("1").arn == stuck.arn, "the stuck one, not the newest"
     second = world.run_into_a_stop("2", name="another")
     world.report(second.arn)
-    world.dynamodb.update_item(
-        TableName=STUCK_TABLE,
-        Key={"execution_arn": {"S": second.arn}},
-        UpdateExpression="SET saga_key = :key",
-        ExpressionAttributeValues={":key": {"S": "1"}},
-    )
+    name_order_in_entry(world, second.arn, "1")
     with pytest.raises(NotResumable, match="order 1 has 2 stuck sagas: name one of another, first"):
         world.client.find("1")
     with pytest.raises(UnknownExecution):
         world.client.find("none of these")
+
+
+def test_a_name_that_is_also_an_order_means_its_stuck_saga_unless_the_named_one_is_active(world: World) -> None:
+    named = world.run_into_a_failure("7", name="7")
+    assert world.client.find("7").arn == named.arn
+    stuck = world.run_into_a_stop("7", name="7-2")
+    assert world.client.find("7").arn == stuck.arn
+    assert world.client.stuck_saga("7").execution.arn == world.client.closable("7").execution.arn == stuck.arn
+    assert world.client.find(named.arn).arn == named.arn
+    second = world.run_into_a_stop("8", name="7-3")
+    world.report(second.arn)
+    name_order_in_entry(world, second.arn, "7")
+    with pytest.raises(NotResumable, match="order 7 has 2 stuck sagas: name one of 7-3, 7-2"):
+        world.client.find("7")
+    world.describe_as(named.arn, {"status": "RUNNING"})
+    assert world.client.find("7").arn == named.arn
+
+
+def name_order_in_entry(world: World, arn: str, order_id: str) -> None:
+    """Let the entry of an execution name another order."""
+    world.dynamodb.update_item(
+        TableName=STUCK_TABLE,
+        Key={"execution_arn": {"S": arn}},
+        UpdateExpression="SET saga_key = :key",
+        ExpressionAttributeValues={":key": {"S": order_id}},
+    )
+
+
+def test_two_executions_without_rows_named_like_the_order_of_the_other_are_shown(world: World) -> None:
+    for name, order_id in (("A", "B"), ("B", "A")):
+        world.run(order_id, name=name, total=None)
+        store_item(order_id, "ORDER", None)
+    order = world.client.order("A")
+    assert (order.order_id, [saga.saga_id.rsplit(":", 1)[-1] for saga in order.sagas]) == ("B", ["A"])
 
 
 def test_the_newest_executions_can_be_selected(world: World) -> None:

@@ -1,6 +1,7 @@
 """``python -m ops`` as people and scripts use it."""
 
 import ast
+import errno
 import io
 import json
 import os
@@ -13,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest import mock
 
 import boto3
 import pytest
@@ -184,7 +186,8 @@ def test_stuck_has_state_cause_and_time_left_of_each(world: World, ops: Ops) -> 
         assert "resume within 13 d 23 h, until 2" in found.words
 
 
-NONE_REPORTED = "no reported saga is stuck: --scan checks all executions\n"
+SCAN = "`python -m ops stuck --scan` checks all executions\n"
+NONE_REPORTED = f"no reported saga is stuck: {SCAN}"
 
 
 def test_stuck_says_that_no_saga_is_stuck_only_when_it_is_true(world: World, ops: Ops) -> None:
@@ -196,7 +199,12 @@ def test_stuck_says_that_no_saga_is_stuck_only_when_it_is_true(world: World, ops
     world.sqs.send_message(QueueUrl=world.undelivered, MessageBody="{}")
     undelivered = ops("stuck").out
     assert undelivered.startswith(NONE_REPORTED)
-    assert undelivered.endswith("about 1 report undelivered: use --scan to check all executions\n")
+    assert undelivered.endswith(f"about 1 report undelivered: {SCAN}")
+    resumed = ops("resume", "--all", "--yes")
+    assert (resumed.status, resumed.out) == (0, f"nothing to resume, {NONE_REPORTED}")
+    assert resumed.err.endswith(f"\nabout 1 report undelivered: {SCAN}")
+    counts = ops("stuck", "--scan", "--json").document["entries"]
+    assert counts == {"resumed": None, "recovered": None, "closed": 0, "undelivered": None}, "a scan reads no reports"
     unreported = world.run_into_a_stop("2")
     assert ops("stuck").out.startswith(NONE_REPORTED)
     assert ops("stuck", "--scan").out.startswith("1 stuck saga, newest first\n")
@@ -386,6 +394,42 @@ def test_resume_can_wait_for_the_end(
     assert message in result.out
 
 
+def test_a_redrive_is_reported_though_the_waiting_is_interrupted_or_the_network_drops(
+    world: World, ops: Ops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.report(world.run_into_a_stop("1", name="mine").arn)
+    world.redrive_to(lambda _arn: {"status": "RUNNING"})
+    monkeypatch.setattr("time.sleep", mock.Mock(side_effect=KeyboardInterrupt))
+    interrupted = ops("resume", "mine", "--yes", "--wait")
+    assert (interrupted.status, interrupted.out) == (130, "resumed mine in RefundPayment\n")
+    world.report(world.run_into_a_stop("2", name="other").arn)
+    drop(world.sqs, "ReceiveMessage")
+    done = ops("resume", "other", "--yes")
+    assert (done.status, done.out, done.err) == (0, "resumed other in RefundPayment\n", "")
+
+
+def test_a_closing_is_reported_though_the_network_drops(world: World, ops: Ops) -> None:
+    world.report(world.run_into_a_stop("1", name="mine").arn)
+    drop(world.sqs, "ReceiveMessage")
+    closed = ops("close", "mine", "--reason", "refunded")
+    assert (closed.status, closed.out, closed.err) == (0, "closed mine: refunded\n", "")
+
+
+def test_a_redrive_without_a_response_is_called_neither_done_nor_failed(world: World, ops: Ops) -> None:
+    world.run_into_a_stop("1", name="mine")
+    drop(world.stepfunctions, "RedriveExecution")
+    result = ops("resume", "mine", "--yes")
+    assert (result.status, result.out) == (2, "")
+    assert result.err.startswith("error: mine may have been resumed or not: the service does not respond: ")
+
+
+def drop(client: Any, operation: str) -> None:
+    """From now on, let the network drop before an operation."""
+    service = client.meta.service_model.service_id.hyphenize()
+    error = exceptions.EndpointConnectionError(endpoint_url="https://aws")
+    client.meta.events.register_first(f"before-call.{service}.{operation}", mock.Mock(side_effect=error))
+
+
 def test_text_from_outside_cannot_steer_the_terminal_or_be_markup(world: World, ops: Ops) -> None:
     order_id = "[red]1[/red] :smile: \u202egnp"
     world.run(order_id, total=None)
@@ -486,6 +530,61 @@ def test_it_needs_no_variable_of_a_function() -> None:
     command = [sys.executable, "-m", "ops", "console", "--help"]
     done = subprocess.run(command, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def main_into_a_closed_pipe(world: World, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """Run a command whose output goes to a program that has ended; return the exit status."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as stream, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", stream)
+        return main(list(arguments), connect=lambda _: world.client)
+
+
+@pytest.mark.parametrize("command", ["audit", "list", "stuck --json", "graph"])
+def test_a_closed_pipe_is_no_success(world: World, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    world.run_into_a_stop("1")
+    assert main_into_a_closed_pipe(world, monkeypatch, *command.split()) == 141
+
+
+@pytest.mark.parametrize("command", ["resume mine --yes --wait", "resume --all --yes"])
+def test_an_interrupt_stays_one_if_its_result_cannot_be_printed(
+    world: World, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    world.report(world.run_into_a_stop("1", name="mine").arn)
+    world.redrive_to(lambda _arn: {"status": "RUNNING"})
+    monkeypatch.setattr("time.sleep", mock.Mock(side_effect=KeyboardInterrupt))
+    assert main_into_a_closed_pipe(world, monkeypatch, *command.split()) == 130
+
+
+def test_a_full_disk_is_reported_in_one_line(world: World, monkeypatch: pytest.MonkeyPatch, ops: Ops) -> None:
+    full = io.StringIO()
+    monkeypatch.setattr(full, "flush", mock.Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
+    monkeypatch.setattr(sys, "stdout", full)
+    result = ops("list", "--json")
+    assert (result.status, result.err) == (2, "error: cannot write to standard output: No space left on device\n")
+
+
+def test_an_output_without_unicode_has_the_codes(world: World, monkeypatch: pytest.MonkeyPatch, ops: Ops) -> None:
+    world.run("1", name="mine")
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    assert ops("graph", "mine").status == 0
+    assert rb'CreateOrder["CreateOrder<br/>1 \u2713 done"]' in written.getvalue()
+
+
+@pytest.mark.parametrize("command", ["resume mine", "resume --all", "settle mine"])
+def test_a_closed_standard_input_is_reported_in_one_line(
+    world: World, ops: Ops, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    world.report(world.run_into_a_stop("1", name="mine").arn)
+    if command.startswith("settle"):
+        world.describe_with({"stopDate": datetime.now(UTC) - timedelta(days=15)})
+    monkeypatch.setattr(sys, "stdin", None)
+    result = ops(*command.split())
+    assert (result.status, result.out, result.err.count("\n")) == (2, "", 1)
+    assert result.err.startswith("error: not a terminal: pass --yes")
+    assert ops("resume", "-").err.startswith("error: standard input has no names")
 
 
 def test_an_interrupt_ends_it_with_130() -> None:

@@ -429,17 +429,30 @@ def test_only_the_default_module_may_be_that_of_another_saga(world: World) -> No
         known_rows(world.client, another)
 
 
-def test_executions_that_have_ended_cleanly_are_described_once(client: Client, world: World) -> None:
+def test_executions_that_have_ended_are_described_once(client: Client, world: World) -> None:
     world.run("1")
     world.run("2", total=None)
-    world.run_into_a_stop("3")
-    described: list[str] = []
-    world.stepfunctions.meta.events.register(
-        "before-call.stepfunctions.DescribeExecution", lambda params, **_: described.append(params["body"])
-    )
+    stuck = world.run_into_a_stop("3")
+    requests = world.requests()
     pages = [client.document("/api/executions") for _ in range(3)]
     assert pages[0] == pages[1] == pages[2]
-    assert len(described) == 2 + 3, "the stuck one may be resumed"
+    assert requests["DescribeExecution"] == 3
+    restarted = {"status": "RUNNING"}
+    end = {"status": "FAILED", "error": "OrderFailed", "stopDate": datetime.now(UTC)}
+
+    def list_as(parsed: dict[str, Any], **_: Any) -> None:
+        for one in parsed["executions"]:
+            if one["executionArn"] == stuck.arn:
+                one.update(change)
+
+    world.stepfunctions.meta.events.register("after-call.stepfunctions.ListExecutions", list_as)
+    for change, outcome in ((restarted, "running"), (end, "rolled_back"), (end, "rolled_back")):
+        world.describe_as(stuck.arn, change)
+        (listed,) = (
+            one for one in client.document("/api/executions")["executions"] if one["execution_arn"] == stuck.arn
+        )
+        assert listed["outcome"] == outcome, "after a redrive it is described again"
+    assert requests["DescribeExecution"] == 3 + 2
 
 
 def test_all_tabs_share_one_listing_of_the_stuck_sagas(
@@ -476,6 +489,22 @@ def test_resuming_continues_in_the_state_that_stopped(client: Client, world: Wor
     assert body(response)["state"] == "RefundPayment"
 
 
+def test_a_closed_saga_shows_its_closure_and_is_not_resumed(client: Client, world: World) -> None:
+    ended = world.run_into_a_stop("1")
+    assert client.document("/api/execution", name=ended.arn)["closed"] is None
+    world.client.close(world.client.closable(ended.arn), "refunded by hand")
+    redriven = world.redrive_to(lambda _arn: {"status": "SUCCEEDED"})
+    document = client.document("/api/execution", name=ended.arn)
+    closed = document["closed"]
+    assert closed["reason"] == "refunded by hand"
+    assert document["meaning"] == (
+        f"The saga is stuck: it stopped in RefundPayment. An operator closed it at {closed['at']}: refunded by hand"
+    )
+    response = client.post("/api/resume", {"execution": ended.arn})
+    assert (response.status_code, redriven) == (409, [])
+    assert "refunded by hand" in body(response)["error"]
+
+
 def test_the_entries_of_resumed_sagas_are_removed_with_few_requests(client: Client, world: World) -> None:
     arns = [world.run_into_a_stop(str(number)).arn for number in range(6)]
     for arn in arns:
@@ -488,7 +517,7 @@ def test_the_entries_of_resumed_sagas_are_removed_with_few_requests(client: Clie
         assert client.document("/api/outcome", name=arn)["outcome"] == "rolled_back"
     assert (requests["Scan"], requests["ReceiveMessage"], requests["DescribeExecution"]) == (0, 0, 2 * len(resumed))
     client.get("/api/stuck")
-    assert (requests["Scan"], requests["BatchWriteItem"]) == (2, 1)
+    assert (requests["Scan"], requests["DeleteItem"]) == (2, len(resumed))
     assert requests["ReceiveMessage"] <= 2
     assert (list(world.entries()), world.messages()) == ([other], [other])
     requests.clear()

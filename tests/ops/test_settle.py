@@ -124,7 +124,8 @@ def test_a_saga_whose_pivot_happened_is_completed(world: World, ops: Ops) -> Non
     status, out, _ = ops("settle", name_of(stuck), "--yes", "--json")
     assert (status, json.loads(out)["called"]) == (0, ["ConfirmFlight", "ConfirmHotel"])
     assert {row["status"] for row in world.machine.rows("1").values()} == {"CONFIRMED", "CHARGED"}
-    assert ops("settle", name_of(stuck), "--yes")[1] == "nothing to settle: trip 1 is complete or has no live row\n"
+    nothing = f"nothing to settle: saga {stuck.arn} is complete or owns no live row of trip 1\n"
+    assert ops("settle", name_of(stuck), "--yes")[1] == nothing
     assert ops("audit")[0] == 0
 
 
@@ -173,7 +174,8 @@ def test_a_saga_whose_retriable_step_has_begun_is_completed_by_its_answer(world:
         name: row["status"] for name, row in before.items()
     }
     world.machine.answer("SignReceipt", requests[0], ACCEPTANCE)
-    assert ops("settle", "1", "--yes")[:2] == (0, "nothing to settle: move 1 is complete or has no live row\n")
+    nothing = f"nothing to settle: saga {stuck.arn} is complete or owns no live row of move 1\n"
+    assert ops("settle", "1", "--yes")[:2] == (0, nothing)
     assert ops("audit")[0] == 0
 
 
@@ -233,6 +235,17 @@ def test_a_later_saga_of_the_same_order_is_not_touched(world: World, ops: Ops) -
     before = world.machine.rows("1")
     assert ops("settle", failed.arn, "--yes")[0] == 0
     assert world.machine.rows("1") == before
+
+
+def test_a_name_that_is_also_an_order_means_the_saga_that_owns_its_live_rows(world: World, ops: Ops) -> None:
+    clean = world.run_into_a_failure("7", name="7")
+    world.run_into_a_stop("7", name="7-2")
+    assert ops("settle", "7", "--yes")[2] == "error: 7-2 can be resumed: python -m ops resume 7-2\n"
+    make_old(world)
+    nothing = f"nothing to settle: saga {clean.arn} is complete or owns no live row of order 7\n"
+    assert ops("settle", clean.arn, "--yes")[:2] == (0, nothing)
+    assert ops("settle", "7", "--yes")[:2] == (0, "settled order 7: RefundPayment, DeleteOrder\n")
+    assert ops("settle", "7", "--yes")[:2] == (0, nothing)
 
 
 def test_a_row_of_another_saga_with_the_same_arn_is_not_touched(world: World, ops: Ops) -> None:
