@@ -107,3 +107,14 @@ def test_a_page_from_before_a_restart_shows_no_data_of_another_stack(world: Worl
         assert page.texts("#executions tr") == []
         driver.refresh()
         page.until("#executions", "of another stack")
+
+
+def test_a_closed_saga_has_no_button_to_resume_it(world: World, driver: WebDriver, url: str) -> None:
+    world.report(world.run_into_a_stop("1").arn)
+    name = world.client.stuck().sagas[0].execution.name
+    page = Page(driver, f"{url}/execution?name={name}")
+    page.until("#resume-button", "Resume")
+    world.client.close(world.client.closable(name), "refunded by hand")
+    driver.refresh()
+    page.until("#meaning", "refunded by hand")
+    assert page.texts("#resume-button") == []

@@ -49,7 +49,7 @@ function show() {
   byId("cause").textContent = execution.cause ?? execution.error ?? "";
   byId("cause").hidden = !byId("cause").textContent;
   byId("times").replaceChildren("Started ", time(execution.started_at), `, ${elapsed(execution)}. `, redrives(execution));
-  byId("resume-button").hidden = execution.outcome !== "stuck";
+  byId("resume-button").hidden = execution.outcome !== "stuck" || last.closed !== null;
   byId("cancel-button").hidden = execution.outcome !== "running";
   byId("stop-button").hidden = execution.outcome !== "running";
   byId("replay-button").hidden = execution.outcome === "running" || replays;
