@@ -36,7 +36,7 @@ class KeyExpired(Exception):
 
 
 class StepFailed(Exception):
-    """A fault in a step, with the sensitive values removed from its text. Retried like every other fault."""
+    """A fault in a step, under this name and without sensitive values. Retried like every other fault."""
 
 
 BUSINESS_ERRORS: tuple[str, ...] = tuple(error.__name__ for error in (InvalidInput, SagaConflict, StepCompensated))
