@@ -7,8 +7,8 @@ Stripe keeps an idempotency key for 24 hours, and cancels by its own id of a Pay
 * ``cancel`` cancels by the id, which is final: Stripe rejects a later confirmation. Without an id nothing is
   authorized, and nothing ever will be, because the row stores no id any more. What may be left is an unconfirmed
   intent: the same request with the same key returns it, or makes one that uses up the key. Once the key has expired,
-  the intent is looked up by its metadata. Search lags behind by a minute or so (Stripe API, "Search"); by then the
-  request is a day old.
+  or if Stripe answers the key with a server error for good, the intent is looked up by its metadata. Search lags behind
+  by a minute or so (Stripe API, "Search"), so it may miss an intent, but none that can be confirmed.
 * ``capture`` captures by the id. It comes after the point of no return, so it is retried until the money is captured.
 
 Refunds after the capture, which take back a confirmed sale, are outside this saga.
@@ -17,6 +17,7 @@ Every function here raises StripeFault if the outcome is unknown or Stripe does 
 """
 
 from collections.abc import Sequence
+from http.client import INTERNAL_SERVER_ERROR
 from typing import TYPE_CHECKING
 
 import stripe
@@ -138,8 +139,22 @@ def _to_cancel(call: StripeCall, request: ProviderRequest) -> Sequence[str]:
     except (InvalidInput, stripe.InvalidRequestError):
         # Stripe would have repeated its response if the authorization had created an intent with this key.
         return []
+    except stripe.APIError as error:
+        if not _is_final(error):
+            raise
+        return _found(call, request)
     request.store({INTENT: id_})
     return [id_]
+
+
+def _is_final(error: stripe.APIError) -> bool:
+    """Return whether it is the server error that Stripe repeats for the key: no request with it creates anything more.
+
+    Source: Stripe API, "Idempotent requests".
+    """
+    return (error.http_status or 0) >= INTERNAL_SERVER_ERROR and (error.headers or {}).get(
+        "idempotent-replayed"
+    ) == "true"
 
 
 def _cancel(call: StripeCall, request: ProviderRequest, id_: str) -> None:
