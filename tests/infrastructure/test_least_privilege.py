@@ -110,7 +110,7 @@ def test_the_reporter_may_read_executions_and_write_its_table_and_queues(stage: 
     )
     expected = {
         log_of(function): WRITE_LOG,
-        f"<{stuck_table(template)[0]}>": {"dynamodb:PutItem"},
+        f"<{stuck_table(template)[0]}>": {"dynamodb:UpdateItem"},
         executions: {"states:DescribeExecution", "states:GetExecutionHistory"},
         "*": TRACE,
         **{f"<{queue}>": {"sqs:SendMessage"} for queue in resources(template, "AWS::SQS::Queue")},
