@@ -126,7 +126,9 @@ def test_the_function_that_redrives_may_redrive_executions_of_this_machine_only(
         log_of(function): WRITE_LOG,
         f"<{stuck_table(template)[0]}>": {"dynamodb:Scan", "dynamodb:GetItem", "dynamodb:DeleteItem"},
         executions: {"states:DescribeExecution", "states:RedriveExecution"},
-        plain(function["Environment"]["Variables"]["QUEUE_URL"]): {"sqs:ReceiveMessage", "sqs:DeleteMessage"},
+        plain(function["Environment"]["Variables"]["QUEUE_URL"]): {
+            *("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
+        },
         "*": TRACE,
     }
 
