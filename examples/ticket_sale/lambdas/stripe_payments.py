@@ -24,7 +24,7 @@ import stripe
 
 from examples.ticket_sale.lambdas.stripe_client import StripeCall, StripeFault, faults
 from lambdas.saga_runtime.errors import InvalidInput, StepCompensated
-from lambdas.saga_runtime.provider_calls import ProviderRequest
+from lambdas.saga_runtime.provider_calls import CLOSE_FIRST, ProviderRequest
 from lambdas.saga_runtime.steps import Attributes
 from lambdas.saga_runtime.validation import amount, line
 
@@ -84,8 +84,8 @@ def capture(request: ProviderRequest) -> Attributes:
         status = _status(call, id_)
         if status == "canceled":
             raise StripeFault(
-                f"{_row(request)}: {id_} was cancelled before its capture, as Stripe does after 7 days: have the buyer "
-                "pay in another way or take back the ticket, then close the saga with `ops close`"
+                f"{_row(request)}: {id_} was cancelled before its capture, as Stripe does after 7 days: {CLOSE_FIRST} "
+                "have the buyer pay in another way or take back the ticket"
             ) from None
         if status != "succeeded":
             raise
@@ -163,9 +163,7 @@ def _cancel(call: StripeCall, request: ProviderRequest, id_: str) -> None:
     except stripe.InvalidRequestError:
         status = _status(call, id_)
         if status == "succeeded":
-            raise StripeFault(
-                f"{_row(request)}: {id_} is captured: refund it, then close the saga with `ops close`"
-            ) from None
+            raise StripeFault(f"{_row(request)}: {id_} is captured: {CLOSE_FIRST} refund it") from None
         if status != "canceled":
             raise
 

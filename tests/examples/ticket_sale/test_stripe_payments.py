@@ -24,6 +24,7 @@ from examples.ticket_sale.lambdas.stripe_client import StripeFault
 from lambdas.saga_runtime import barrier, clock
 from lambdas.saga_runtime.errors import BusinessError, InvalidInput, KeyExpired, StepCompensated, StepFailed
 from lambdas.saga_runtime.own_secrets import OwnSecret
+from lambdas.saga_runtime.provider_calls import CLOSE_FIRST
 from tests.fixtures import TABLE, create_table, local_aws, stored_item
 from tests.unit.test_provider_calls import RunningCall, wait_for_turn
 
@@ -390,7 +391,7 @@ def test_a_captured_payment_is_never_taken_for_a_cancelled_one(world: World) -> 
     sale.authorize()
     id_ = sale.row()["payment_intent"]["S"]
     world.fake.capture(id_, {})
-    with pytest.raises(StripeFault, match=f"PAYMENT of sale_id {sale.id}: {id_} is captured: refund it"):
+    with pytest.raises(StripeFault, match=f"PAYMENT of sale_id {sale.id}: {id_} is captured: {CLOSE_FIRST} refund it"):
         sale.cancel()
     assert sale.row()["status"] == {"S": "CANCELLING"}
 
