@@ -25,7 +25,10 @@ class StepRejected(BusinessError):
 
 
 class AnswerTooEarly(Exception):
-    """The row of the step is not written yet. The sender sends the answer again later."""
+    """The row of the step is not written yet. The sender sends the answer again later, for a time of its own choice.
+
+    The row knows the last two requests only, so an answer to one before them gets this error for ever.
+    """
 
 
 class KeyExpired(Exception):
