@@ -42,7 +42,7 @@ from lambdas.saga_runtime.steps import (
 )
 from lambdas.saga_runtime.validation import Input
 
-# What a message says to people who settle a saga at the provider. In the other order, a redrive could come in between.
+# What a message says to people who settle a saga at the provider. The other way round, a redrive could come in between.
 CLOSE_FIRST = "close the saga with `ops close`, check with `ops show` that it does not run, then"
 
 

@@ -89,6 +89,8 @@ def test_a_stuck_saga_is_reported_with_its_state_error_and_cause(machine: Interp
             "cause": "injected",
         }
     ]
+    (item,) = messages.dynamodb.scan(TableName=STUCK_TABLE)["Items"]
+    assert "expires_at" not in item
 
 
 def test_a_repeated_event_sends_again_and_a_late_one_does_not_replace_the_entry(
