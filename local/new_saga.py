@@ -28,7 +28,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from lambdas.saga_runtime import errors
-from lambdas.saga_runtime.names import state_name
+from lambdas.saga_runtime.names import fail_state, state_name
 from lambdas.saga_runtime.steps import RESERVED_ATTRIBUTES
 from local.sagas import EXAMPLES, PROJECT, demo_named, example_names
 from ops.arguments import ArgumentParser
@@ -191,7 +191,7 @@ def new_saga(name: str, steps: str, folder: Path) -> NewSaga:
     functions = [function for step in single_steps(parts) for function in functions_of(step)]
     require_names(f"{stack}-{LONGEST_STAGE}", state_machine=state_name(name), functions=functions)
     calling = {found["action"] for found in _STEP.finditer(steps) if found["provider"]}
-    _require_states(parts, failed=f"{state_name(noun)}Failed")
+    _require_states(parts, failed=fail_state(noun))
     *parents, _ = module_of(str(folder / "any.py")).split(".")
     package = ".".join((*parents, name))
     return NewSaga(name=name, package=package, noun=noun, parts=parts, steps=_new_steps(parts, noun, calling))

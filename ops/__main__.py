@@ -89,7 +89,7 @@ def _parser() -> ArgumentParser:
     add_filters(stuck, time="stopped")
     stuck.set_defaults(run=_stuck)
 
-    close = commands.add_parser("close", parents=[common], help="close the entry of a saga that was settled by hand")
+    close = commands.add_parser("close", parents=[common], help="close the entry of a saga that you settle by hand")
     close.add_argument(
         "execution", type=execution_name, metavar="EXECUTION", help="the execution's name or ARN, or ORDER"
     )

@@ -2,8 +2,8 @@
 
 Keys, signatures and the cents of an amount behave as follows.
 
-- A repetition with the same Idempotency-Key gets the first response, until the key is 24 hours old by the fake's clock
-  or ``forget_keys`` is called.
+- A repetition with the same Idempotency-Key gets the first response, even a server error, until the key is 24 hours old
+  by the fake's clock or ``forget_keys`` is called.
 - Each change can be sent to a URL as a signed webhook, before the response to the request that made it.
 - An amount that ends in .01 or .02 makes a request slow or silent: it is executed, and its response comes too late once
   or never. ``slow_at`` says which request, by default the confirmation.

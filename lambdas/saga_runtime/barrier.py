@@ -55,6 +55,8 @@ IN_PROGRESS = "#status = :in_progress"
 COMPENSATING = "#status = :compensating"
 # A confirmation of a row that is not complete.
 LIVE = "#status = :live"
+# A repeated write or a late delivery that removes the token of the task that waits: the row has this one already.
+TASK_IS_NEW = "NOT (task_token = :token OR previous_task_token = :token)"
 # A response that an action stores behind its compensation, which has read the row without it.
 BEFORE_COMPENSATION = f"{NOT_COMPENSATED} AND {NOT_COMPENSATING}"
 
@@ -76,7 +78,7 @@ _KEEP = "SET #status = #status"
 _BEGIN_CONFIRMATION = f"{_KEEP}, confirmation_requested_at = if_not_exists(confirmation_requested_at, :now)"
 # A task has a new token after a retry or a redrive. The one before is kept: a late delivery of an earlier attempt could
 # otherwise remove the token of the task that waits.
-_TOKEN = f"{_KEEP}, previous_task_token = if_not_exists(task_token, :empty)"
+_TOKEN = f"{_KEEP}, task_token = :token, previous_task_token = if_not_exists(task_token, :empty)"
 # The fence never goes down: a newer saga may have raised it while this one owned the row.
 _COMPENSATE = f"{_CHANGE}, fence = if_not_exists(fence, :fence)"
 # Who raised it, and why: the saga has no row here, and other systems learn from this write that it was rolled back.
@@ -193,7 +195,7 @@ def end_action(row: Row, attributes: Stored) -> None:
 def begin_waiting(row: Row, attributes: Stored, token: str | None) -> Item:
     """Claim the row as in progress, with the token of the task that waits; return the row. Raises as ``act`` does.
 
-    If the row is in progress already, the token replaces the one that it has. If it has its answer, nothing changes.
+    If the row is in progress already, a new token replaces the one that it has. If it has its answer, nothing changes.
 
     Args:
         row: the row.
@@ -203,10 +205,11 @@ def begin_waiting(row: Row, attributes: Stored, token: str | None) -> Item:
     in_progress = _required(row.step.in_progress)
     waiting = {"task_token": token} if token is not None else {}
     write = _claim(row, in_progress, {**attributes, **waiting})
-    if not write.was_made and write.item["status"] == in_progress:
-        write = _update(row, _TOKEN, f"{OWN} AND {IN_PROGRESS}", stores=waiting, returns_item=True)
+    if token is not None and not write.was_made and write.item["status"] == in_progress:
+        condition = f"{OWN} AND {IN_PROGRESS} AND {TASK_IS_NEW}"
+        write = _update(row, _TOKEN, condition, token=token, returns_item=True)
         if not write.was_made:
-            # An answer or the compensation came between the two writes.
+            # An answer or the compensation came between the two writes, or the row has the token already.
             require_own_and_not_compensated(row, write.item)
     return write.item
 
@@ -362,6 +365,7 @@ def _update(
     condition: str,
     *,
     status: str | None = None,
+    token: str | None = None,
     stores: Stored = MappingProxyType({}),
     removes: Sequence[str] = (),
     returns_item: bool = False,
@@ -373,6 +377,7 @@ def _update(
         update: the update expression.
         condition: the condition expression.
         status: the value of ``:status``. Default: the expressions do not use it.
+        token: the value of ``:token``. Default: the expressions do not use it.
         stores: attributes that the update also sets. Default: none.
         removes: attributes that the update also removes. Default: none.
         returns_item: whether the item is returned after the write too. Default: only if it rejects the write.
@@ -389,6 +394,7 @@ def _update(
         ":in_progress": step.in_progress,
         ":compensating": step.compensating or step.compensated,
         ":empty": "",
+        ":token": token,
         ":now": now,
     }
     values: dict[str, AttributeValueTypeDef] = {name: {"S": text} for name, text in texts.items() if text is not None}

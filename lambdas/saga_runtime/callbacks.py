@@ -109,7 +109,7 @@ def receiver(*steps: StepSpec) -> Receiver:
     The function raises
 
     * InvalidInput if the answer is not valid,
-    * AnswerTooEarly if the row is not written yet: the sender sends the answer again later,
+    * AnswerTooEarly if the row is not written yet: the sender sends the answer again later, but not for ever,
     * StepCompensated if the step was compensated before,
     * SagaConflict if the answer is for another saga than that of the row, or differs from an earlier answer,
     * botocore's errors if a service fails: the sender sends the answer again later.

@@ -25,7 +25,10 @@ class StepRejected(BusinessError):
 
 
 class AnswerTooEarly(Exception):
-    """The row of the step is not written yet. The sender sends the answer again later."""
+    """The row of the step is not written yet. The sender sends the answer again later, for a time of its own choice.
+
+    The row knows the last two requests only, so an answer to one before them gets this error for ever.
+    """
 
 
 class KeyExpired(Exception):
@@ -36,7 +39,7 @@ class KeyExpired(Exception):
 
 
 class StepFailed(Exception):
-    """A fault in a step, with the sensitive values removed from its text. Retried like every other fault."""
+    """A fault in a step, under this name and without sensitive values. Retried like every other fault."""
 
 
 BUSINESS_ERRORS: tuple[str, ...] = tuple(error.__name__ for error in (InvalidInput, SagaConflict, StepCompensated))

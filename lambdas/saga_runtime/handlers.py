@@ -26,6 +26,7 @@ from typing import Literal, TypeAlias
 from lambdas.saga_runtime import barrier, callbacks, clock, provider_calls
 from lambdas.saga_runtime.barrier import Row, SagaIdentity
 from lambdas.saga_runtime.errors import REJECTIONS, BusinessError, InvalidInput, SagaConflict, StepFailed
+from lambdas.saga_runtime.names import fail_state
 from lambdas.saga_runtime.observability import count, logger
 from lambdas.saga_runtime.own_table import OWN_TABLE
 from lambdas.saga_runtime.provider_calls import ProviderCall
@@ -179,12 +180,12 @@ def _handler(step: StepSpec, kind: Kind, perform: Callable[[Request, Row | None]
             answer = perform(request, row)
         except BusinessError as error:
             _log_rejection(step, error)
-            if may_reject:
+            if may_reject and not _looks_clean(step, error):
                 raise
             raise StepFailed(f"{type(error).__name__}: {error}") from None
         except Exception as error:
             text = redacted(str(error), step.schema.sensitive_values(request.input))[:MAX_REASON]
-            if text == str(error):
+            if text == str(error) and not _looks_clean(step, error):
                 raise
             raise StepFailed(f"{type(error).__name__}: {text}") from None
         logger.info("done", extra={"status": answer["status"]})
@@ -196,6 +197,11 @@ def _handler(step: StepSpec, kind: Kind, perform: Callable[[Request, Row | None]
 def _row(step: StepSpec, request: Request) -> Row:
     """Return the row of the step. Raises InvalidInput if the input has no valid key."""
     return Row(step=step, key=step.schema.key_of(request.input), saga=request.saga, table=OWN_TABLE)
+
+
+def _looks_clean(step: StepSpec, error: Exception) -> bool:
+    """Return whether an execution that fails with the error would be taken for one with nothing live."""
+    return type(error).__name__ == fail_state(step.schema.noun)
 
 
 def _log_rejection(step: StepSpec, error: BusinessError) -> None:

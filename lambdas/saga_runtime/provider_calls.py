@@ -42,6 +42,9 @@ from lambdas.saga_runtime.steps import (
 )
 from lambdas.saga_runtime.validation import Input
 
+# What a message says to people who settle a saga at the provider. The other way round, a redrive could come in between.
+CLOSE_FIRST = "close the saga with `ops close`, check with `ops show` that it does not run, then"
+
 
 @dataclass(frozen=True, kw_only=True)
 class ProviderRequest:
@@ -72,8 +75,8 @@ class ProviderRequest:
             references = "".join(f", {name} {value}" for name, value in self.stored.items())
             raise KeyExpired(
                 f"{step.entity} of {key[0]} {key[1]}: the provider may have forgotten the idempotency key {self.id} of "
-                f"{self.requested_at}, so nothing was requested: look up at the provider what this key{references} "
-                "has done, end it there, then close the saga with `ops close`"
+                f"{self.requested_at}, so nothing was requested: {CLOSE_FIRST} look up at the provider what this "
+                f"key{references} has done, and end it there"
             )
         return self.id
 

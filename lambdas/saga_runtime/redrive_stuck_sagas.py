@@ -10,7 +10,8 @@ A schedule calls the function. In each call
 
 A saga is due if it was redriven less often than the limit and its pause is over. The pause is three times as long after
 each redrive. Every redrive counts, those by operators too (``redriveCount``: Step Functions API Reference,
-DescribeExecution). A saga that somebody has stopped or closed is not redriven: the function asks right before.
+DescribeExecution). A saga that somebody has ever closed, or has stopped, is not redriven: the function asks right
+before.
 """
 
 import os
@@ -41,6 +42,11 @@ if TYPE_CHECKING:
 CLIENT_CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"mode": "adaptive", "total_max_attempts": 8})
 AT_A_TIME = 5
 FACTOR = 3
+# AWS redrives for 14 days after the stop (Step Functions Developer Guide, "Restarting state machine executions").
+REDRIVABLE = timedelta(days=14)
+# For how long a saga that runs again holds back its group. By then the retries of a compensation are exhausted
+# (COMPENSATION_RETRY in saga_stack/construct/stages.py): if it still runs, it has passed its state, or waits for days.
+HOLDS_BACK = timedelta(minutes=30)
 # A call ends this long before the function's timeout.
 RESERVE_SECONDS = 60
 # The errors about an entry that names no execution of the state machine.
@@ -55,7 +61,7 @@ _TABLE = os.environ["STUCK_SAGAS_TABLE"]
 _QUEUE_URL = os.environ["QUEUE_URL"]
 _CLEAN_ERROR = os.environ["CLEAN_ERROR"]
 _LIMIT = int(os.environ["AUTOMATIC_REDRIVES"])
-_FIRST_PAUSE = timedelta(seconds=int(os.environ["FIRST_PAUSE_SECONDS"]))
+_FIRST_PAUSE = int(os.environ["FIRST_PAUSE_SECONDS"])
 _stepfunctions: "SFNClient" = boto3.client("stepfunctions", config=CLIENT_CONFIG)
 _dynamodb: "DynamoDBClient" = boto3.client("dynamodb", config=CLIENT_CONFIG)
 _sqs: "SQSClient" = boto3.client("sqs", config=CLIENT_CONFIG)
@@ -69,16 +75,18 @@ class StuckSaga:
         arn: the ARN of its execution.
         group: the state and the error in its entry.
         outcome: how its execution ended, if it has ended.
-        is_aborted: whether somebody stopped it.
+        is_for_people: whether somebody stopped it or closed it before, so that only people may redrive it.
         stopped_at: when it stopped last.
+        redriven_at: when it was redriven last.
         redrives: how often it was redriven; the limit if AWS redrives it no more.
     """
 
     arn: str
     group: tuple[str | None, str | None]
     outcome: Outcome = Outcome.STUCK
-    is_aborted: bool = False
+    is_for_people: bool = False
     stopped_at: datetime
+    redriven_at: datetime | None = None
     redrives: int
 
     @property
@@ -87,16 +95,29 @@ class StuckSaga:
         return self.outcome in (Outcome.SUCCEEDED, Outcome.FAILED)
 
     @property
+    def holds_back_its_group(self) -> bool:
+        """Whether it runs again since a short time, so that nobody knows yet whether its cause is fixed."""
+        if self.outcome is not Outcome.RUNNING:
+            return False
+        return self.redriven_at is None or datetime.now(UTC) < self.redriven_at + HOLDS_BACK
+
+    @property
     def is_exhausted(self) -> bool:
-        """Whether the function redrives it no more."""
-        return self.outcome is Outcome.STUCK and not self.is_aborted and self.redrives >= _LIMIT
+        """Whether the function redrives it no more, also because AWS would not after its next pause."""
+        is_last = self.redrives >= _LIMIT or self._pause >= REDRIVABLE.total_seconds()
+        return self.outcome is Outcome.STUCK and not self.is_for_people and is_last
 
     @property
     def is_due(self) -> bool:
         """Whether it may be redriven now."""
-        if self.outcome is not Outcome.STUCK or self.is_aborted or self.is_exhausted:
+        if self.outcome is not Outcome.STUCK or self.is_for_people or self.is_exhausted:
             return False
-        return datetime.now(UTC) >= self.stopped_at + _FIRST_PAUSE * int(FACTOR**self.redrives)
+        return datetime.now(UTC) >= self.stopped_at + timedelta(seconds=self._pause)
+
+    @property
+    def _pause(self) -> int:
+        """The seconds before the next redrive; no timedelta, which has a maximum."""
+        return _FIRST_PAUSE * int(FACTOR**self.redrives)
 
 
 def handler(_event: object, context: object) -> dict[str, int]:
@@ -107,15 +128,14 @@ def handler(_event: object, context: object) -> dict[str, int]:
     remaining = getattr(context, "get_remaining_time_in_millis", lambda: 2 * RESERVE_SECONDS * 1000)() / 1000
     started, seconds = time.monotonic(), remaining - RESERVE_SECONDS
     # At most half of the call, however many entries there are: the rest stay as they were reported.
-    sagas = [_described(saga) if time.monotonic() < started + seconds / 2 else saga for saga in _reported()]
+    sagas = {saga.arn: _described(saga) if time.monotonic() < started + seconds / 2 else saga for saga in _reported()}
     redriven = _redrive_groups(sagas, started + seconds)
-    present = {saga.arn: saga for saga in [*sagas, *redriven]}.values()
-    recovered = {saga.arn for saga in present if saga.has_recovered}
+    recovered = {saga.arn for saga in sagas.values() if saga.has_recovered}
     _clear(recovered)
-    exhausted = sum(saga.is_exhausted for saga in present)
+    exhausted = sum(saga.is_exhausted for saga in sagas.values())
     if exhausted:
         count("RedrivesExhausted")
-    answer = {"recovered": len(recovered), "redriven": len(redriven), "exhausted": exhausted}
+    answer = {"recovered": len(recovered), "redriven": redriven, "exhausted": exhausted}
     logger.info("redrives", extra=answer)
     return answer
 
@@ -127,19 +147,23 @@ def _reported() -> list[StuckSaga]:
         StuckSaga(
             arn=item["execution_arn"]["S"],
             group=(item.get("state", {}).get("S"), item.get("error", {}).get("S")),
+            is_for_people=not _is_redrivable(item),
             stopped_at=datetime.fromisoformat(item["stopped_at"]["S"]),
             redrives=int(item.get("redrive_count", {}).get("N", 0)),
         )
         for page in pages
         for item in page["Items"]
-        if _is_open(item)
+        if "closed_at" not in item
     ]
     return sorted(sagas, key=lambda saga: saga.stopped_at)
 
 
-def _is_open(entry: "Mapping[str, AttributeValueTypeDef]") -> bool:
-    """Return whether it is the entry of a saga that nobody has stopped or closed."""
-    return bool(entry) and entry["status"]["S"] != "ABORTED" and "closed_at" not in entry
+def _is_redrivable(entry: "Mapping[str, AttributeValueTypeDef]") -> bool:
+    """Return whether it is the entry of a saga that nobody has stopped and nobody has ever closed.
+
+    The reason of a closure stays when the saga gets stuck again (report_stuck_saga.py).
+    """
+    return bool(entry) and entry["status"]["S"] != "ABORTED" and "closed_because" not in entry
 
 
 def _described(saga: StuckSaga) -> StuckSaga:
@@ -157,48 +181,55 @@ def _described(saga: StuckSaga) -> StuckSaga:
     return replace(
         saga,
         outcome=outcome_of(execution, clean_error=_CLEAN_ERROR),
-        is_aborted=execution["status"] == "ABORTED",
+        is_for_people=saga.is_for_people or execution["status"] == "ABORTED",
         stopped_at=execution.get("stopDate", saga.stopped_at),
+        redriven_at=execution.get("redriveDate"),
         redrives=redrives,
     )
 
 
-def _redrive_groups(sagas: Iterable[StuckSaga], deadline: float) -> list[StuckSaga]:
-    """Redrive what is due; return it as it ended. A group of which a saga is running waits for the next call.
+def _redrive_groups(sagas: dict[str, StuckSaga], deadline: float) -> int:
+    """Redrive what is due; return how many. Replace in ``sagas`` those that were described, as they are now.
 
-    The groups do not wait for each other: one may be slow.
+    A group of which a saga runs again since a short time waits for the next call. The groups do not wait for each
+    other: one may be slow.
     """
     groups: defaultdict[tuple[str | None, str | None], list[StuckSaga]] = defaultdict(list)
-    for saga in sagas:
+    for saga in sagas.values():
         groups[saga.group].append(saga)
-    waiting = [group for group in groups.values() if all(saga.outcome is not Outcome.RUNNING for saga in group)]
-    with ThreadPoolExecutor(len(waiting) or 1) as pool:
-        ended = pool.map(lambda group: _redrive_group(group, deadline), waiting)
-        return [saga for group in ended for saga in group]
+    free = [group for group in groups.values() if not any(saga.holds_back_its_group for saga in group)]
+    with ThreadPoolExecutor(len(free) or 1) as pool:
+        return sum(pool.map(lambda group: _redrive_group(group, sagas, deadline), free))
 
 
-def _redrive_group(group: Iterable[StuckSaga], deadline: float) -> list[StuckSaga]:
-    """Redrive one saga, then a few at a time, until one does not recover; return them as they ended."""
-    ended: list[StuckSaga] = []
-    redrives, at_a_time = _redrives(group), 1
+def _redrive_group(group: Iterable[StuckSaga], sagas: dict[str, StuckSaga], deadline: float) -> int:
+    """Redrive one saga, then a few at a time, until one does not recover; return how many."""
+    redrives, at_a_time, redriven = _redrives(group, sagas, deadline), 1, 0
     while time.monotonic() < deadline and (begun := list(islice(redrives, at_a_time))):
-        ended += _ended(begun, deadline)
+        redriven += len(begun)
+        ended = _ended(begun, deadline)
+        sagas |= {saga.arn: saga for saga in ended}
         if not all(saga.has_recovered for saga in ended):
             break
         at_a_time = AT_A_TIME
-    return ended
+    return redriven
 
 
-def _redrives(group: Iterable[StuckSaga]) -> Iterator[StuckSaga]:
+def _redrives(group: Iterable[StuckSaga], sagas: dict[str, StuckSaga], deadline: float) -> Iterator[StuckSaga]:
     """Redrive the next saga that is due, each time one is asked for; yield it as it was before."""
     for saga in group:
-        if saga.is_due and (present := _described(saga)).is_due and _has_open_entry(saga) and _is_redriven(saga):
+        if time.monotonic() >= deadline:
+            return
+        if not saga.is_due:
+            continue
+        present = sagas[saga.arn] = _described(saga)
+        if present.is_due and _has_redrivable_entry(saga) and _is_redriven(saga):
             yield present
 
 
-def _has_open_entry(saga: StuckSaga) -> bool:
+def _has_redrivable_entry(saga: StuckSaga) -> bool:
     answer = _dynamodb.get_item(TableName=_TABLE, Key={"execution_arn": {"S": saga.arn}}, ConsistentRead=True)
-    return _is_open(answer.get("Item", {}))
+    return _is_redrivable(answer.get("Item", {}))
 
 
 def _is_redriven(saga: StuckSaga) -> bool:
@@ -229,7 +260,7 @@ def _ended(begun: Sequence[StuckSaga], deadline: float) -> list[StuckSaga]:
 def _clear(recovered: Collection[str]) -> None:
     """Remove the messages of sagas that have recovered, so that the alarm clears, and then their entries.
 
-    The entries stay unless the queue was read to its end: so the next call looks for their messages again.
+    The entries stay unless all messages were read: so the next call looks for theirs again.
     """
     if not recovered or not _has_removed_messages(recovered):
         return
@@ -247,8 +278,9 @@ def _clear(recovered: Collection[str]) -> None:
 
 
 def _has_removed_messages(arns: Collection[str]) -> bool:
-    """Remove the messages about these executions; return whether the queue was read to its end."""
+    """Remove the messages about these executions; return whether all messages of the queue were read."""
     deadline = time.monotonic() + HIDDEN_SECONDS
+    kept: set[str] = set()
     while time.monotonic() < deadline:
         messages = _sqs.receive_message(
             QueueUrl=_QUEUE_URL,
@@ -257,9 +289,20 @@ def _has_removed_messages(arns: Collection[str]) -> bool:
             WaitTimeSeconds=WAIT_SECONDS,
         ).get("Messages", [])
         if not messages:
-            return True
+            return _message_count() <= len(kept)
         for message in messages:
             body = parsed_json(message["Body"])
             if isinstance(body, dict) and body.get("executionArn") in arns:
                 _sqs.delete_message(QueueUrl=_QUEUE_URL, ReceiptHandle=message["ReceiptHandle"])
+            else:
+                kept.add(message["MessageId"])
     return False
+
+
+def _message_count() -> int:
+    """Return about how many messages the queue has, with those that another reader hides, such as an operator."""
+    answer = _sqs.get_queue_attributes(
+        QueueUrl=_QUEUE_URL,
+        AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
+    )
+    return sum(map(int, answer["Attributes"].values()))

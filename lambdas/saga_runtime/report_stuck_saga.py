@@ -12,7 +12,7 @@ fails, Lambda calls it again, and after three calls the event is in the dead-let
 
 import json
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 import boto3
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 CLIENT_CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2})
 # The maximum of GetExecutionHistory (Step Functions API Reference). Its default is 100.
 EVENTS_PER_PAGE = 1000
+# An event and DescribeExecution may round the same time differently.
+SAME_STOP = timedelta(seconds=1)
 _QUEUE_URL = os.environ["QUEUE_URL"]
 _TABLE = os.environ["STUCK_SAGAS_TABLE"]
 _KEY_FIELD = os.environ["KEY_FIELD"]
@@ -54,7 +56,7 @@ _sqs: "SQSClient" = boto3.client("sqs", config=CLIENT_CONFIG)
 
 
 class StaleAnswerError(Exception):
-    """Step Functions still describes the execution as running, although it has ended."""
+    """Step Functions still describes the execution as it was before it ended."""
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, bool]:
@@ -95,22 +97,26 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, bool]:
 def _store(message: dict[str, Any], *, key: str | None, redrives: int) -> bool:
     """Store the entry of a stuck saga; return whether it is open. A repeated event changes nothing."""
     texts = {
-        "execution_arn": message["executionArn"],
         "started_at": moment(_time(message["startDate"])),
         "stopped_at": moment(_time(message["stopDate"])),
         "saga_key": key,
         **{name: message[name] for name in ("name", "status", "state", "error", "cause")},
     }
-    item: dict[str, AttributeValueTypeDef] = {name: {"S": text} for name, text in texts.items() if text is not None}
-    item["redrive_count"] = {"N": str(redrives)}
+    values: dict[str, AttributeValueTypeDef] = {name: {"S": text} for name, text in texts.items() if text is not None}
+    values["redrive_count"] = {"N": str(redrives)}
+    # The reason of a closure stays: no machine redrives a saga that people have closed (redrive_stuck_sagas.py).
+    removes = [*(name for name, text in texts.items() if text is None), "closed_at", "expires_at"]
+    sets = ", ".join(f"#{name} = :{name}" for name in values)
     # A late event about an earlier stop must not replace the entry, nor reopen it.
     is_new, is_later = "attribute_not_exists(execution_arn)", "stopped_at < :stopped_at"
     try:
-        _dynamodb.put_item(
+        _dynamodb.update_item(
             TableName=_TABLE,
-            Item=item,
+            Key={"execution_arn": {"S": message["executionArn"]}},
+            UpdateExpression=f"SET {sets} REMOVE {', '.join(f'#{name}' for name in removes)}",
             ConditionExpression=f"{is_new} OR {is_later}",
-            ExpressionAttributeValues={":stopped_at": item["stopped_at"]},
+            ExpressionAttributeNames={f"#{name}": name for name in (*values, *removes)},
+            ExpressionAttributeValues={f":{name}": value for name, value in values.items()},
             ReturnValuesOnConditionCheckFailure="ALL_OLD",
         )
     except ClientError as error:
@@ -139,8 +145,12 @@ def _is_stuck(execution: "DescribeExecutionOutputTypeDef", *, stopped_at: dateti
     outcome = outcome_of(execution, clean_error=_CLEAN_ERROR)
     if outcome is Outcome.RUNNING:
         redriven_at = execution.get("redriveDate")
-        if redriven_at is None or redriven_at < stopped_at:
-            raise StaleAnswerError("Step Functions does not know yet that the execution has ended")
+        is_older = redriven_at is None or redriven_at < stopped_at
+    else:
+        # The end before a redrive.
+        is_older = execution.get("stopDate", stopped_at) < stopped_at - SAME_STOP
+    if is_older:
+        raise StaleAnswerError("Step Functions does not know yet that the execution has ended")
     return outcome is Outcome.STUCK
 
 

@@ -63,7 +63,10 @@ class AutomaticRedrives(Construct):
         allow_executions(role, state_machine_name, "states:DescribeExecution", "states:RedriveExecution")
         stuck.table.grant(role, "dynamodb:Scan", "dynamodb:GetItem", "dynamodb:DeleteItem")
         role.add_to_principal_policy(
-            iam.PolicyStatement(actions=["sqs:DeleteMessage", "sqs:ReceiveMessage"], resources=[stuck.queue.queue_arn])
+            iam.PolicyStatement(
+                actions=["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"],
+                resources=[stuck.queue.queue_arn],
+            )
         )
         self.rule = events.Rule(
             self, "Schedule", schedule=events.Schedule.rate(EVERY), targets=[targets.LambdaFunction(self.function)]

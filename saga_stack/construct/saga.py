@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
-from lambdas.saga_runtime.names import state_name
+from lambdas.saga_runtime.names import fail_state, state_name
 from saga_stack.construct.edges import ApiSettings, EventSettings
 from saga_stack.construct.steps import StepOrGroup
 
@@ -115,4 +115,4 @@ class Saga:
     @property
     def failed(self) -> str:
         """The name of the Fail state, and its error."""
-        return f"{state_name(self.schema.noun)}Failed"
+        return fail_state(self.schema.noun)

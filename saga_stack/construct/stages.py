@@ -30,7 +30,8 @@ class Stage:
         slow_after: an alarm is raised if one execution in a hundred takes longer, in seconds, the time in which answers
             may come not counted. Default: 60; an execution without failures takes a second or two.
         action_retry: how an action is retried. Default: 4 retries within 15 seconds.
-        automatic_redrives: how often a saga that failed is redriven without an operator. Default: 0, never.
+        automatic_redrives: how often a saga that failed is redriven without an operator, while the pauses are shorter
+            than the 14 days in which AWS redrives. Default: 0, never.
         first_redrive_after: the pause before the first automatic redrive, in seconds; three times as long before each
             further one. Default: 900, so that five redrives take about 30 hours.
         compensation_retry: how a compensation and a retriable step are retried. Default: 35 retries within 30 minutes.

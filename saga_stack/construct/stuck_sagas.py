@@ -85,7 +85,7 @@ class StuckSagas(Construct):
     def _allow_reports(self, state_machine_name: str) -> None:
         role = role_of(self.reporter)
         allow_executions(role, state_machine_name, "states:DescribeExecution", "states:GetExecutionHistory")
-        self.table.grant(role, "dynamodb:PutItem")
+        self.table.grant(role, "dynamodb:UpdateItem")
         role.add_to_principal_policy(iam.PolicyStatement(actions=["sqs:SendMessage"], resources=[self.queue.queue_arn]))
 
     def _call_on(self, outcome: str, detail: Mapping[str, object]) -> events.Rule:

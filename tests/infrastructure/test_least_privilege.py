@@ -110,7 +110,7 @@ def test_the_reporter_may_read_executions_and_write_its_table_and_queues(stage: 
     )
     expected = {
         log_of(function): WRITE_LOG,
-        f"<{stuck_table(template)[0]}>": {"dynamodb:PutItem"},
+        f"<{stuck_table(template)[0]}>": {"dynamodb:UpdateItem"},
         executions: {"states:DescribeExecution", "states:GetExecutionHistory"},
         "*": TRACE,
         **{f"<{queue}>": {"sqs:SendMessage"} for queue in resources(template, "AWS::SQS::Queue")},
@@ -126,7 +126,9 @@ def test_the_function_that_redrives_may_redrive_executions_of_this_machine_only(
         log_of(function): WRITE_LOG,
         f"<{stuck_table(template)[0]}>": {"dynamodb:Scan", "dynamodb:GetItem", "dynamodb:DeleteItem"},
         executions: {"states:DescribeExecution", "states:RedriveExecution"},
-        plain(function["Environment"]["Variables"]["QUEUE_URL"]): {"sqs:ReceiveMessage", "sqs:DeleteMessage"},
+        plain(function["Environment"]["Variables"]["QUEUE_URL"]): {
+            *("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
+        },
         "*": TRACE,
     }
 

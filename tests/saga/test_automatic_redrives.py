@@ -48,6 +48,7 @@ class StepFunctions:
         execution.pop("error", None)
         execution |= {
             "stopDate": datetime.now(UTC),
+            "redriveDate": datetime.now(UTC),
             "redriveCount": execution.get("redriveCount", 0) + 1,
             **self.ends(executionArn),
         }
@@ -57,22 +58,37 @@ class StepFunctions:
 class Queue:
     """The queue, in memory. A short poll finds nothing, which SQS allows; a message is hidden until the queue is read.
 
-    ``always`` is received whenever nothing else is left, as if others sent without end.
+    ``always`` is received whenever nothing else is left, as if others sent without end. ``read_by_others`` has the
+    receipts of messages that another reader hides.
     """
 
     messages: dict[str, str] = field(default_factory=dict)
     hidden: set[str] = field(default_factory=set)
+    read_by_others: set[str] = field(default_factory=set)
     always: dict[str, str] | None = None
 
     def send(self, body: dict[str, str]) -> None:
         self.messages[str(len(self.messages))] = json.dumps(body)
 
     def receive_message(self, *, MaxNumberOfMessages: int, WaitTimeSeconds: int = 0, **_: object) -> dict[str, Any]:  # noqa: N803 (boto3's names)
-        visible = [receipt for receipt in self.messages if receipt not in self.hidden and WaitTimeSeconds]
+        hidden = self.hidden | self.read_by_others
+        visible = [receipt for receipt in self.messages if receipt not in hidden and WaitTimeSeconds]
         found = visible[:MaxNumberOfMessages]
         self.hidden = self.hidden | set(found) if found else set()
         others = [self.always] if self.always and not found else []
-        return {"Messages": [{"ReceiptHandle": one, "Body": self.messages[one]} for one in found] + others}
+        return {
+            "Messages": [
+                *({"MessageId": one, "ReceiptHandle": one, "Body": self.messages[one]} for one in found),
+                *others,
+            ]
+        }
+
+    def get_queue_attributes(self, *, AttributeNames: list[str], **_: object) -> dict[str, Any]:  # noqa: N803 (boto3's name)
+        numbers = {
+            "ApproximateNumberOfMessages": len(self.messages.keys() - self.read_by_others),
+            "ApproximateNumberOfMessagesNotVisible": len(self.messages.keys() & self.read_by_others),
+        }
+        return {"Attributes": {name: str(numbers[name]) for name in AttributeNames}}
 
     def delete_message(self, *, ReceiptHandle: str, **_: object) -> None:  # noqa: N803 (boto3's names)
         del self.messages[ReceiptHandle]
@@ -108,8 +124,8 @@ class World:
         self.dynamodb.update_item(
             TableName=STUCK_TABLE,
             Key={"execution_arn": {"S": name}},
-            UpdateExpression="SET closed_at = :now",
-            ExpressionAttributeValues={":now": {"S": "2026-01-31T09:30:00.000Z"}},
+            UpdateExpression="SET closed_at = :now, closed_because = :reason",
+            ExpressionAttributeValues={":now": {"S": "2026-01-31T09:30:00.000Z"}, ":reason": {"S": "refunded"}},
         )
 
     def forget(self, name: str) -> None:
@@ -172,13 +188,22 @@ def test_a_saga_is_never_redriven_more_often_than_the_limit(world: World, capsys
     assert world.entries() == world.messages() == {"1"}
 
 
-def test_a_saga_that_somebody_stopped_or_closed_is_left_alone(world: World) -> None:
+def test_a_saga_that_somebody_stopped_or_ever_closed_is_left_alone(world: World) -> None:
     world.stuck("stopped", status="ABORTED")
-    world.stuck("closed", closed_at="2026-01-31T09:30:00.000Z")
+    world.stuck("closed", closed_at="2026-01-31T09:30:00.000Z", closed_because="refunded")
+    world.stuck("closed before", closed_because="refunded")
     world.stuck("stopped again", redrives=LIMIT)
     world.stop("stopped again")
     assert handler({}, CONTEXT) == {"recovered": 0, "redriven": 0, "exhausted": 0}
-    assert world.entries() == world.messages() == {"stopped", "closed", "stopped again"}
+    assert world.entries() == world.messages() == {"stopped", "closed", "closed before", "stopped again"}
+
+
+@pytest.mark.parametrize("entry", [{"status": "ABORTED"}, {"closed_because": "refunded"}], ids=["stopped", "closed"])
+def test_a_saga_that_somebody_stopped_or_closed_and_resumed_clears_its_entry(world: World, entry: Any) -> None:
+    world.stuck("1", **entry)
+    world.stepfunctions.executions["1"] = {"status": "SUCCEEDED", "redriveCount": 1}
+    assert handler({}, CONTEXT) == {"recovered": 1, "redriven": 0, "exhausted": 0}
+    assert world.entries() == world.messages() == set()
 
 
 @pytest.mark.parametrize("act", [World.close, World.forget, World.stop])
@@ -198,11 +223,17 @@ def test_what_an_operator_closes_resumes_or_stops_during_a_call_is_left_alone(
     assert world.stepfunctions.redriven == ["1"]
 
 
-def test_a_group_waits_while_one_of_it_is_running(world: World) -> None:
+@pytest.mark.parametrize(("minutes", "redriven"), [(29, 0), (31, 1), (None, 0)])
+def test_a_group_waits_while_one_of_it_may_still_fail_again(
+    world: World, minutes: int | None, *, redriven: int
+) -> None:
+    """A saga that has left its state behind may wait days for an answer, and AWS redrives the others for 14 days."""
     world.stuck("1")
     world.stuck("2")
-    world.stepfunctions.executions["1"] = {"status": "RUNNING", "redriveCount": 1}
-    assert handler({}, CONTEXT)["redriven"] == 0
+    redriven_at = {} if minutes is None else {"redriveDate": datetime.now(UTC) - timedelta(minutes=minutes)}
+    world.stepfunctions.executions["1"] = {"status": "RUNNING", "redriveCount": 1, **redriven_at}
+    assert handler({}, CONTEXT)["redriven"] == redriven
+    assert world.entries() == ({"1"} if redriven else {"1", "2"})
 
 
 def test_a_saga_that_an_operator_resumed_clears_its_entry(world: World) -> None:
@@ -234,6 +265,17 @@ def test_what_aws_no_longer_redrives_needs_people_and_does_not_stop_its_group(wo
     world.stuck("2")
     world.stepfunctions.executions["1"]["redriveStatus"] = "NOT_REDRIVABLE"
     assert handler({}, CONTEXT) == {"recovered": 1, "redriven": 1, "exhausted": 1}
+
+
+@pytest.mark.parametrize(("redrives", "exhausted"), [(6, 0), (7, 1), (1000, 1)])
+def test_a_saga_whose_next_pause_is_longer_than_aws_redrives_needs_people(
+    world: World, monkeypatch: pytest.MonkeyPatch, redrives: int, *, exhausted: int
+) -> None:
+    """A pause of 15 minutes is one of 7.6 days after six redrives, and of 22.8 days after seven."""
+    monkeypatch.setattr(redrive_stuck_sagas, "_LIMIT", 10_000)
+    world.stuck("1", redrives=redrives)
+    world.stuck("2", error="States.Timeout")
+    assert handler({}, CONTEXT) == {"recovered": 1, "redriven": 1, "exhausted": exhausted}
 
 
 def test_what_is_still_running_at_the_deadline_is_left_to_the_next_call(world: World) -> None:
@@ -285,10 +327,47 @@ def test_sagas_that_are_not_due_leave_time_for_those_that_are(world: World, monk
     assert redriven_at[0] <= seconds[0] < 540 / 2 + 30
 
 
+def test_sagas_that_recovered_otherwise_are_cleared_in_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each look at one takes two seconds here, and a call has ten minutes: the first looks have 270 seconds."""
+    for number in range(400):
+        world.stuck(str(number))
+        world.stepfunctions.executions[str(number)] = {"status": "SUCCEEDED"}
+    seconds = [0.0]
+    describe, receive = world.stepfunctions.describe_execution, world.queue.receive_message
+    received_at = []
+
+    def slow(*, executionArn: str) -> dict[str, Any]:  # noqa: N803 (boto3's name)
+        seconds[0] += 2
+        return describe(executionArn=executionArn)
+
+    def received(**more: Any) -> dict[str, Any]:
+        received_at.append(seconds[0])
+        return receive(**more)
+
+    monkeypatch.setattr(world.stepfunctions, "describe_execution", slow)
+    monkeypatch.setattr(world.queue, "receive_message", received)
+    monkeypatch.setattr(redrive_stuck_sagas, "time", SimpleNamespace(monotonic=lambda: seconds[0]))
+    assert handler({}, CONTEXT) == {"recovered": 270, "redriven": 0, "exhausted": 0}
+    assert received_at[0] == 540
+    assert len(world.entries()) == len(world.messages()) == 130
+
+
+def test_an_entry_stays_while_another_reader_hides_messages(world: World) -> None:
+    """An operator may read the queue at the same time."""
+    world.stuck("1")
+    world.stuck("2", status="ABORTED")
+    world.queue.read_by_others = {"0"}
+    assert handler({}, CONTEXT) == {"recovered": 1, "redriven": 1, "exhausted": 0}
+    assert (world.entries(), world.messages()) == ({"1", "2"}, {"1", "2"})
+    world.queue.read_by_others = set()
+    assert handler({}, CONTEXT) == {"recovered": 1, "redriven": 0, "exhausted": 0}
+    assert world.entries() == world.messages() == {"2"}
+
+
 def test_an_entry_stays_until_the_queue_was_read_to_its_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise nothing would remove its message later, and the alarm would stay for 14 days."""
     world.stuck("1")
-    world.queue.always = {"ReceiptHandle": "other", "Body": "{}"}
+    world.queue.always = {"MessageId": "other", "ReceiptHandle": "other", "Body": "{}"}
     with monkeypatch.context() as patch:
         patch.setattr(redrive_stuck_sagas, "HIDDEN_SECONDS", 0.01)
         assert handler({}, CONTEXT) == {"recovered": 1, "redriven": 1, "exhausted": 0}

@@ -89,6 +89,8 @@ def test_a_stuck_saga_is_reported_with_its_state_error_and_cause(machine: Interp
             "cause": "injected",
         }
     ]
+    (item,) = messages.dynamodb.scan(TableName=STUCK_TABLE)["Items"]
+    assert "expires_at" not in item
 
 
 def test_a_repeated_event_sends_again_and_a_late_one_does_not_replace_the_entry(
@@ -104,14 +106,19 @@ def test_a_repeated_event_sends_again_and_a_late_one_does_not_replace_the_entry(
 
 def test_an_entry_that_was_closed_is_reopened_by_a_later_stop_only(messages: Messages, stepfunctions: Stubber) -> None:
     key = {"execution_arn": {"S": ARN}}
-    closed = {"stopped_at": {"S": "1970-01-01T00:00:02.000Z"}, "closed_at": {"S": "later"}}
+    stopped = {"stopped_at": {"S": "1970-01-01T00:00:02.000Z"}, "error": {"S": "RuntimeError"}}
+    closed = {"closed_at": {"S": "later"}, "closed_because": {"S": "refunded"}, "expires_at": {"N": "9"}, **stopped}
     messages.dynamodb.put_item(TableName=STUCK_TABLE, Item={**key, **closed})
     event = described(stepfunctions, "ABORTED", history(IN_LINE))
     assert report_stuck_saga.handler(event, None) == {"stuck": False}
     assert ("closed_at" in messages.entries()[0], messages.received()) == (True, [])
     event = described(stepfunctions, "ABORTED", history(IN_LINE), stopped=2_500)
     assert report_stuck_saga.handler(event, None) == {"stuck": True}
-    assert ("closed_at" in messages.entries()[0], len(messages.received())) == (False, 1)
+    assert len(messages.received()) == 1
+    (item,) = messages.dynamodb.scan(TableName=STUCK_TABLE)["Items"]
+    assert not {"closed_at", "expires_at", "error"} & item.keys()
+    # So that it is not redriven automatically.
+    assert item["closed_because"] == {"S": "refunded"}
 
 
 def test_without_its_entry_no_message_is_sent(messages: Messages, stepfunctions: Stubber) -> None:
@@ -175,6 +182,21 @@ def test_an_answer_that_is_older_than_the_event_is_asked_for_again(
     stepfunctions.add_response("describe_execution", {**RUNNING, **redriven})
     with pytest.raises(report_stuck_saga.StaleAnswerError):
         report_stuck_saga.handler(event(ARN), None)
+
+
+@pytest.mark.parametrize(("stopped", "is_stale"), [(2_999, True), (3_000, False), (5_000, False)])
+@pytest.mark.parametrize("error", ["Broken", "OrderFailed"])
+def test_the_end_before_a_redrive_is_not_taken_for_the_end_after_it(
+    messages: Messages, stepfunctions: Stubber, error: str, stopped: int, *, is_stale: bool
+) -> None:
+    ended = {"status": "FAILED", "error": error, "stopDate": datetime.fromtimestamp(stopped / 1000, UTC)}
+    stepfunctions.add_response("describe_execution", {**RUNNING, **ended})
+    stepfunctions.add_response("get_execution_history", {"events": history(IN_LINE)})
+    if is_stale:
+        with pytest.raises(report_stuck_saga.StaleAnswerError):
+            report_stuck_saga.handler(event(ARN, stopped=4_000), None)
+    else:
+        assert report_stuck_saga.handler(event(ARN, stopped=4_000), None) == {"stuck": error == "Broken"}
 
 
 @pytest.mark.parametrize("operation", ["describe_execution", "get_execution_history"])

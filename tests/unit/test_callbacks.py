@@ -230,6 +230,27 @@ def test_a_late_delivery_of_an_earlier_attempt_does_not_lose_the_task_that_waits
     assert set(tasks.outcomes) == {"token-2"}
 
 
+def test_a_repeated_write_of_a_token_does_not_lose_the_task_that_waits(tasks: Tasks) -> None:
+    """The client repeats a write whose response was lost, and Lambda delivers an earlier attempt late, or twice."""
+    for token in ("token-1", "token-2", "token-3"):
+        request(tasks, token)
+    tasks.close("token-1")
+    tasks.close("token-2")
+    for late in ("token-2", "token-1", "token-1"):
+        request_pickup(by_saga("s", NOW, late), None)
+    answer()
+    assert set(tasks.outcomes) == {"token-3"}
+
+
+def test_a_call_without_a_token_loses_none(tasks: Tasks) -> None:
+    """An operator settles a saga by such a call."""
+    request(tasks, "token-1")
+    request(tasks, "token-2")
+    stored = row()
+    request(tasks, token=None)
+    assert row() == stored
+
+
 def test_a_token_that_follows_a_direct_call_is_kept(tasks: Tasks) -> None:
     request(tasks, token=None)
     request(tasks, "token-2")

@@ -14,8 +14,8 @@ import pytest
 
 from lambdas.saga_runtime import barrier
 from lambdas.saga_runtime.barrier import Row, SagaIdentity
-from lambdas.saga_runtime.errors import BusinessError, InvalidInput, SagaConflict, StepCompensated
-from lambdas.saga_runtime.handlers import action, compensation, resolution
+from lambdas.saga_runtime.errors import BusinessError, InvalidInput, SagaConflict, StepCompensated, StepFailed
+from lambdas.saga_runtime.handlers import action, compensation, confirmation, resolution
 from lambdas.saga_runtime.own_table import OWN_TABLE
 from lambdas.saga_runtime.provider_calls import ProviderRequest, idempotency_key
 from lambdas.saga_runtime.steps import Attributes
@@ -114,6 +114,32 @@ def test_the_row_says_before_the_call_that_it_may_be_made_and_after_it_what_the_
     assert during_call[1]["status"] == {"S": "REFUNDING"}
     assert stored()["compensation_response"] == {"M": {"refunded": {"S": "60"}}}
     assert history() == ["CHARGING", "CHARGED", "REFUNDING", "REFUNDED"]
+
+
+class SaleFailed(Exception):  # noqa: N818 (the name of the Fail state)
+    """An error of a provider's client."""
+
+
+class RejectionError(BusinessError):
+    """A business error with the name of the Fail state."""
+
+
+RejectionError.__name__ = SaleFailed.__name__
+
+
+@pytest.mark.parametrize("error", [SaleFailed, RejectionError], ids=["fault", "business error"])
+def test_no_error_has_the_name_of_the_fail_state_or_a_stuck_saga_would_look_clean(error: type[Exception]) -> None:
+    def call(_request: ProviderRequest) -> Attributes:
+        raise error("no response")
+
+    step = replace(PAYMENT, confirmed="CAPTURED")
+    with pytest.raises(StepFailed, match="SaleFailed: no response"):
+        action(step, call)(by_saga("s"), None)
+    with pytest.raises(StepFailed, match="SaleFailed: no response"):
+        compensation(step, call)(by_saga("s"), None)
+    action(step, lambda _: {})(by_saga("t", {**SALE, "sale_id": "2"}), None)
+    with pytest.raises(StepFailed, match="SaleFailed: no response"):
+        confirmation(step, call)(by_saga("t", {**SALE, "sale_id": "2"}), None)
 
 
 def test_a_compensation_without_a_row_calls_nothing_and_rejects_the_late_action(fake: DirectProvider) -> None:

@@ -252,8 +252,8 @@ def test_the_error_names_the_row_the_reference_and_what_to_do_and_no_value_of_th
     message = str(raised.value)
     assert message == (
         f"HOTEL of trip_id 7: the provider may have forgotten the idempotency key {key_of()} of {STARTED}, so nothing "
-        "was requested: look up at the provider what this key, hold_id hold-s has done, end it there, then close the "
-        "saga with `ops close`"
+        "was requested: close the saga with `ops close`, check with `ops show` that it does not run, then look up at "
+        "the provider what this key, hold_id hold-s has done, and end it there"
     )
     assert not issubclass(KeyExpired, BusinessError)
     assert row()["status"] == {"S": "FREEING"}

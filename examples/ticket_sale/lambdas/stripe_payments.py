@@ -7,8 +7,8 @@ Stripe keeps an idempotency key for 24 hours, and cancels by its own id of a Pay
 * ``cancel`` cancels by the id, which is final: Stripe rejects a later confirmation. Without an id nothing is
   authorized, and nothing ever will be, because the row stores no id any more. What may be left is an unconfirmed
   intent: the same request with the same key returns it, or makes one that uses up the key. Once the key has expired,
-  the intent is looked up by its metadata. Search lags behind by a minute or so (Stripe API, "Search"); by then the
-  request is a day old.
+  or if Stripe answers the key with a server error for good, the intent is looked up by its metadata. Search lags behind
+  by a minute or so (Stripe API, "Search"), so it may miss an intent, but none that can be confirmed.
 * ``capture`` captures by the id. It comes after the point of no return, so it is retried until the money is captured.
 
 Refunds after the capture, which take back a confirmed sale, are outside this saga.
@@ -17,13 +17,14 @@ Every function here raises StripeFault if the outcome is unknown or Stripe does 
 """
 
 from collections.abc import Sequence
+from http.client import INTERNAL_SERVER_ERROR
 from typing import TYPE_CHECKING
 
 import stripe
 
 from examples.ticket_sale.lambdas.stripe_client import StripeCall, StripeFault, faults
 from lambdas.saga_runtime.errors import InvalidInput, StepCompensated
-from lambdas.saga_runtime.provider_calls import ProviderRequest
+from lambdas.saga_runtime.provider_calls import CLOSE_FIRST, ProviderRequest
 from lambdas.saga_runtime.steps import Attributes
 from lambdas.saga_runtime.validation import amount, line
 
@@ -83,8 +84,8 @@ def capture(request: ProviderRequest) -> Attributes:
         status = _status(call, id_)
         if status == "canceled":
             raise StripeFault(
-                f"{_row(request)}: {id_} was cancelled before its capture, as Stripe does after 7 days: have the buyer "
-                "pay in another way or take back the ticket, then close the saga with `ops close`"
+                f"{_row(request)}: {id_} was cancelled before its capture, as Stripe does after 7 days: {CLOSE_FIRST} "
+                "have the buyer pay in another way or take back the ticket"
             ) from None
         if status != "succeeded":
             raise
@@ -138,8 +139,22 @@ def _to_cancel(call: StripeCall, request: ProviderRequest) -> Sequence[str]:
     except (InvalidInput, stripe.InvalidRequestError):
         # Stripe would have repeated its response if the authorization had created an intent with this key.
         return []
+    except stripe.APIError as error:
+        if not _is_final(error):
+            raise
+        return _found(call, request)
     request.store({INTENT: id_})
     return [id_]
+
+
+def _is_final(error: stripe.APIError) -> bool:
+    """Return whether it is the server error that Stripe repeats for the key: no request with it creates anything more.
+
+    Source: Stripe API, "Idempotent requests".
+    """
+    return (error.http_status or 0) >= INTERNAL_SERVER_ERROR and (error.headers or {}).get(
+        "idempotent-replayed"
+    ) == "true"
 
 
 def _cancel(call: StripeCall, request: ProviderRequest, id_: str) -> None:
@@ -148,9 +163,7 @@ def _cancel(call: StripeCall, request: ProviderRequest, id_: str) -> None:
     except stripe.InvalidRequestError:
         status = _status(call, id_)
         if status == "succeeded":
-            raise StripeFault(
-                f"{_row(request)}: {id_} is captured: refund it, then close the saga with `ops close`"
-            ) from None
+            raise StripeFault(f"{_row(request)}: {id_} is captured: {CLOSE_FIRST} refund it") from None
         if status != "canceled":
             raise
 

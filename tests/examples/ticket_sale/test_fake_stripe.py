@@ -13,7 +13,16 @@ import stripe
 from stripe import PaymentIntent, StripeClient
 from stripe import params as stripe_params
 
-from examples.ticket_sale.fake_intents import CANCELLATION_REASONS, CAPTURE_METHODS, PARAMETERS, Status
+from examples.ticket_sale.fake_intents import (
+    CANCELLATION_REASONS,
+    CAPTURE_METHODS,
+    PARAMETERS,
+    Intents,
+    Json,
+    Params,
+    Status,
+    StripeError,
+)
 from examples.ticket_sale.fake_stripe import KEY_LIFETIME_SECONDS, FakeStripe, serving
 
 SALE = "sale-1"
@@ -218,6 +227,24 @@ def test_a_repetition_gets_the_first_error_of_an_executed_request(client: Stripe
         with pytest.raises(stripe.CardError) as raised:
             change(client, "confirm", intent, "key")
         assert ("idempotent-replayed" in (raised.value.headers or {})) == is_repetition
+
+
+def test_a_repetition_gets_the_first_server_error(
+    fake: FakeStripe, client: StripeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def create_and_fail(params: Params) -> Json:
+        Intents.create(fake, params)
+        raise StripeError(500, None, "unknown", type="api_error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fake, "create", create_and_fail)
+        with pytest.raises(stripe.APIError) as first:
+            create(client, "key")
+    with pytest.raises(stripe.APIError) as repeated:
+        create(client, "key")
+    assert [raised.value.http_status for raised in (first, repeated)] == [500, 500]
+    assert ["idempotent-replayed" in (raised.value.headers or {}) for raised in (first, repeated)] == [False, True]
+    assert len(fake.list({})["data"]) == 1
 
 
 def test_a_key_with_other_parameters_or_another_endpoint_is_rejected(client: StripeClient) -> None:

@@ -17,13 +17,14 @@ from typing import Any
 import boto3
 import pytest
 
-from examples.ticket_sale.fake_intents import StripeError
+from examples.ticket_sale.fake_intents import Json, Params, StripeError
 from examples.ticket_sale.fake_stripe import FakeStripe, serving
 from examples.ticket_sale.lambdas import handlers, stripe_client
 from examples.ticket_sale.lambdas.stripe_client import StripeFault
 from lambdas.saga_runtime import barrier, clock
 from lambdas.saga_runtime.errors import BusinessError, InvalidInput, KeyExpired, StepCompensated, StepFailed
 from lambdas.saga_runtime.own_secrets import OwnSecret
+from lambdas.saga_runtime.provider_calls import CLOSE_FIRST
 from tests.fixtures import TABLE, create_table, local_aws, stored_item
 from tests.unit.test_provider_calls import RunningCall, wait_for_turn
 
@@ -319,6 +320,45 @@ def test_without_the_id_no_request_relies_on_a_key_that_stripe_has_forgotten(wor
     assert len(world.statuses(sale.id)) == 1
 
 
+@pytest.mark.parametrize("search_delay", [0, NEVER], ids=["search finds it", "search finds nothing"])
+@pytest.mark.parametrize("creates", [True, False])
+def test_a_creation_that_stripe_answers_with_a_server_error_for_good_is_cancelled_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch, search_delay: float, *, creates: bool
+) -> None:
+    """A server error is the response to every repetition with the key, whatever the first request has done."""
+    create = world.fake.create
+
+    def fail(params: Params) -> Json:
+        if creates:
+            create(params)
+        raise StripeError(500, None, "unknown", type="api_error")
+
+    monkeypatch.setattr(world.fake, "create", fail)
+    world.fake.search_delay = search_delay
+    sale = new_sale(world)
+    for call in (sale.authorize, sale.authorize, sale.cancel):
+        with contextlib.suppress(StripeFault):
+            call()
+    assert sale.row()["status"] == {"S": "CANCELLED"}
+    with pytest.raises(StepCompensated):
+        sale.authorize()
+    left = "requires_confirmation" if search_delay else "canceled"
+    assert (world.statuses(sale.id), sale.totals) == ([left] if creates else [], (0, 0))
+
+
+def test_a_server_error_that_stripe_has_not_saved_leaves_the_cancellation_to_a_retry(world: World) -> None:
+    sale = new_sale(world)
+
+    def fail(_operation: str) -> None:
+        raise StripeError(500, None, "unknown", type="api_error")
+
+    world.fake.before = fail
+    for call in (sale.authorize, sale.cancel, sale.cancel):
+        with pytest.raises(StripeFault, match="500"):
+            call()
+    assert sale.row()["status"] == {"S": "CANCELLING"}
+
+
 def test_a_late_confirmation_of_a_cancelled_intent_is_rejected(world: World) -> None:
     sale = new_sale(world)
 
@@ -351,7 +391,7 @@ def test_a_captured_payment_is_never_taken_for_a_cancelled_one(world: World) -> 
     sale.authorize()
     id_ = sale.row()["payment_intent"]["S"]
     world.fake.capture(id_, {})
-    with pytest.raises(StripeFault, match=f"PAYMENT of sale_id {sale.id}: {id_} is captured: refund it"):
+    with pytest.raises(StripeFault, match=f"PAYMENT of sale_id {sale.id}: {id_} is captured: {CLOSE_FIRST} refund it"):
         sale.cancel()
     assert sale.row()["status"] == {"S": "CANCELLING"}
 
