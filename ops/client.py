@@ -190,7 +190,7 @@ class SagaClient(Orders):
         return problem
 
     def close(self, saga: StuckSaga, reason: str) -> None:
-        """Close the entry of a stuck saga that was settled by hand, and remove its messages.
+        """Close the entry of a stuck saga that is settled by hand, and remove its messages.
 
         Raises OpsError if it is closed already.
         """

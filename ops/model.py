@@ -142,7 +142,7 @@ def history_of(item: Mapping[str, Any]) -> tuple[HistoryEntry, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class Closure:
-    """The end of a stuck saga that an operator settled by hand: when, and why."""
+    """The end of a stuck saga that an operator settles by hand: when, and why."""
 
     at: datetime
     reason: str
