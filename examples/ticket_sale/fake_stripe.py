@@ -222,8 +222,10 @@ def serving(*, hold_seconds: float = HOLD_SECONDS) -> Iterator[FakeStripe]:
             self.send_response(status)
             for name, value in {**own, "Content-Type": "application/json", "Content-Length": str(len(body))}.items():
                 self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
+            # The client may have timed out.
+            with contextlib.suppress(ConnectionError):
+                self.end_headers()
+                self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
             """Log nothing: a request contains what a buyer entered."""

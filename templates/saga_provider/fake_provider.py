@@ -99,8 +99,10 @@ def serving(*, hold_seconds: float = HOLD_SECONDS) -> Iterator[FakeProvider]:
             body = json.dumps(content).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            # The client may have timed out.
+            with contextlib.suppress(ConnectionError):
+                self.end_headers()
+                self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
             """Log nothing: a request contains a card number."""

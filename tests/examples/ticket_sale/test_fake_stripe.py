@@ -1,5 +1,7 @@
 """The fake of Stripe, through the official client."""
 
+import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -7,6 +9,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from socketserver import TCPServer
 from typing import Any, ForwardRef, cast, get_args
+from urllib.parse import urlsplit
 
 import pytest
 import stripe
@@ -436,3 +439,25 @@ def test_the_fake_follows_the_description_from_which_the_client_is_generated(cli
     for operation, names in PARAMETERS.items():
         described = getattr(stripe_params, f"PaymentIntent{operation.capitalize()}Params").__annotations__
         assert set(names) <= described.keys()
+
+
+def test_a_client_that_has_gone_before_the_response_is_not_an_error(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    has_come, is_gone = threading.Event(), threading.Event()
+
+    def respond(*_: object) -> object:
+        has_come.set()
+        is_gone.wait(10)
+        return (HTTPStatus.OK, {}), {}
+
+    with serving() as fake:
+        monkeypatch.setattr(fake, "respond", respond)
+        address = urlsplit(fake.context["provider_url"])
+        with socket.create_connection((address.hostname or "", address.port or 0)) as connection:
+            connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            assert has_come.wait(10)
+            # Reset the connection when it is closed.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        is_gone.set()
+    assert capfd.readouterr() == ("", "")
