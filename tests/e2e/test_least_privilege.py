@@ -48,11 +48,16 @@ def send(caller: Caller, url: str) -> object:
     return caller.client("sqs").send_message(QueueUrl=url, MessageBody='{"executionArn": "none"}')
 
 
-def put_entry(caller: Caller) -> object:
+def store_entry(caller: Caller) -> object:
+    """Store the entry of a stuck saga as the reporter does."""
     times = dict.fromkeys(("started_at", "stopped_at"), "2026-01-31T09:30:00.123Z")
-    texts = {"execution_arn": "none", "name": "none", "status": "FAILED", **times}
-    return caller.client("dynamodb").put_item(
-        TableName=caller.stack.stuck_sagas_table, Item={name: {"S": text} for name, text in texts.items()}
+    texts = {"name": "none", "status": "FAILED", **times}
+    return caller.client("dynamodb").update_item(
+        TableName=caller.stack.stuck_sagas_table,
+        Key={"execution_arn": {"S": "none"}},
+        UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in texts),
+        ExpressionAttributeNames={f"#{name}": name for name in texts},
+        ExpressionAttributeValues={f":{name}": {"S": text} for name, text in texts.items()},
     )
 
 
@@ -135,7 +140,7 @@ def test_a_function_may_update_rows_of_its_table_and_nothing_else(
         forbidden(caller, deployment)
         | {
             "send to the queue of stuck sagas": lambda: send(caller, caller.stack.stuck_sagas_queue_url),
-            "put an entry of a stuck saga": lambda: put_entry(caller),
+            "store an entry of a stuck saga": lambda: store_entry(caller),
             "list executions": lambda: caller.client("stepfunctions").list_executions(
                 stateMachineArn=caller.stack.state_machine_arn
             ),
@@ -143,7 +148,7 @@ def test_a_function_may_update_rows_of_its_table_and_nothing_else(
     )
 
 
-def test_the_reporter_may_put_entries_send_to_its_queue_describe_executions_and_nothing_else(
+def test_the_reporter_may_store_entries_send_to_its_queue_describe_executions_and_nothing_else(
     faults: Faults, deployment: Deployment
 ) -> None:
     caller = Caller(faults, REPORTER)
@@ -151,7 +156,7 @@ def test_the_reporter_may_put_entries_send_to_its_queue_describe_executions_and_
     wait(faults.deployment, arn)
     caller.client("stepfunctions").describe_execution(executionArn=arn)
     send(caller, caller.stack.stuck_sagas_queue_url)
-    put_entry(caller)
+    store_entry(caller)
     assert not not_denied(
         forbidden(caller, deployment)
         | {
