@@ -22,7 +22,7 @@ def run(progress: Callable[[str], None]) -> Part:
         folders = {app: Path(name) / app for app in MODULES}
         runs = {app: (lambda app=app: _synthesize(MODULES[app], folders[app])) for app in MODULES}
         measured = interleaved(ROUNDS, runs, lambda doing: progress(f"cdk synth, {doing}"))
-        order, plain = (_resources(folder) for folder in folders.values())
+        order, plain = (resources_in(folder) for folder in folders.values())
     if order != plain:
         raise BenchmarkError(f"benchmarks/baseline/app.py is outdated: add {order - plain}, remove {plain - order}")
     found = ratios(measured["order"], measured["plain"])
@@ -44,6 +44,7 @@ def _synthesize(module: str, output: Path) -> float:
     return cpu_seconds(command, env=environment() | silent)
 
 
-def _resources(folder: Path) -> Counter[str]:
+def resources_in(folder: Path) -> Counter[str]:
+    """Count the resources of a synthesized stack by their types."""
     (template,) = folder.glob("*.template.json")
     return Counter(resource["Type"] for resource in json.loads(template.read_text())["Resources"].values())

@@ -118,6 +118,17 @@ if is_complete:
     reporter = function("report", undelivered, QUEUE_URL=stuck.queue_url)
     machine.grant_execution(reporter, "states:DescribeExecution", "states:GetExecutionHistory")
     stuck.grant_send_messages(reporter)
+    entries = dynamodb.Table(
+        stack,
+        "Entries",
+        partition_key=dynamodb.Attribute(name="execution_arn", type=dynamodb.AttributeType.STRING),
+        billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
+        point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
+            point_in_time_recovery_enabled=True
+        ),
+        removal_policy=RemovalPolicy.DESTROY,
+    )
+    entries.grant_write_data(reporter)
     faults = [reporter.metric_invocations(), table.metric("WriteThrottleEvents"), table.metric("SystemErrors")]
     for name, statuses in {"Failed": ["FAILED"], "CutOff": ["TIMED_OUT", "ABORTED"]}.items():
         detail = {"stateMachineArn": [machine.state_machine_arn], "status": statuses}
