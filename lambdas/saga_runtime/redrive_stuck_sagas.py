@@ -96,7 +96,7 @@ class StuckSaga:
 
     @property
     def holds_back_its_group(self) -> bool:
-        """Whether it runs again since a short time, so that nobody knows yet whether its cause is fixed."""
+        """Whether it was redriven a short time ago and runs, so that nobody knows yet whether its cause is fixed."""
         if self.outcome is not Outcome.RUNNING:
             return False
         return self.redriven_at is None or datetime.now(UTC) < self.redriven_at + HOLDS_BACK
@@ -191,8 +191,8 @@ def _described(saga: StuckSaga) -> StuckSaga:
 def _redrive_groups(sagas: dict[str, StuckSaga], deadline: float) -> int:
     """Redrive what is due; return how many. Replace in ``sagas`` those that were described, as they are now.
 
-    A group of which a saga runs again since a short time waits for the next call. The groups do not wait for each
-    other: one may be slow.
+    A group waits for the next call if one of its sagas was redriven a short time ago and still runs. The groups do not
+    wait for each other: one may be slow.
     """
     groups: defaultdict[tuple[str | None, str | None], list[StuckSaga]] = defaultdict(list)
     for saga in sagas.values():
